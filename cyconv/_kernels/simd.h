@@ -1,0 +1,102 @@
+/* The vector type of the kernels.  This is the only file that knows the compiler.
+ *
+ * A kernel is compiled once per scalar type and per instruction set.  The build writes a stub that defines
+ * CYCONV_REAL_<type> and includes the C file of the kernel; the instruction set is what the compiler flags say.
+ *
+ *      real_t      the scalar:   float, double, (u)int8..64
+ *      vec_t       a register:   VL scalars
+ *      ivec_t      a comparison of two vec_t: VL integers, 0 or -1
+ *
+ * Vectors are GNU vector extensions (gcc, clang): arithmetic, comparison and ?: work element by element.
+ */
+#ifndef CYCONV_SIMD_H
+#define CYCONV_SIMD_H
+#include <stdint.h>
+#include <string.h>
+
+#if defined(CYCONV_REAL_f64)
+typedef double real_t;
+typedef int64_t lane_int_t;
+#define CYCONV_REAL_SIZE 8
+#elif defined(CYCONV_REAL_i8)
+typedef int8_t real_t;
+typedef int8_t lane_int_t;
+#define CYCONV_REAL_SIZE 1
+#elif defined(CYCONV_REAL_u8)
+typedef uint8_t real_t;
+typedef int8_t lane_int_t;
+#define CYCONV_REAL_SIZE 1
+#elif defined(CYCONV_REAL_i16)
+typedef int16_t real_t;
+typedef int16_t lane_int_t;
+#define CYCONV_REAL_SIZE 2
+#elif defined(CYCONV_REAL_u16)
+typedef uint16_t real_t;
+typedef int16_t lane_int_t;
+#define CYCONV_REAL_SIZE 2
+#elif defined(CYCONV_REAL_i32)
+typedef int32_t real_t;
+typedef int32_t lane_int_t;
+#define CYCONV_REAL_SIZE 4
+#elif defined(CYCONV_REAL_u32)
+typedef uint32_t real_t;
+typedef int32_t lane_int_t;
+#define CYCONV_REAL_SIZE 4
+#elif defined(CYCONV_REAL_i64)
+typedef int64_t real_t;
+typedef int64_t lane_int_t;
+#define CYCONV_REAL_SIZE 8
+#elif defined(CYCONV_REAL_u64)
+typedef uint64_t real_t;
+typedef int64_t lane_int_t;
+#define CYCONV_REAL_SIZE 8
+#else
+typedef float real_t;
+typedef int32_t lane_int_t;
+#define CYCONV_REAL_SIZE 4
+#endif
+
+/* Register width, and the rows and vectors of the register tile.  Rows x vectors are the accumulators; a row of
+ * vectors of B and one broadcast of A must fit beside them in the 32 (AVX-512, NEON) or 16 registers. */
+#if defined(__AVX512F__)
+#define CYCONV_VEC_BYTES 64
+#define CYCONV_TILE_ROWS 12
+#elif defined(__AVX__)
+#define CYCONV_VEC_BYTES 32
+#define CYCONV_TILE_ROWS 6
+#elif defined(__aarch64__)
+#define CYCONV_VEC_BYTES 16
+#define CYCONV_TILE_ROWS 12
+#else
+#define CYCONV_VEC_BYTES 16
+#define CYCONV_TILE_ROWS 6
+#endif
+
+#define CYCONV_VL (CYCONV_VEC_BYTES / CYCONV_REAL_SIZE)
+
+/* may_alias: a vector access to an array of scalars is not a strict-aliasing violation.
+ * aligned:   the access type for addresses that are only aligned like a scalar. */
+typedef real_t vec_t __attribute__((vector_size(CYCONV_VEC_BYTES), may_alias));
+typedef real_t unaligned_vec_t __attribute__((vector_size(CYCONV_VEC_BYTES), may_alias, aligned(CYCONV_REAL_SIZE)));
+typedef lane_int_t ivec_t __attribute__((vector_size(CYCONV_VEC_BYTES), may_alias));
+
+static inline vec_t vload(const real_t *p) { return *(const unaligned_vec_t *)p; }
+static inline void vstore(real_t *p, vec_t v) { *(unaligned_vec_t *)p = v; }
+/* x - 0 is x for every x, signed zeros and NaN included; x + 0 is not. */
+static inline vec_t vset(real_t x) { return x - (vec_t){0}; }
+static inline vec_t vzero(void) { return (vec_t){0}; }
+/* mask ? a : b, lane by lane; a mask comes from a comparison. */
+static inline vec_t vselect(ivec_t mask, vec_t a, vec_t b) {
+    return (vec_t)(((ivec_t)a & mask) | ((ivec_t)b & ~mask));
+}
+/* A comparison with NaN is false: these three keep a v that is NaN. */
+static inline vec_t vat_least(vec_t v, vec_t lo) { return vselect(v < lo, lo, v); }
+static inline vec_t vat_most(vec_t v, vec_t hi) { return vselect(v > hi, hi, v); }
+static inline vec_t vleaky(vec_t v, vec_t slope) { return vselect(v < vzero(), v * slope, v); }
+
+/* The type of functions whose loops must see constant trip counts: they are expanded where they are called. */
+#define CYCONV_INLINED __attribute__((always_inline)) void
+
+#define CYCONV_PREFETCH(p) __builtin_prefetch((p), 0, 3)
+
+#endif

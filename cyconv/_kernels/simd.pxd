@@ -1,0 +1,22 @@
+"""Names of ``simd.h`` for Cython: the scalar, the vector and what can be done with them.
+
+``real_t`` and ``vec_t`` have their true size only in C, where the build fixes the scalar type; to Cython they are
+"some float". Vectors support ``+ - *`` element by element.
+"""
+
+cdef extern from "simd.h" nogil:
+    ctypedef float real_t
+    ctypedef float vec_t
+    ctypedef void inlined "CYCONV_INLINED"
+    enum:
+        VL "CYCONV_VL"
+        TILE_ROWS "CYCONV_TILE_ROWS"
+        REAL_SIZE "CYCONV_REAL_SIZE"
+    vec_t vload(const real_t *p)
+    void vstore(real_t *p, vec_t v)
+    vec_t vset(real_t x)
+    vec_t vzero()
+    vec_t vat_least(vec_t v, vec_t lo)
+    vec_t vat_most(vec_t v, vec_t hi)
+    vec_t vleaky(vec_t v, vec_t slope)
+    void prefetch "CYCONV_PREFETCH"(const void *p)
