@@ -157,7 +157,10 @@ def float_dtypes(*named: tuple[str, Array]) -> tuple[Dtype, Dtype]:
         return first, first
     for name, array in named:
         _check_float(name, array.dtype)
-    result = np.result_type(*(array.dtype for _, array in named))
+    kinds = {array.dtype for _, array in named}
+    if len(kinds) > 1:  # NumPy has no common type of float16 and bfloat16
+        kinds = {FLOAT32 if kind.name == "bfloat16" else kind for kind in kinds}
+    result = np.result_type(*kinds)
     return (result if result in _PLAIN else FLOAT32), result
 
 

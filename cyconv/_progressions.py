@@ -49,7 +49,7 @@ def transposed_cells(
 ) -> Cells:
     """Input cells i with o + p0 - i*s = d*t: of all values o + p0 - d*t those that are multiples of s."""
     low, high = bounds
-    spread = (None if low is None else low * stride, None if high is None else (high - 1) * stride + 1)
+    spread = (None if low is None else low * stride, None if high is None else high * stride)
     taps = Run(before - dilation * (kernel - 1), dilation, kernel)
     sums = chain.from_iterable(_sums(run, taps, spread) for run in cells)
     return _merge(quotient for run in sums for quotient in _quotients(run, stride))
