@@ -98,7 +98,8 @@ def check_choice(name: str, value: object, allowed: Iterable[str]) -> str:
 
 def check_index_range(what: str, shape: Sequence[int], itemsize: int) -> None:
     """Refuse an array, virtual padding included, whose byte offsets could leave 64 bits in a kernel."""
-    if math.prod(n or 1 for n in shape) * itemsize > MAX_BYTES:
+    size = math.prod(shape) or math.prod(n or 1 for n in shape)
+    if size * itemsize > MAX_BYTES:
         raise ValueError(
             f"{what} of shape {tuple(shape)} with {itemsize} bytes per element is larger than 2**56 bytes"
         )
