@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from fractions import Fraction
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from cyconv._axes import (
     Pads,
@@ -30,8 +28,7 @@ KEYS = (
 )
 
 
-@dataclass(frozen=True)
-class Layer:
+class Layer(NamedTuple):
     """One layer along one axis; sizes are None where the input size is unknown."""
 
     kind: str  # "window", "transposed" or "adaptive"
@@ -43,11 +40,11 @@ class Layer:
     out_size: int | None
 
     @property
-    def factor(self) -> Fraction:
-        """Input cells per output cell."""
+    def ratio(self) -> tuple[int, int]:
+        """Step in the input, and the number of output cells that take it."""
         if self.kind == "adaptive":
-            return Fraction(cast(int, self.in_size), cast(int, self.out_size))
-        return Fraction(1, self.stride) if self.kind == "transposed" else Fraction(self.stride)
+            return cast(int, self.in_size), cast(int, self.out_size)
+        return (1, self.stride) if self.kind == "transposed" else (self.stride, 1)
 
     def back(self, cells: Cells, bounds: Bounds) -> Cells:
         """Input cells, within bounds, that influence these output cells."""

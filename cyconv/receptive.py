@@ -14,9 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
-from math import lcm
-from typing import Any, Protocol, TypeAlias, cast
+from math import gcd, lcm
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from cyconv._chain import Layer, read_layer
 from cyconv._progressions import Run, hull
@@ -24,7 +23,10 @@ from cyconv._scalars import Ints, as_ints, is_sequence, naxes_of
 
 __all__ = ["ReceptiveField", "SupportsReceptiveField", "receptive_field"]
 
-Step: TypeAlias = int | Fraction
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+Step: TypeAlias = "int | Fraction"
 
 _MOST_PHASES = 2**16
 
@@ -114,12 +116,14 @@ def _region(chain: Sequence[Layer], cell: int) -> tuple[int, int]:
     return hull(cells)
 
 
-def _extent(chain: Sequence[Layer]) -> tuple[int, Fraction, int]:
+def _extent(chain: Sequence[Layer]) -> tuple[int, Step, int]:
     """Size, stride and start of the field with no edges: the pattern repeats after `period` output cells."""
-    period, stride = 1, Fraction(1)
+    period, step, cells_per_step = 1, 1, 1
     for layer in reversed(chain):
-        stride *= layer.factor
-        period = lcm(period, stride.denominator)
+        step, cells_per_step = step * layer.ratio[0], cells_per_step * layer.ratio[1]
+        common = gcd(step, cells_per_step)
+        step, cells_per_step = step // common, cells_per_step // common
+        period = lcm(period, cells_per_step)
     if period > _MOST_PHASES:
         raise ValueError(
             f"the fields of output cells must repeat after at most {_MOST_PHASES} cells, got {period}: "
@@ -131,7 +135,15 @@ def _extent(chain: Sequence[Layer]) -> tuple[int, Fraction, int]:
         for layer in reversed(chain):
             cells = layer.back(cells, (None, None))
         hulls.append(hull(cells))
-    return max(stop - start for start, stop in hulls), stride, hulls[0][0]
+    return max(stop - start for start, stop in hulls), _as_step(step, cells_per_step), hulls[0][0]
+
+
+def _as_step(step: int, cells_per_step: int) -> Step:
+    if cells_per_step == 1:
+        return step
+    from fractions import Fraction  # here, since it costs more time to import than all else in this module
+
+    return Fraction(step, cells_per_step)
 
 
 def receptive_field(layers: Iterable[LayerLike], input_size: Ints | None = None) -> ReceptiveField:
@@ -187,8 +199,8 @@ def receptive_field(layers: Iterable[LayerLike], input_size: Ints | None = None)
         chains = [(*chain, layer) for chain, layer in zip(chains, added, strict=True)]
         now = None if now is None else tuple(cast(int, layer.out_size) for layer in added)
     extents = [_extent(chain) for chain in chains]
-    strides = tuple(int(stride) if stride.denominator == 1 else stride for _, stride, _ in extents)
     field_sizes, starts = tuple(e[0] for e in extents), tuple(e[2] for e in extents)
+    strides = tuple(e[1] for e in extents)
     if plain:
         one = None if sizes is None else sizes[0], None if now is None else now[0]
         return ReceptiveField(field_sizes[0], strides[0], starts[0], *one, tuple(chains))
