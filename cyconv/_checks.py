@@ -7,10 +7,8 @@ arrays are checked in `cyconv._arrays`, numbers and words in `cyconv._scalars`.
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple
-
 from cyconv._arrays import Image, as_array, as_bias, as_image, check_out, float_dtypes, run_into
+from cyconv._plans.spec import Activation
 from cyconv._scalars import (
     as_flag,
     as_int,
@@ -53,16 +51,6 @@ def check_threads(num_threads: object) -> int | None:
 def check_workspace_limit(workspace_limit: object) -> int | None:
     """Return the cap on scratch memory in bytes; None means the default one."""
     return None if workspace_limit is None else as_int("workspace_limit", workspace_limit, minimum=0)
-
-
-class Activation(NamedTuple):
-    """What the write-back does to each result v: v*slope if v < 0, then clip to [lo, hi]; or v*sigmoid(v)."""
-
-    kind: str = "none"
-    slope: float = 1.0
-    lo: float = -math.inf
-    hi: float = math.inf
-    silu: bool = False
 
 
 _ACTIVATIONS = {

@@ -1,0 +1,441 @@
+"""Dense convolution by implicit GEMM.
+
+    out[n, k, p] = act(bias[k] + sum over kk of  weight[k, kk] * patch[kk, p]),      kk = (c, t, r, s)
+
+p runs over the output positions of a box (images x depth x height x width), k over the outputs of a group, and the
+patch matrix exists only as panels of one box and one block of kk. Either side can be the vector side of the tile:
+
+    by_rows = 1:   rows of the tile = output channels,  its vectors = positions       (long rows of positions)
+    by_rows = 0:   rows of the tile = positions,        its vectors = output channels (few positions; channels last)
+
+    for each item = (box, group, part of the channels):                  <- threads
+        for each block of kk:
+            gather the input cells (gather.pxd), pack panels of positions
+            for each panel of weights, for each panel of positions: tile
+
+An output element is one chain of multiply-adds over kk in ascending order, so neither boxes, parts, orientation nor
+threads change a bit of it. FLOPs 2 K CRS P; bytes: x and out once, weights once per box and part.
+
+Assumptions (guaranteed by ``_plans/dense.py``): no size is zero; x, out and the packed weights have the sizes that the
+geometry says; scratch holds ``num_threads * scratch_bytes``; coordinates and offsets fit in 63 bits.
+"""
+from cython.parallel cimport prange, threadid
+from libc.stdint cimport int64_t, uint8_t
+from libc.string cimport memcpy
+
+from cyconv._kernels.activation cimport silu
+from cyconv._kernels.gather cimport Axis, Source, gather_block
+from cyconv._kernels.simd cimport TILE_ROWS, VL, real_t, vload, vstore
+from cyconv._kernels.tile cimport TILE_VECS, Finish, run_tile
+
+cdef enum:
+    PANEL = TILE_VECS * VL
+    MAX_PIECES = PANEL + 2
+
+cdef struct Geometry:
+    int64_t batch, groups, group_inputs, group_outputs
+    int64_t size_d, size_h, size_w, out_d, out_h, out_w
+    int64_t stride_d, stride_h, stride_w, pad_d, pad_h, pad_w, padding_mode
+    int64_t taps, slots_d, slots_h, slots_w, strips_d, strips_h, strips_w
+    int64_t box_n, box_d, box_h, box_w
+    int64_t block, parts, by_rows, direct_in, direct_out
+    int64_t at_source, at_panels, at_tile, at_offsets, scratch_bytes
+    int64_t is_silu, has_activation
+
+#: order of the geometry vector that ``run`` takes
+FIELDS = (
+    "batch", "groups", "group_inputs", "group_outputs",
+    "size_d", "size_h", "size_w", "out_d", "out_h", "out_w",
+    "stride_d", "stride_h", "stride_w", "pad_d", "pad_h", "pad_w", "padding_mode",
+    "taps", "slots_d", "slots_h", "slots_w", "strips_d", "strips_h", "strips_w",
+    "box_n", "box_d", "box_h", "box_w",
+    "block", "parts", "by_rows", "direct_in", "direct_out",
+    "at_source", "at_panels", "at_tile", "at_offsets", "scratch_bytes",
+    "is_silu", "has_activation",
+)
+ROWS = TILE_ROWS
+LANES = VL
+VECS = TILE_VECS
+
+cdef struct Box:
+    int64_t n0, n, d0, d, h0, h, w0, w, positions
+
+cdef struct Job:
+    const Geometry *g
+    Source x
+    Axis axis_d, axis_h, axis_w
+    const int64_t *tap_offset
+    const real_t *weight
+    const real_t *bias
+    real_t *out
+    int64_t out_n, out_k, out_d, out_h, out_w
+    Finish finish
+
+
+cdef inline int64_t weight_width(const Geometry *g) noexcept nogil:
+    """Output channels of a group as the packed weights hold them: whole vectors if they are the vector side."""
+    return g.group_outputs if g.by_rows else (g.group_outputs + VL - 1) // VL * VL
+
+
+cdef inline int64_t weight_panels(const Geometry *g) noexcept nogil:
+    cdef int64_t width = TILE_ROWS if g.by_rows else PANEL
+    return (g.group_outputs + width - 1) // width
+
+
+cdef inline int64_t balanced(int64_t total, int64_t parts, int64_t index) noexcept nogil:
+    """First element of part ``index`` when ``total`` is cut into ``parts`` that differ by one at most."""
+    return total * index // parts
+
+
+cdef inline int64_t panel_start(const Geometry *g, int64_t panel) noexcept nogil:
+    """First output channel of a weight panel: equal rows on the row side, whole tiles on the vector side."""
+    if g.by_rows:
+        return balanced(g.group_outputs, weight_panels(g), panel)
+    return min(panel * PANEL, weight_width(g))
+
+
+def pack_weights(const real_t[:, :, ::1] weight, real_t[::1] packed, const int64_t[::1] geometry, int num_threads):
+    """``weight`` (groups, K / groups, depth) into panels ``[group][block][panel][kk][channel]``."""
+    cdef const Geometry *g = <const Geometry *>&geometry[0]
+    cdef int64_t depth = weight.shape[2]
+    cdef int64_t panels = weight_panels(g)
+    cdef int64_t task
+    if packed.shape[0] < g.groups * depth * weight_width(g):
+        raise ValueError("packed is too short")
+    for task in prange(g.groups * panels, nogil=True, schedule="static", num_threads=num_threads,
+                       use_threads_if=num_threads > 1):
+        _pack_panel(g, &weight[task // panels, 0, 0], &packed[0], depth, task // panels, task % panels)
+
+
+cdef void _pack_panel(const Geometry *g, const real_t *weight, real_t *packed, int64_t depth, int64_t group,
+                      int64_t panel) noexcept nogil:
+    cdef int64_t width = weight_width(g)
+    cdef int64_t first = panel_start(g, panel)
+    cdef int64_t columns = panel_start(g, panel + 1) - first
+    cdef int64_t real_columns = min(columns, g.group_outputs - first)
+    cdef int64_t k0 = 0, k1, k, i
+    cdef real_t *to
+    while k0 < depth:
+        k1 = min(k0 + g.block, depth)
+        to = packed + group * depth * width + k0 * width + (k1 - k0) * first
+        for i in range(real_columns):
+            for k in range(k0, k1):
+                to[(k - k0) * columns + i] = weight[(first + i) * depth + k]
+        for i in range(real_columns, columns):
+            for k in range(k0, k1):
+                to[(k - k0) * columns + i] = <real_t>0
+        k0 = k1
+
+
+def run(const real_t[:, :, :, :, :] x, const real_t[::1] weight, const real_t[::1] bias,
+        real_t[:, :, :, :, :] out, const int64_t[::1] geometry, const int64_t[::1] tables,
+        const real_t[::1] activation, uint8_t[::1] scratch, int num_threads):
+    """The whole convolution. ``bias`` has ``groups * weight width`` values, ``activation`` is (slope, lo, hi)."""
+    cdef Job job
+    cdef const Geometry *g = <const Geometry *>&geometry[0]
+    cdef int64_t items, item
+    cdef int64_t step = sizeof(real_t)
+    if geometry.shape[0] != len(FIELDS) or sizeof(Geometry) != 8 * len(FIELDS):
+        raise ValueError("geometry does not have the fields of this kernel")
+    if scratch.shape[0] < num_threads * g.scratch_bytes:
+        raise ValueError("scratch is too small")
+    job.g = g
+    job.x = Source(&x[0, 0, 0, 0, 0], x.strides[0] // step, x.strides[1] // step, x.strides[2] // step,
+                   x.strides[3] // step, x.strides[4] // step)
+    job.axis_d = Axis(g.size_d, g.stride_d, g.pad_d, g.slots_d, g.strips_d, &tables[0])
+    job.axis_h = Axis(g.size_h, g.stride_h, g.pad_h, g.slots_h, g.strips_h, job.axis_d.strip + 3 * g.strips_d)
+    job.axis_w = Axis(g.size_w, g.stride_w, g.pad_w, g.slots_w, g.strips_w, job.axis_h.strip + 3 * g.strips_h)
+    job.tap_offset = job.axis_w.strip + 3 * g.strips_w
+    job.weight = &weight[0]
+    job.bias = &bias[0]
+    job.out = &out[0, 0, 0, 0, 0]
+    job.out_n, job.out_k = out.strides[0] // step, out.strides[1] // step
+    job.out_d, job.out_h, job.out_w = out.strides[2] // step, out.strides[3] // step, out.strides[4] // step
+    job.finish = Finish(g.has_activation, activation[0], activation[1], activation[2])
+    items = box_count(g) * g.groups * g.parts
+    for item in prange(items, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads,
+                       use_threads_if=num_threads > 1):
+        _run_item(&job, item, &scratch[threadid() * g.scratch_bytes])
+
+
+cdef inline int64_t _cuts(int64_t total, int64_t box) noexcept nogil:
+    return (total + box - 1) // box
+
+
+cdef inline int64_t box_count(const Geometry *g) noexcept nogil:
+    return (_cuts(g.batch, g.box_n) * _cuts(g.out_d, g.box_d) * _cuts(g.out_h, g.box_h) * _cuts(g.out_w, g.box_w))
+
+
+cdef inline Box box_at(const Geometry *g, int64_t index) noexcept nogil:
+    cdef Box box
+    cdef int64_t cuts = _cuts(g.out_w, g.box_w)
+    box.w0 = index % cuts * g.box_w
+    box.w = min(g.box_w, g.out_w - box.w0)
+    index = index // cuts
+    cuts = _cuts(g.out_h, g.box_h)
+    box.h0 = index % cuts * g.box_h
+    box.h = min(g.box_h, g.out_h - box.h0)
+    index = index // cuts
+    cuts = _cuts(g.out_d, g.box_d)
+    box.d0 = index % cuts * g.box_d
+    box.d = min(g.box_d, g.out_d - box.d0)
+    box.n0 = index // cuts * g.box_n
+    box.n = min(g.box_n, g.batch - box.n0)
+    box.positions = box.n * box.d * box.h * box.w
+    return box
+
+
+cdef void _run_item(const Job *job, int64_t item, uint8_t *scratch) noexcept nogil:
+    cdef const Geometry *g = job.g
+    cdef int64_t part = item % g.parts
+    cdef int64_t group = item // g.parts % g.groups
+    cdef Box box = box_at(g, item // g.parts // g.groups)
+    cdef int64_t depth = g.group_inputs * g.taps
+    cdef int64_t first_panel = balanced(weight_panels(g), g.parts, part)
+    cdef int64_t last_panel = balanced(weight_panels(g), g.parts, part + 1)
+    cdef int64_t k0 = 0, k1
+    while k0 < depth:
+        k1 = min(k0 + g.block, depth)
+        _gather_and_pack(job, &box, group, k0, k1, scratch)
+        _multiply(job, &box, group, k0, k1, first_panel, last_panel, scratch)
+        k0 = k1
+
+
+# ------------------------------------------------------------------------------------------ panels of positions
+
+cdef struct Pieces:
+    # a panel of positions as runs of neighbours: ``count`` copies of up to VL scalars
+    int64_t count
+    int64_t source[MAX_PIECES]
+    int64_t to[MAX_PIECES]
+    int64_t length[MAX_PIECES]
+
+
+cdef inline int64_t _position_panels(const Geometry *g, int64_t positions) noexcept nogil:
+    return _cuts(positions, PANEL if g.by_rows else TILE_ROWS)
+
+
+cdef inline int64_t _position_start(const Geometry *g, int64_t positions, int64_t panel) noexcept nogil:
+    """First position of a panel: whole tiles on the vector side, equal rows on the row side."""
+    if g.by_rows:
+        return min(panel * PANEL, positions)
+    return balanced(positions, _position_panels(g, positions), panel)
+
+
+cdef inline int64_t _padded_width(const Geometry *g, int64_t width) noexcept nogil:
+    """Scalars per kk of a panel of ``width`` positions."""
+    return _cuts(width, VL) * VL if g.by_rows else width
+
+
+cdef void _gather_and_pack(const Job *job, const Box *box, int64_t group, int64_t k0, int64_t k1,
+                           uint8_t *scratch) noexcept nogil:
+    """Panels ``[panel][kk][position]`` of this box for kk from k0 to k1."""
+    cdef const Geometry *g = job.g
+    cdef real_t *panels = <real_t *>(scratch + g.at_panels)
+    cdef int64_t *offset = <int64_t *>(scratch + g.at_offsets)
+    cdef real_t *block = <real_t *>(scratch + g.at_source)
+    cdef int64_t c0 = k0 // g.taps
+    cdef int64_t channels = (k1 + g.taps - 1) // g.taps - c0
+    cdef int64_t base_channel = group * g.group_inputs + c0
+    cdef int64_t step_n, step_c, step_d, step_h, k, panel, first, width
+    cdef const real_t *source
+    cdef Pieces pieces
+    if g.direct_in:
+        # one tap, no padding, neighbours are neighbours: the input itself is the block
+        step_n, step_c = job.x.n, job.x.c
+        step_d, step_h = job.x.d * g.stride_d, job.x.h * g.stride_h
+        source = (job.x.data + box.n0 * step_n + base_channel * step_c + box.d0 * step_d + box.h0 * step_h + box.w0)
+    else:
+        gather_block(block, &job.x, box.n0, box.n, base_channel, channels, box.d0, box.d, box.h0, box.h,
+                     box.w0, box.w, &job.axis_d, &job.axis_h, &job.axis_w, g.padding_mode)
+        step_h = g.slots_w
+        step_d = step_h * g.slots_h
+        step_c = step_d * g.slots_d
+        step_n = step_c * channels
+        source = block
+    for k in range(k0, k1):
+        offset[k - k0] = (k // g.taps - c0) * step_c + job.tap_offset[k % g.taps]
+    for panel in range(_position_panels(g, box.positions)):
+        first = _position_start(g, box.positions, panel)
+        width = _position_start(g, box.positions, panel + 1) - first
+        _find_pieces(&pieces, box, first, width, step_n, step_d, step_h)
+        _pack_positions(panels, source, offset, k1 - k0, _padded_width(g, width), &pieces, g.direct_in)
+        panels += (k1 - k0) * _padded_width(g, width)
+
+
+cdef void _find_pieces(Pieces *pieces, const Box *box, int64_t first, int64_t width, int64_t step_n, int64_t step_d,
+                       int64_t step_h) noexcept nogil:
+    cdef int64_t w = first % box.w
+    cdef int64_t h = first // box.w % box.h
+    cdef int64_t d = first // (box.w * box.h) % box.d
+    cdef int64_t n = first // (box.w * box.h * box.d)
+    cdef int64_t done = 0, length
+    pieces.count = 0
+    while done < width:
+        length = min(min(box.w - w, width - done), <int64_t>VL)
+        pieces.source[pieces.count] = n * step_n + d * step_d + h * step_h + w
+        pieces.to[pieces.count] = done
+        pieces.length[pieces.count] = length
+        pieces.count += 1
+        done += length
+        w += length
+        if w == box.w:
+            w = 0
+            h += 1
+            if h == box.h:
+                h = 0
+                d += 1
+                if d == box.d:
+                    d = 0
+                    n += 1
+
+
+cdef void _pack_positions(real_t *panel, const real_t *source, const int64_t *offset, int64_t depth, int64_t width,
+                          const Pieces *pieces, bint exact) noexcept nogil:
+    """Whole vectors are stored in ascending order: what a piece stores too much, the next one overwrites; the panels
+    have a vector of slack at their end, and so has a gathered block. The input itself has none: ``exact``."""
+    cdef int64_t k, q, i
+    cdef int64_t s0 = pieces.source[0]
+    cdef int64_t s1, s2, t1, t2
+    cdef const real_t *from_
+    if exact:
+        for k in range(depth):
+            from_ = source + offset[k]
+            for q in range(pieces.count):
+                if pieces.length[q] == VL:
+                    vstore(panel + pieces.to[q], vload(from_ + pieces.source[q]))
+                else:
+                    for i in range(pieces.length[q]):
+                        panel[pieces.to[q] + i] = from_[pieces.source[q] + i]
+            panel += width
+    elif pieces.count == 1:
+        for k in range(depth):
+            vstore(panel, vload(source + offset[k] + s0))
+            panel += width
+    elif pieces.count == 2:
+        s1, t1 = pieces.source[1], pieces.to[1]
+        for k in range(depth):
+            from_ = source + offset[k]
+            vstore(panel, vload(from_ + s0))
+            vstore(panel + t1, vload(from_ + s1))
+            panel += width
+    elif pieces.count == 3:
+        s1, t1 = pieces.source[1], pieces.to[1]
+        s2, t2 = pieces.source[2], pieces.to[2]
+        for k in range(depth):
+            from_ = source + offset[k]
+            vstore(panel, vload(from_ + s0))
+            vstore(panel + t1, vload(from_ + s1))
+            vstore(panel + t2, vload(from_ + s2))
+            panel += width
+    else:
+        for k in range(depth):
+            from_ = source + offset[k]
+            for q in range(pieces.count):
+                vstore(panel + pieces.to[q], vload(from_ + pieces.source[q]))
+            panel += width
+
+
+# ---------------------------------------------------------------------------------------------------- the product
+
+cdef void _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, int64_t k1, int64_t first_panel,
+                    int64_t last_panel, uint8_t *scratch) noexcept nogil:
+    """All tiles of this box, group and part for one block of kk."""
+    cdef const Geometry *g = job.g
+    cdef int64_t depth = k1 - k0
+    cdef int64_t total = g.group_inputs * g.taps
+    cdef int64_t wide = weight_width(g)
+    cdef int64_t row0 = panel_start(g, first_panel)
+    cdef int64_t partial_ld = _cuts(box.positions, VL) * VL if g.by_rows else panel_start(g, last_panel) - row0
+    cdef real_t *partial = <real_t *>(scratch + g.at_tile)
+    cdef const real_t *weight
+    cdef const real_t *bias
+    cdef const real_t *panels
+    cdef int64_t panel, first, width, q, at, count
+    for panel in range(first_panel, last_panel):
+        first = panel_start(g, panel)
+        width = panel_start(g, panel + 1) - first
+        weight = job.weight + group * total * wide + k0 * wide + depth * first
+        bias = job.bias + group * wide + first
+        panels = <const real_t *>(scratch + g.at_panels)
+        for q in range(_position_panels(g, box.positions)):
+            at = _position_start(g, box.positions, q)
+            count = _position_start(g, box.positions, q + 1) - at
+            if g.direct_out:
+                _tile_in_place(job, box, group, first, width, at, count, weight, panels, bias, depth, k0 == 0, k1 == total)
+            elif g.by_rows:
+                run_tile(<int>width, <int>_cuts(count, VL), depth, weight, panels, _padded_width(g, count),
+                         partial + (first - row0) * partial_ld + at, partial_ld, k0 == 0, bias, 1, &job.finish, k1 == total)
+            else:
+                run_tile(<int>count, <int>(width // VL), depth, panels, weight, width,
+                         partial + at * partial_ld + first - row0, partial_ld, k0 == 0, bias, 0, &job.finish, k1 == total)
+            panels += depth * _padded_width(g, count)
+    if not g.direct_out and k1 == total:
+        _scatter(job, box, group, row0, min(panel_start(g, last_panel), g.group_outputs), partial, partial_ld)
+
+
+cdef inline real_t *_out_at(const Job *job, const Box *box, int64_t channel, int64_t position) noexcept nogil:
+    cdef int64_t w = position % box.w
+    cdef int64_t h = position // box.w % box.h
+    cdef int64_t d = position // (box.w * box.h) % box.d
+    cdef int64_t n = position // (box.w * box.h * box.d)
+    return (job.out + (box.n0 + n) * job.out_n + channel * job.out_k + (box.d0 + d) * job.out_d
+            + (box.h0 + h) * job.out_h + (box.w0 + w) * job.out_w)
+
+
+cdef void _tile_in_place(const Job *job, const Box *box, int64_t group, int64_t first, int64_t width, int64_t at,
+                         int64_t count, const real_t *weight, const real_t *panels, const real_t *bias,
+                         int64_t depth, bint fresh, bint last) noexcept nogil:
+    """A tile that accumulates in the result itself; one that is not whole goes through a small buffer."""
+    cdef const Geometry *g = job.g
+    cdef real_t edge[TILE_ROWS * PANEL]
+    cdef real_t *to = _out_at(job, box, group * g.group_outputs + first, at)
+    cdef int64_t rows = width if g.by_rows else count
+    cdef int64_t columns = count if g.by_rows else min(width, g.group_outputs - first)
+    cdef int64_t vecs = _cuts(columns, VL)
+    cdef int64_t ld = job.out_k if g.by_rows else job.out_w
+    cdef int64_t i
+    cdef real_t *c = to
+    cdef int64_t ldc = ld
+    if columns < vecs * VL:
+        c, ldc = edge, PANEL
+        if not fresh:
+            for i in range(rows):
+                memcpy(edge + i * PANEL, to + i * ld, columns * sizeof(real_t))
+    if g.by_rows:
+        run_tile(<int>rows, <int>vecs, depth, weight, panels, vecs * VL, c, ldc, fresh, bias, 1, &job.finish, last)
+    else:
+        run_tile(<int>rows, <int>vecs, depth, panels, weight, width, c, ldc, fresh, bias, 0, &job.finish, last)
+    if last and g.is_silu:
+        silu(c, ldc, rows, columns)
+    if columns < vecs * VL:
+        for i in range(rows):
+            memcpy(to + i * ld, edge + i * PANEL, columns * sizeof(real_t))
+
+
+cdef void _scatter(const Job *job, const Box *box, int64_t group, int64_t row0, int64_t row1, real_t *partial,
+                   int64_t ld) noexcept nogil:
+    """Finished channels row0 to row1 of the box from the scratch product to wherever the result wants them."""
+    cdef const Geometry *g = job.g
+    cdef int64_t step_k = ld if g.by_rows else 1
+    cdef int64_t step_p = 1 if g.by_rows else ld
+    cdef int64_t k, p, i, length
+    cdef real_t *to
+    if g.is_silu:
+        if g.by_rows:
+            silu(partial, ld, row1 - row0, box.positions)
+        else:
+            silu(partial, ld, box.positions, row1 - row0)
+    p = 0
+    while p < box.positions:
+        length = min(box.w - p % box.w, <int64_t>VL)
+        to = _out_at(job, box, group * g.group_outputs + row0, p)
+        if job.out_k == 1:
+            for i in range(length):
+                for k in range(row1 - row0):
+                    to[k + i * job.out_w] = partial[k * step_k + (p + i) * step_p]
+        else:
+            for k in range(row1 - row0):
+                for i in range(length):
+                    to[k * job.out_k + i * job.out_w] = partial[k * step_k + (p + i) * step_p]
+        p += length

@@ -1,0 +1,139 @@
+"""Gathering: from a strided image with padding, stride and dilation to a block in which every tap is a plain shift.
+
+For one axis with stride s and dilation d, output o reads coordinate ``o * s + r * d - p`` for each tap r. The taps
+are sorted into *strips*: a strip holds the coordinates ``start, start + s, start + 2 s, ...`` and serves all the taps
+that lie on it, so tap r of output o is element ``slot(r) + o`` of the block, whatever stride and dilation are.
+
+    stride 2, taps 0 1 2:    strip 0 (taps 0, 2)   0 2 4 6 8        strip 1 (tap 1)   1 3 5 7
+                             slot(0) = 0, slot(2) = 1               slot(1) = 5
+
+The three spatial axes are treated alike, and the block is ``[n][c][slot d][slot h][slot w]``. Padding, padding mode,
+layout and strides of the input matter here and nowhere else.
+
+Assumptions: the input is not empty, all coordinates fit in 63 bits, ``Gather`` was filled by ``_plans/gathering.py``.
+"""
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy, memset
+
+from cyconv._kernels.simd cimport real_t
+
+cdef enum:
+    ZEROS = 0
+    REFLECT = 1
+    REPLICATE = 2
+    CIRCULAR = 3
+
+
+cdef struct Axis:
+    int64_t size        # input cells
+    int64_t stride
+    int64_t pad         # cells before the first
+    int64_t slots       # slots of this axis in the block
+    int64_t strips      # number of strips
+    const int64_t *strip    # strips x (start, extra, first slot): a box of b outputs fills b + extra cells
+
+
+cdef struct Source:
+    const real_t *data
+    int64_t n, c, d, h, w       # strides in scalars
+
+
+cdef inline int64_t source_index(int64_t i, int64_t size, int64_t mode) noexcept nogil:
+    """The input cell that padded coordinate ``i`` shows, -1 for a zero."""
+    if 0 <= i < size:
+        return i
+    if mode == ZEROS:
+        return -1
+    if mode == REPLICATE:
+        return 0 if i < 0 else size - 1
+    if mode == CIRCULAR:
+        i = i % size
+        return i + size if i < 0 else i
+    if size == 1:
+        return 0
+    i = i % (2 * size - 2)
+    if i < 0:
+        i += 2 * size - 2
+    return i if i < size else 2 * size - 2 - i
+
+
+cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
+    """Ceiling of a / b for b > 0, also for negative a (C division truncates)."""
+    return (a + b - 1) // b if a > 0 else -((-a) // b)
+
+
+cdef inline void _copy_cells(real_t *dst, int64_t dst_c, const real_t *src, int64_t src_c, int64_t src_w,
+                             int64_t channels, int64_t count) noexcept nogil:
+    """``dst[c][i] = src[c][i * src_w]`` for all channels, in the order that reads whole cache lines."""
+    cdef int64_t c, i, first, last
+    if src_w == 1:
+        for c in range(channels):
+            memcpy(dst + c * dst_c, src + c * src_c, count * sizeof(real_t))
+    elif src_c == 1 and channels > 1:
+        first = 0
+        while first < count:
+            last = min(first + 16, count)
+            for c in range(channels):
+                for i in range(first, last):
+                    dst[c * dst_c + i] = src[c + i * src_w]
+            first = last
+    else:
+        for c in range(channels):
+            for i in range(count):
+                dst[c * dst_c + i] = src[c * src_c + i * src_w]
+
+
+cdef inline void _pad_cells(real_t *dst, int64_t dst_c, const real_t *src, int64_t src_c, int64_t src_w,
+                            int64_t channels, int64_t first, int64_t last, int64_t at, const Axis *axis,
+                            int64_t mode) noexcept nogil:
+    """Cells ``first`` to ``last`` of a strip that starts at coordinate ``at``, all of them outside the input."""
+    cdef int64_t c, i, k
+    for i in range(first, last):
+        k = source_index(at + i * axis.stride, axis.size, mode)
+        for c in range(channels):
+            dst[c * dst_c + i] = <real_t>0 if k < 0 else src[c * src_c + k * src_w]
+
+
+cdef inline void gather_row(real_t *dst, int64_t dst_c, const real_t *src, const Source *x, int64_t channels,
+                            int64_t first_output, int64_t outputs, const Axis *axis, int64_t mode) noexcept nogil:
+    """All strips of one row for ``outputs`` outputs from ``first_output`` on. ``src`` NULL: the row is padding."""
+    cdef int64_t q, c, at, count, lo, hi
+    cdef real_t *to
+    for q in range(axis.strips):
+        count = outputs + axis.strip[3 * q + 1]
+        to = dst + axis.strip[3 * q + 2]
+        if src == NULL:
+            for c in range(channels):
+                memset(to + c * dst_c, 0, count * sizeof(real_t))
+            continue
+        at = first_output * axis.stride + axis.strip[3 * q] - axis.pad
+        lo = min(count, max(<int64_t>0, ceil_div(-at, axis.stride)))
+        hi = max(lo, min(count, ceil_div(axis.size - at, axis.stride)))
+        _pad_cells(to, dst_c, src, x.c, x.w, channels, 0, lo, at, axis, mode)
+        if hi > lo:
+            _copy_cells(to + lo, dst_c, src + (at + lo * axis.stride) * x.w, x.c, x.w * axis.stride, channels, hi - lo)
+        _pad_cells(to, dst_c, src, x.c, x.w, channels, hi, count, at, axis, mode)
+
+
+cdef inline void gather_block(real_t *dst, const Source *x, int64_t n0, int64_t images, int64_t c0, int64_t channels,
+                              int64_t d0, int64_t depth, int64_t h0, int64_t height, int64_t w0, int64_t width,
+                              const Axis *ad, const Axis *ah, const Axis *aw, int64_t mode) noexcept nogil:
+    """The block of one box of outputs: ``images`` from n0, ``channels`` from c0, ``depth x height x width`` outputs."""
+    cdef int64_t dst_h = aw.slots
+    cdef int64_t dst_d = dst_h * ah.slots
+    cdef int64_t dst_c = dst_d * ad.slots
+    cdef int64_t n, qd, qh, i, j, kd, kh
+    cdef const real_t *image
+    cdef real_t *slab
+    for n in range(images):
+        image = x.data + (n0 + n) * x.n + c0 * x.c
+        for qd in range(ad.strips):
+            for i in range(depth + ad.strip[3 * qd + 1]):
+                kd = source_index((d0 + i) * ad.stride + ad.strip[3 * qd] - ad.pad, ad.size, mode)
+                slab = dst + n * channels * dst_c + (ad.strip[3 * qd + 2] + i) * dst_d
+                for qh in range(ah.strips):
+                    for j in range(height + ah.strip[3 * qh + 1]):
+                        kh = source_index((h0 + j) * ah.stride + ah.strip[3 * qh] - ah.pad, ah.size, mode)
+                        gather_row(slab + (ah.strip[3 * qh + 2] + j) * dst_h, dst_c,
+                                   NULL if kd < 0 or kh < 0 else image + kd * x.d + kh * x.h, x, channels,
+                                   w0, width, aw, mode)

@@ -1,0 +1,82 @@
+"""What a convolution is (`ConvSpec`) and what one call of it looks like (`Call`), in three spatial axes throughout.
+
+1-D and 2-D cases have axes of size 1 in front: ``(T, R, S) = (1, 1, S)`` for 1-D.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+Triple = tuple[int, int, int]
+Pairs = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+
+#: ``ZEROS`` and so on of ``gather.pxd``
+PADDING_MODES = {"zeros": 0, "reflect": 1, "replicate": 2, "circular": 3}
+
+
+class Activation(NamedTuple):
+    """What the write-back does to each result v: v*slope if v < 0, then clip to [lo, hi]; or v*sigmoid(v)."""
+
+    kind: str = "none"
+    slope: float = 1.0
+    lo: float = -math.inf
+    hi: float = math.inf
+    silu: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ConvSpec:
+    """A convolution layer without its numbers: weight is ``(K, C // groups, T, R, S)``."""
+
+    in_channels: int
+    out_channels: int
+    kernel: Triple
+    stride: Triple
+    dilation: Triple
+    groups: int
+    padding_mode: str
+    activation: Activation
+    dtype: np.dtype[np.floating]
+
+    @property
+    def group_inputs(self) -> int:
+        return self.in_channels // self.groups
+
+    @property
+    def group_outputs(self) -> int:
+        return self.out_channels // self.groups
+
+    @property
+    def taps(self) -> int:
+        return prod(self.kernel)
+
+    @property
+    def depth(self) -> int:
+        """Multiply-adds per output element."""
+        return self.group_inputs * self.taps
+
+
+class Call(NamedTuple):
+    """One call: sizes, padding, and the strides (in scalars) of both arrays seen as (N, C, D, H, W)."""
+
+    batch: int
+    size: Triple
+    pads: Pairs
+    out: Triple
+    x_strides: tuple[int, ...]
+    out_strides: tuple[int, ...]
+
+    @property
+    def positions(self) -> int:
+        """Output positions of one image."""
+        return prod(self.out)
+
+
+def flops(spec: ConvSpec, call: Call) -> int:
+    """FLOPs by the definition, a multiply-add counted as two."""
+    return 2 * call.batch * call.positions * spec.out_channels * spec.depth

@@ -1,0 +1,23 @@
+"""Thresholds and block sizes, each with the model or the measurement that set it."""
+
+from __future__ import annotations
+
+from cyconv._runtime import CACHES
+
+#: Multiply-adds deep that one block of the dense product is, in bytes of one operand column. A tile row of A of
+#: 12 x 512 float32 is 24 KiB: it stays in a 32 KiB first-level cache while the panels of positions stream by.
+DENSE_BLOCK_BYTES = 2048
+
+#: Share of the second-level cache that the packed positions of one box may take; the gathered input cells, the
+#: streaming weights and the result share the rest.
+DENSE_PANEL_SHARE = 0.40
+DENSE_PANEL_BYTES = int(CACHES[1] * DENSE_PANEL_SHARE)
+
+#: Positions of a box: below 64 the tile loops are too short, above 4096 boxes get too few for the threads.
+DENSE_BOX = (64, 4096)
+
+#: Costs in cycles, for the choice between the two orientations of the dense product: packing one element of a
+#: panel, storing one element of a result that needs a scatter.
+DENSE_PACK_CYCLES_ROWS = 0.2
+DENSE_PACK_CYCLES_COLUMNS = 0.3
+DENSE_SCATTER_CYCLES = 1.5
