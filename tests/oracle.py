@@ -144,9 +144,10 @@ def assert_close(actual, expected, *, dtype=None):
         excess = np.where(special, 0.0, np.abs(actual - value) - bound)
     if excess.size and excess.max() > 0:
         worst = np.unravel_index(np.argmax(excess), excess.shape)
+        allowed = np.broadcast_to(bound, value.shape)[worst]
         raise AssertionError(
             f"{np.sum(excess > 0)} of {excess.size} cells off; worst at {tuple(map(int, worst))}: got "
-            f"{actual[worst]!r}, expected {value[worst]!r} within {np.broadcast_to(bound, value.shape)[worst]:.3g}"
+            f"{actual[worst]!r}, expected {value[worst]!r} within {allowed:.3g}"
         )
 
 
@@ -216,7 +217,8 @@ def correlate_transposed(
 ):
     """Transposed convolution by its definition: every input cell adds its multiple of the kernel.
 
-    y[n, k, i * stride + t * dilation - before] += x[n, c, i] * w[c, k, t], `weight` (C, K // groups, *kernel).
+    y[n, k, i * stride + t * dilation - before] += x[n, c, i] * w[c, k, t]; `weight` is
+    (C, K // groups, *kernel).
     """
     x, weight = wide(x), wide(weight)
     naxes = x.ndim - 2
@@ -224,12 +226,11 @@ def correlate_transposed(
     extra = per_axis(output_padding, naxes)
     kernel = weight.shape[2:]
     around = pads(padding, x.shape[2:], kernel, stride, dilation)
-    full = [
-        (h - 1) * s + d * (k - 1) + 1
-        for h, k, s, d in zip(x.shape[2:], kernel, stride, dilation, strict=True)
-    ]
-    grouped = x.reshape(len(x), groups, -1, *x.shape[2:])
-    w = weight.reshape(groups, -1, *weight.shape[1:])
+    axes = zip(x.shape[2:], kernel, stride, dilation, strict=True)
+    full = [(h - 1) * s + d * (k - 1) + 1 for h, k, s, d in axes]
+    each = x.shape[1] // groups
+    grouped = x.reshape(len(x), groups, each, *x.shape[2:])
+    w = weight.reshape(groups, each, *weight.shape[1:])
     y = np.zeros(
         (len(x), groups, weight.shape[1], *(f + max(e, 0) for f, e in zip(full, extra, strict=True))),
         np.result_type(x, weight),
@@ -242,7 +243,7 @@ def correlate_transposed(
             )
             y[(..., *cells)] += np.einsum("ngc...,gck->ngk...", grouped, w[(..., *tap)])
         crop = tuple(slice(p0, f + e - p1) for (p0, p1), f, e in zip(around, full, extra, strict=True))
-        y = y.reshape(len(x), -1, *y.shape[3:])[(..., *crop)]
+        y = y.reshape(len(x), groups * weight.shape[1], *y.shape[3:])[(..., *crop)]
         return y if bias is None else y + _per_channel(bias, naxes)
 
 
@@ -281,9 +282,8 @@ def convolution(
     run = correlate_transposed if transposed else correlate
     x = canonical(x, naxes, layout)
     value = run(x, weight, bias, **geometry)
-    magnitude = run(
-        np.abs(wide(x)), np.abs(wide(weight)), bias if bias is None else np.abs(wide(bias)), **geometry
-    )
+    moduli = (a if a is None else np.abs(wide(a)) for a in (x, weight, bias))
+    magnitude = run(*moduli, **geometry)
     terms = x.shape[1] // geometry.get("groups", 1) * math.prod(weight.shape[2:])
     bound = rounding(terms + 1, magnitude, value, dtype)  # the bias is one term more
     value, stretch = activate(value, activation)

@@ -8,7 +8,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-
 from oracle import pads, per_axis, rounding, wide
 
 

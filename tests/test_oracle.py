@@ -3,10 +3,9 @@
 import itertools
 
 import numpy as np
-import pytest
-
 import oracle
 import oracle_pool
+import pytest
 
 RNG = np.random.default_rng(20240607)
 
@@ -81,9 +80,7 @@ def test_a_wrong_last_bit_of_a_short_sum_is_noticed():
     """The bound is narrow: one unit in the second last place of a product already exceeds it."""
     x, w = np.float32(1.5), np.float32(1.25)
     bound = oracle.rounding(1, 1.875, 1.875, "float32")
-    wrong = np.array(
-        [np.nextafter(np.nextafter(np.nextafter(x * w, 2, dtype="f4"), 2, dtype="f4"), 2, dtype="f4")]
-    )
+    wrong = np.array([x * w + 3 * np.spacing(x * w)])
     with pytest.raises(AssertionError, match="1 of 1 cells off"):
         oracle.assert_close(wrong, oracle.Expected(np.array([1.875]), np.array([bound])))
 
@@ -122,16 +119,22 @@ def test_average_divisors_by_hand():
     np.testing.assert_array_equal(oracle_pool.avg_pool(x, 3, **kw, count_include_pad=False)[0, 0], [1, 1])
     np.testing.assert_array_equal(oracle_pool.avg_pool(x, 3, **kw, divisor_override=4)[0, 0], [0.5, 0.5])
     clipped = oracle_pool.avg_pool(np.ones((1, 1, 4)), 3, stride=2, ceil_mode=True)
-    np.testing.assert_array_equal(
-        clipped[0, 0], [1, 1]
-    )  # two cells of the second window exist, and two count
+    # Two cells of the second window exist, and two count.
+    np.testing.assert_array_equal(clipped[0, 0], [1, 1])
 
 
 @pytest.mark.parametrize(
     ("size", "kernel", "stride", "pair", "ceil_mode", "out"),
-    [(7, 3, 2, (0, 0), False, 3), (8, 3, 2, (0, 0), False, 3), (8, 3, 2, (0, 0), True, 4), (3, 1, 3, (0, 0), True, 1),
-     (5, 2, 3, (1, 1), True, 2), (4, 2, 3, (1, 1), True, 2), (1, 1, 2, (0, 0), True, 1)],
-)  # fmt: skip
+    [
+        (7, 3, 2, (0, 0), False, 3),
+        (8, 3, 2, (0, 0), False, 3),
+        (8, 3, 2, (0, 0), True, 4),
+        (3, 1, 3, (0, 0), True, 1),
+        (5, 2, 3, (1, 1), True, 2),
+        (4, 2, 3, (1, 1), True, 2),
+        (1, 1, 2, (0, 0), True, 1),
+    ],
+)
 def test_number_of_windows_by_hand(size, kernel, stride, pair, ceil_mode, out):
     assert oracle_pool.pool_size(size, kernel, stride, pair, 1, ceil_mode) == out
 
