@@ -60,7 +60,7 @@ def _times(axes: Axes, rows: list[Record], limits: dict[str, Any]) -> None:
     for y in range(len(rows)):
         axes.axhline(y, color="#f2f2f2", linewidth=6, zorder=0)
     bounds = [roofline.limit_seconds(results.case_of(r), limits.get(str(r["threads"]), {})) for r in rows]
-    _points(axes, bounds, marker="|", s=160, linewidths=2, color="black", label="roofline (direct)")
+    _points(axes, bounds, marker="|", s=160, linewidths=2, color="black", label="roofline")
     for prefix, (label, colour, marker) in STYLES.items():
         times = [_quickest(record, prefix) for record in rows]
         _points(axes, times, marker=marker, s=26, color=colour, label=label, alpha=0.85)

@@ -13,8 +13,8 @@ from benchmarks.cases import Case, Conv, Pool
 Array = np.ndarray[Any, np.dtype[Any]]
 
 # One wrong cell among n of typical size shows up as 1 / sqrt(n) in the relative L2 error, so the bounds of
-# float32 and float64 also catch a single wrong cell in an output of 1e9. float32: what the library promises for
-# its fast algorithms at any size; float64: the same number of units in the last place, and more. The half
+# float32 and float64 also catch a single wrong cell in an output of 1e9. float32: what the library promises
+# for its fast algorithms at any size; float64: the same number of units in the last place, and more. The half
 # formats round the output, by half a unit in the last place (2 ** -11 and 2 ** -8) at most.
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12, "float16": 2e-3, "bfloat16": 1.6e-2, "uint8": 1e-5}
 

@@ -36,10 +36,12 @@ def _table(title: str, rows: list[Record], limits: dict[str, Any]) -> Table:
     table = Table(title=title, title_justify="left", header_style="bold")
     table.add_column("case", no_wrap=True)
     table.add_column("MFLOP", justify="right")
-    for name in [*ours, "roofline", *others]:
+    for name in [*ours, "limit", *others]:
         table.add_column(name, justify="right", no_wrap=True)
-    for name in ours:
-        table.add_column("ratio" + name.removeprefix(OURS), justify="right", no_wrap=True)
+    judged = [name for name in ours if not name.endswith("-new")]
+    for title in ("ratio", "of limit"):
+        for name in judged:
+            table.add_column(title + name.removeprefix(OURS), justify="right")
     for record in rows:
         best = results.best_peer(record)
         limit = roofline.limit_seconds(results.case_of(record), limits.get(str(record["threads"]), {}))
@@ -49,7 +51,8 @@ def _table(title: str, rows: list[Record], limits: dict[str, Any]) -> Table:
         for name in others:
             text = duration(results.seconds(record, name))
             cells.append(f"[bold]{text}[/bold]" if best and name == best[0] else text)
-        cells += [_coloured(results.ratio(record, name)) for name in ours]
+        cells += [_coloured(results.ratio(record, name)) for name in judged]
+        cells += [_share(limit, results.seconds(record, name)) for name in judged]
         table.add_row(*cells)
     return table
 
@@ -164,6 +167,10 @@ def duration(seconds: float | None) -> str:
                 else f"{seconds / scale:.0f} {unit}"
             )
     return f"{seconds * 1e9:.0f} ns"
+
+
+def _share(limit: float | None, seconds: float | None) -> str:
+    return "-" if limit is None or seconds is None else f"{limit / seconds:.0%}"
 
 
 def _coloured(value: float | None) -> str:

@@ -180,7 +180,11 @@ class Runner:
                 if "skipped" in found:
                     skipped[name or process.library] = found["skipped"]
                 else:
-                    entries.append(Entry(process, name, found["error"]))
+                    entry = Entry(process, name, found["error"])
+                    entries.append(entry)
+                    if found["first"] > 4 * self.settings.seconds:
+                        # The call whose result was checked has to do: it is long enough to tell.
+                        entry.samples, entry.spent = [found["first"]], found["first"]
         for turn in range(self.settings.rounds):
             # Everybody is once the first one, once the last one, and has various neighbours.
             start = turn * len(entries) // self.settings.rounds

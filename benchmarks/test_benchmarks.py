@@ -30,9 +30,12 @@ from benchmarks.worker import Worker
 
 GROUPED = Case("grouped", "dense", (2, 6, 9, 8), (Conv(4, 3, 2, 2, 1, 2),))
 DEPTHWISE = Case("depthwise", "depthwise", (2, 3, 9, 8), (Conv(3, 3, 3, 1, 1, 3),))
+BYTES = Case(
+    "bytes", "image", (1, 1, 30, 31), (Conv(1, 3, 3, 1, 1, bias=False),), dtype="uint8", kind="image"
+)
 PLANE = Case("plane", "image", (1, 1, 30, 31), (Conv(1, 9, 9, 1, 4, bias=False),), kind="image")
 CHAIN = Case(
-    "chain", "stack", (1, 2, 12, 12), (Conv(4, 3, 3, 1, 1, relu=True), Pool("max", 2, 2), Conv(3, 1, 1))
+    "chain", "stack", (1, 2, 12, 12), (Conv(4, 3, 3, 1, 1, relu=True), Pool("max", 3, 2, 1), Conv(3, 1, 1))
 )
 
 
@@ -110,7 +113,7 @@ def test_only_right_results_are_timed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("library", [name for name in peers.LIBRARIES if peers.installed(name)])
-@pytest.mark.parametrize("case", [GROUPED, DEPTHWISE, CHAIN, PLANE], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [GROUPED, DEPTHWISE, CHAIN, PLANE, BYTES], ids=lambda case: case.name)
 def test_peer_gives_the_reference(library: str, case: Case) -> None:
     """In this process, one library after the other: only the results matter here."""
     try:

@@ -52,7 +52,7 @@ class Worker:
     def prepare(self, fields: dict[str, Any], reference: str) -> dict[str, dict[str, Any]]:
         """Build every entry for the case and check one result of each against the reference.
 
-        Returns, by entry, ``{"error": ..., "estimate": seconds}`` or ``{"skipped": reason}``.
+        Returns, by entry, ``{"error": ..., "first": seconds of the first call}`` or ``{"skipped": reason}``.
         """
         self.release()
         case = Case.from_dict(fields)
@@ -66,13 +66,16 @@ class Worker:
         for name, build in builders.items():
             try:
                 prepared = build()
-                found = error(case, np.asarray(prepared.result(prepared.call())), expected)
+                start = time.perf_counter()
+                raw = prepared.call()
+                first = time.perf_counter() - start
+                found = error(case, np.asarray(prepared.result(raw)), expected)
                 if not found <= tolerance(case):
                     answer[name] = {"skipped": f"wrong: error {found:.2g} above {tolerance(case):.2g}"}
                     continue
                 self.calls[name] = prepared.call
-                self.estimate[name] = _quick_estimate(prepared.call)
-                answer[name] = {"error": found, "estimate": self.estimate[name]}
+                self.estimate[name] = first if first > LONGEST_WARM_UP else _quick_estimate(prepared.call)
+                answer[name] = {"error": found, "first": first}
             except Exception as failure:
                 answer[name] = {"skipped": _reason(failure)}
         return answer
@@ -124,14 +127,12 @@ class Worker:
 
 
 def _quick_estimate(call: Callable[[], Any]) -> float:
-    """Seconds per call: the best of a few, one if it is long."""
+    """Seconds per call: the best of a few."""
     best = float("inf")
     for _ in range(5):
         start = time.perf_counter()
         call()
         best = min(best, time.perf_counter() - start)
-        if best > LONGEST_WARM_UP:
-            break
     return best
 
 

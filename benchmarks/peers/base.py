@@ -28,6 +28,17 @@ class Prepared:
     result: Callable[[Any], Array]
 
 
+# Code for layers makes 2 to 10 GFLOP/s on one channel: beyond this a call takes many seconds, where the
+# Fourier transform takes a fraction of one.
+LARGEST_IMAGE = 2e10
+
+
+def check_image_size(case: Case) -> None:
+    """Raise `Unsupported` for an image that is out of reach of libraries made for layers."""
+    if case.kind == "image" and case.flops > LARGEST_IMAGE:
+        raise Unsupported("would take many seconds a call")
+
+
 Builder = Callable[[], Prepared]
 
 

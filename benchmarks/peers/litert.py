@@ -11,7 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
 from benchmarks.cases import Case, Conv, Pool
-from benchmarks.peers.base import Builder, Prepared, Unsupported
+from benchmarks.peers.base import Builder, Prepared, Unsupported, check_image_size
 from benchmarks.reference import Array, Data
 
 RELU = schema.ActivationFunctionType.RELU
@@ -26,6 +26,7 @@ class LiteRT:
         self.threads = threads
 
     def entries(self, case: Case, data: Data) -> dict[str, Builder]:
+        check_image_size(case)
         if case.dtype != "float32":
             raise Unsupported("float32 only")
         return {"xnnpack": functools.partial(self._build, case, data)}
@@ -71,6 +72,7 @@ class Graph:
         self.operators: list[Any] = []
         self.codes: list[int] = []
         self.last = self._tensor(self.shape, "float32")
+        self.rectified = False
 
     def conv(self, op: Conv, weight: Array, bias: Array) -> None:
         N, H, W, C = self.shape
@@ -88,6 +90,7 @@ class Graph:
             raise Unsupported("no grouped convolution")
         options.padding, options.strideH, options.strideW = padding, op.stride, op.stride
         options.fusedActivationFunction = RELU if op.relu else NONE
+        self.rectified = op.relu
         inputs = [self.last, self._constant(np.ascontiguousarray(kernel)), self._constant(bias)]
         self._append(code, inputs, op.output((N, C, H, W)), kind, options)
 
@@ -95,7 +98,9 @@ class Graph:
         N, H, W, C = self.shape
         size = (H, W) if op.kind == "global" else (op.size, op.size)
         maximum = op.kind == "max"
-        if maximum and op.padding and not _is_same(*size, op.stride, op.padding):
+        same = _is_same(*size, op.stride, op.padding)
+        if maximum and op.padding and not same and not self.rectified:
+            # Zeros do as well behind a rectifier, where nothing is below them.
             raise Unsupported("no padding with minus infinity")
         # The average of SAME leaves the padding out of the divisor, so there the zeros are put in first.
         padding = self._pad(*size, op.stride, op.padding, same=maximum)

@@ -11,7 +11,7 @@ import onnxruntime
 from onnx import helper, numpy_helper
 
 from benchmarks.cases import Case, Pool
-from benchmarks.peers.base import Builder, Prepared, Unsupported
+from benchmarks.peers.base import Builder, Prepared, Unsupported, check_image_size
 from benchmarks.reference import Data, result_dtype
 
 OPSET = 17  # the first whose poolings and convolutions take every dtype used here
@@ -33,6 +33,7 @@ class OnnxRuntime:
         self.options = options
 
     def entries(self, case: Case, data: Data) -> dict[str, Builder]:
+        check_image_size(case)
         if case.dtype == "bfloat16":
             raise Unsupported("no bfloat16 on the CPU")
         return {"onnxruntime": functools.partial(self._build, case, data)}

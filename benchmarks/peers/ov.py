@@ -10,7 +10,7 @@ import openvino
 from openvino import opset13 as ops
 
 from benchmarks.cases import Case, Conv, Pool
-from benchmarks.peers.base import Builder, Prepared, Unsupported
+from benchmarks.peers.base import Builder, Prepared, Unsupported, check_image_size
 from benchmarks.reference import Array, Data, result_dtype
 
 
@@ -28,6 +28,7 @@ class OpenVino:
         }
 
     def entries(self, case: Case, data: Data) -> dict[str, Builder]:
+        check_image_size(case)
         if case.dtype in ("float64", "float16", "bfloat16"):
             raise Unsupported(f"{case.dtype} is not computed as such on the CPU")
         return {"openvino": functools.partial(self._build, case, data)}
@@ -37,7 +38,7 @@ class OpenVino:
         node: Any = parameter
         output = result_dtype(case, data)
         if output != data.x.dtype:
-            node = ops.convert(node, output.name)
+            node = ops.convert(node, "f32")
         for op, weight, bias in zip(case.ops, data.weights, data.biases, strict=True):
             if isinstance(op, Pool):
                 node = _pool(op, node)

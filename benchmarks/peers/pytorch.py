@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.cases import Case, Conv, Pool
-from benchmarks.peers.base import Builder, Prepared, chain
+from benchmarks.peers.base import Builder, Prepared, chain, check_image_size
 from benchmarks.reference import Array, Data
 
 
@@ -27,6 +27,7 @@ class Torch:
         self._mode.__enter__()
 
     def entries(self, case: Case, data: Data) -> dict[str, Builder]:
+        check_image_size(case)
         found: dict[str, Builder] = {
             "torch": functools.partial(self._net, case, data, torch.contiguous_format),
             "torch-cl": functools.partial(self._net, case, data, torch.channels_last),
