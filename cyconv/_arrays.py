@@ -64,10 +64,7 @@ def _import_array(name: str, value: object) -> Array:
 def _has_odd_strides(array: Array) -> bool:
     """Whether a step is no whole number of elements: a field of a record; kernels count in elements."""
     itemsize = array.itemsize
-    for step, length in zip(array.strides, array.shape, strict=True):
-        if step % itemsize and length > 1:
-            return True
-    return False
+    return any(step % itemsize and length > 1 for step, length in zip(array.strides, array.shape, strict=True))
 
 
 class Image(NamedTuple):

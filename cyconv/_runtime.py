@@ -10,15 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from cyconv._kernels import cpu
 from cyconv._kernels.registry import FAMILIES, builds
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 __all__ = ["get_num_threads", "num_threads", "set_num_threads", "show_config"]
 
@@ -30,9 +31,9 @@ VERSION = "0.1.0"
 
 def _available_builds() -> tuple[str, ...]:
     """Builds that are installed and that this processor can run, the best one last."""
-    folder = Path(cpu.__file__).parent
-    installed = [name for name in builds() if any(folder.glob(f"peak_f32_{name}.*"))]
-    return tuple(name for name in installed if cpu.can_run(name))
+    files = os.listdir(os.path.dirname(cpu.__file__))
+    installed = {name.split(".")[0].rpartition("_")[2] for name in files if name.startswith("peak_f32_")}
+    return tuple(name for name in builds() if name in installed and cpu.can_run(name))
 
 
 def _choose_build(wanted: str | None, available: tuple[str, ...]) -> str:
@@ -57,16 +58,16 @@ _SCALARS |= {f"uint{bits}": f"u{bits}" for bits in (8, 16, 32, 64)}
 
 
 @cache
-def kernel(family: str, dtype: DTypeLike) -> ModuleType:
+def kernel(family: str, dtype: np.dtype[Any]) -> ModuleType:
     """The compiled module of ``family`` for ``dtype`` in the chosen build."""
-    scalar = _SCALARS[np.dtype(dtype).name]
+    scalar = _SCALARS[dtype.name]
     if scalar not in FAMILIES[family]:
-        raise LookupError(f"no kernel {family!r} for {np.dtype(dtype)}")
+        raise LookupError(f"no kernel {family!r} for {dtype}")
     return importlib.import_module(f"cyconv._kernels.{family}_{scalar}_{BUILD}")
 
 
 #: bytes of the data caches of level 1, 2, 3; the fallbacks are the small end of what is in use
-CACHES: tuple[int, int, int] = tuple(
+CACHES: tuple[int, ...] = tuple(
     size or fallback for size, fallback in zip(cpu.cache_bytes(), (32 << 10, 512 << 10, 4 << 20), strict=True)
 )
 
@@ -80,7 +81,8 @@ VECTOR_BYTES = {"avx512": 64, "avx2": 32}.get(BUILD, 16)
 def _cgroup_cpus() -> int | None:
     """Whole CPUs that the control group's quota allows, None without a quota."""
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()[:2]
+        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
+            quota, period = file.read().split()[:2]
     except (OSError, ValueError):
         return None
     return None if quota == "max" else max(1, math.ceil(int(quota) / int(period)))
@@ -267,7 +269,7 @@ def show_config() -> Config:
 
 def measure_peak(dtype: DTypeLike = np.float32, threads: int = 1, seconds: float = 0.05) -> float:
     """Multiply-add peak in GFLOP/s: the best of some runs of a loop that lives in registers."""
-    module = kernel("peak", dtype)
+    module = kernel("peak", np.dtype(dtype))
     sink = np.zeros((threads, 64), dtype)
     steps, best = 10_000, 0.0
     end = time.perf_counter() + seconds

@@ -7,14 +7,14 @@ from functools import lru_cache
 from heapq import heapify, heapreplace
 from itertools import product
 from math import ceil, prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from cyconv import _runtime
 from cyconv._plans import table
 from cyconv._plans.gathering import AxisLayout, lay_out_axis
-from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec
+from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, bytes_moved
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _LINE = 64
@@ -30,6 +30,7 @@ class Blocks:
     tables: Array
     scratch_bytes: int
     threads: int
+    seconds: float
 
 
 class Dense:
@@ -60,14 +61,25 @@ class Dense:
                 x, weight, bias, out, blocks.geometry, blocks.tables, self._activation, scratch, blocks.threads
             )
 
-    def workspace(self, call: Call, threads: int) -> int:
+    @staticmethod
+    def supports(spec: ConvSpec) -> str | None:
+        """Everything."""
+        return None
+
+    @staticmethod
+    def workspace(spec: ConvSpec, call: Call, threads: int) -> int:
         """Bytes of scratch memory of such a call."""
-        return blocks_for(self.spec, call, threads).scratch_bytes
+        return blocks_for(spec, call, threads).scratch_bytes
+
+    @staticmethod
+    def estimate(spec: ConvSpec, call: Call, threads: int) -> float:
+        """Seconds of such a call, from the cycles of tiles, packing and scattering."""
+        return blocks_for(spec, call, threads).seconds
 
     def _pack(self, blocks: Blocks) -> tuple[Array, Array]:
         """Weights and bias for this orientation; packed on first use. Two threads may pack the same thing at once."""
         if blocks.by_rows not in self._packed:
-            spec, lanes = self.spec, self.kernel.LANES
+            spec, lanes = self.spec, _tile(self.spec).lanes
             width = spec.group_outputs if blocks.by_rows else _round_up(spec.group_outputs, lanes)
             packed = np.empty(spec.groups * spec.depth * width, spec.dtype)
             if packed.size:
@@ -88,15 +100,33 @@ def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
     merged = _can_merge(spec, call)
     if merged:
         call = _merge(call)
-    kernel = _runtime.kernel("dense", spec.dtype)
+    tile = _tile(spec)
     block = _block(spec)
     options = []
     for by_rows, several in product((True, False), (False, True)):
-        box = _choose_box(spec, call, block, by_rows, several, kernel.LANES)
-        cost = _cycles(spec, call, box, by_rows, kernel)
+        box = _choose_box(spec, call, block, by_rows, several, tile.lanes)
+        cost = _cycles(spec, call, box, by_rows, tile)
         options.append((cost, not by_rows, several, box))
-    _, by_columns, _, box = min(options)
-    return _describe(spec, call, threads, block, box, not by_columns, merged, kernel)
+    cost, by_columns, _, box = min(options)
+    cycles = cost * call.batch * spec.groups * call.positions / threads
+    seconds = max(
+        cycles / table.CLOCK_HZ,
+        bytes_moved(spec, call) / table.BANDWIDTH,
+    ) + table.CALL_SECONDS
+    return _describe(spec, call, threads, block, box, not by_columns, merged, tile, seconds)
+
+
+class Tile(NamedTuple):
+    """The register tile of a build: rows x (vecs * lanes)."""
+
+    rows: int
+    vecs: int
+    lanes: int
+
+
+def _tile(spec: ConvSpec) -> Tile:
+    kernel = _runtime.kernel("dense", spec.dtype)
+    return Tile(tile.ROWS, tile.VECS, tile.LANES)
 
 
 def _round_up(value: int, step: int) -> int:
@@ -186,26 +216,27 @@ def _is_direct_out(call: Call, box: Box, by_rows: bool) -> bool:
     return _is_uniform(call, box) and call.out_strides[4 if by_rows else 1] == 1
 
 
-def _cycles(spec: ConvSpec, call: Call, box: Box, by_rows: bool, kernel: Any) -> float:
-    """Cycles per image and group of this orientation: tiles, packing, scattering."""
+def _cycles(spec: ConvSpec, call: Call, box: Box, by_rows: bool, tile: Tile) -> float:
+    """Cycles per position, image and group of this orientation: tiles, packing, scattering."""
     positions = prod(box)
     outputs = spec.group_outputs
     if by_rows:
-        rows = outputs / ceil(outputs / kernel.ROWS)
-        steps = ceil(outputs / kernel.ROWS) * _round_up(positions, kernel.LANES) / kernel.LANES
+        rows = outputs / ceil(outputs / tile.rows)
+        steps = ceil(outputs / tile.rows) * _round_up(positions, tile.lanes) / tile.lanes
         pack = table.DENSE_PACK_CYCLES_ROWS
     else:
-        rows = positions / ceil(positions / kernel.ROWS)
-        steps = ceil(positions / kernel.ROWS) * _round_up(outputs, kernel.LANES) / kernel.LANES
+        rows = positions / ceil(positions / tile.rows)
+        steps = ceil(positions / tile.rows) * _round_up(outputs, tile.lanes) / tile.lanes
         pack = table.DENSE_PACK_CYCLES_COLUMNS
     # a step of the tile is rows multiply-adds per vector, but never quicker than its loads or their latency
-    tile = steps * max(rows, 0.5 * rows + 2.0, 2.5) * spec.depth
+    cycles = steps * max(rows, 0.5 * rows + 2.0, 2.5) * spec.depth
     scatter = 0.0 if _is_direct_out(call, box, by_rows) else table.DENSE_SCATTER_CYCLES * positions * outputs
-    return (tile + pack * positions * spec.depth + scatter) / positions
+    return (cycles + pack * positions * spec.depth + scatter) / positions
 
 
 def _describe(
-    spec: ConvSpec, call: Call, threads: int, block: int, box: Box, by_rows: bool, merged: bool, kernel: Any
+    spec: ConvSpec, call: Call, threads: int, block: int, box: Box, by_rows: bool, merged: bool, tile: Tile,
+    seconds: float,
 ) -> Blocks:
     """Everything the kernel wants to know, as two integer vectors, and the scratch it needs."""
     layouts = [lay_out_axis(spec.kernel[i], spec.stride[i], spec.dilation[i], box[i + 1]) for i in range(3)]
@@ -214,8 +245,8 @@ def _describe(
     )
     direct_out = _is_direct_out(call, box, by_rows)
     positions = prod(box)
-    lanes, rows = kernel.LANES, kernel.ROWS
-    panels = ceil(spec.group_outputs / (rows if by_rows else lanes * kernel.VECS))
+    lanes, rows = tile.lanes, tile.rows
+    panels = ceil(spec.group_outputs / (rows if by_rows else lanes * tile.vecs))
     parts = _choose_parts(spec, call, box, threads, panels)
     itemsize = spec.dtype.itemsize
 
@@ -227,8 +258,8 @@ def _describe(
     partial = 0
     if not direct_out:
         widest = max(
-            _panel_start(spec, by_rows, (i + 1) * panels // parts, kernel)
-            - _panel_start(spec, by_rows, i * panels // parts, kernel)
+            _panel_start(spec, by_rows, (i + 1) * panels // parts, tile)
+            - _panel_start(spec, by_rows, i * panels // parts, tile)
             for i in range(parts)
         )
         partial = widest * (_round_up(positions, lanes) if by_rows else positions)
@@ -256,8 +287,8 @@ def _describe(
             f"pad_{axis}": call.pads[i][0], f"slots_{axis}": layouts[i].slots,
             f"strips_{axis}": len(layouts[i].strips), f"box_{axis}": box[i + 1],
         }  # fmt: skip
-    geometry = np.array([values[name] for name in kernel.FIELDS], np.int64)
-    return Blocks(by_rows, merged, geometry, _tables(layouts), scratch_bytes * threads, threads)
+    geometry = np.array([values[name] for name in _runtime.kernel("dense", spec.dtype).FIELDS], np.int64)
+    return Blocks(by_rows, merged, geometry, _tables(layouts), scratch_bytes * threads, threads, seconds)
 
 
 def _tables(layouts: list[AxisLayout]) -> Array:
@@ -271,12 +302,12 @@ def _tables(layouts: list[AxisLayout]) -> Array:
     return np.array(strips + taps, np.int64)
 
 
-def _panel_start(spec: ConvSpec, by_rows: bool, panel: int, kernel: Any) -> int:
+def _panel_start(spec: ConvSpec, by_rows: bool, panel: int, tile: Tile) -> int:
     """First output channel of a weight panel, as ``dense.pyx`` cuts them."""
     outputs = spec.group_outputs
     if by_rows:
-        return outputs * panel // ceil(outputs / kernel.ROWS)
-    return min(panel * kernel.VECS * kernel.LANES, _round_up(outputs, kernel.LANES))
+        return outputs * panel // ceil(outputs / tile.rows)
+    return min(panel * tile.vecs * tile.lanes, _round_up(outputs, tile.lanes))
 
 
 def _choose_parts(spec: ConvSpec, call: Call, box: Box, threads: int, panels: int) -> int:

@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from math import prod
+from math import inf, prod
 from typing import NamedTuple
 
 import numpy as np
@@ -24,8 +23,8 @@ class Activation(NamedTuple):
 
     kind: str = "none"
     slope: float = 1.0
-    lo: float = -math.inf
-    hi: float = math.inf
+    lo: float = -inf
+    hi: float = inf
     silu: bool = False
 
 
@@ -80,3 +79,13 @@ class Call(NamedTuple):
 def flops(spec: ConvSpec, call: Call) -> int:
     """FLOPs by the definition, a multiply-add counted as two."""
     return 2 * call.batch * call.positions * spec.out_channels * spec.depth
+
+
+def bytes_moved(spec: ConvSpec, call: Call) -> int:
+    """Bytes of input, weights and result, each touched once."""
+    scalars = (
+        call.batch * spec.in_channels * prod(call.size)
+        + spec.out_channels * spec.depth
+        + call.batch * spec.out_channels * call.positions
+    )
+    return scalars * spec.dtype.itemsize

@@ -21,3 +21,11 @@ DENSE_BOX = (64, 4096)
 DENSE_PACK_CYCLES_ROWS = 0.2
 DENSE_PACK_CYCLES_COLUMNS = 0.3
 DENSE_SCATTER_CYCLES = 1.5
+
+#: The unit of the cost models: cycles become seconds by a nominal clock, bytes by a nominal bandwidth (one core
+#: scaling a large array). Only ratios between candidates count, so the processor's own figures are not asked for.
+CLOCK_HZ = 3.6e9
+BANDWIDTH = 26e9
+
+#: Fixed cost of entering and leaving a kernel.
+CALL_SECONDS = 3e-6

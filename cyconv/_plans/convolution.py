@@ -1,0 +1,182 @@
+"""One convolution with its weights: which algorithm serves which call, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+
+from cyconv import _runtime
+from cyconv._plans.dense import Dense
+from cyconv._plans.spec import Call, ConvSpec, bytes_moved, flops
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Algorithm(Protocol):
+    """A way to compute a convolution; one object per plan, used by many threads at once."""
+
+    #: what the user calls it
+    name: str
+
+    def __init__(self, spec: ConvSpec, weight: Array, bias: Array | None) -> None: ...
+
+    def run(self, call: Call, x: Array, out: Array, threads: int) -> None:
+        """Compute into ``out``; both arrays are seen as (N, C, D, H, W)."""
+
+    @staticmethod
+    def supports(spec: ConvSpec) -> str | None:
+        """None if this layer can be computed, else the reason why not."""
+
+    @staticmethod
+    def workspace(spec: ConvSpec, call: Call, threads: int) -> int:
+        """Bytes of scratch memory of such a call."""
+
+    @staticmethod
+    def estimate(spec: ConvSpec, call: Call, threads: int) -> float:
+        """Seconds that such a call should take."""
+
+
+ALGORITHMS: tuple[type[Algorithm], ...] = (Dense,)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What is known about one algorithm before it runs."""
+
+    kind: type[Algorithm]
+    seconds: float
+    workspace: int
+
+
+@lru_cache(maxsize=1024)
+def candidates(spec: ConvSpec, call: Call, threads: int, algorithm: str, limit: int | None) -> tuple[Candidate, ...]:
+    """Algorithms that may serve this call, the quickest one first."""
+    refusals = []
+    found = []
+    for kind in ALGORITHMS:
+        if algorithm not in ("auto", kind.name):
+            continue
+        reason = kind.supports(spec)
+        if reason is None:
+            need = kind.workspace(spec, call, threads)
+            if limit is None or need <= limit:
+                found.append(Candidate(kind, kind.estimate(spec, call, threads), need))
+                continue
+            reason = f"it needs {need} bytes of scratch memory with {threads} threads"
+        refusals.append(f"{kind.name}: {reason}")
+    if not found:
+        asked = f"workspace_limit={limit}" if limit is not None else f"algorithm={algorithm!r}"
+        raise ValueError(f"{asked} cannot be met ({'; '.join(refusals)})")
+    return tuple(sorted(found, key=lambda candidate: candidate.seconds))
+
+
+class Convolution:
+    """A convolution with its weights packed, ready for inputs of any size. Arrays are checked already."""
+
+    def __init__(
+        self, spec: ConvSpec, weight: Array, bias: Array | None, algorithm: str = "auto", limit: int | None = None
+    ) -> None:
+        self.spec = spec
+        self._weight = weight
+        self._bias = bias
+        self._algorithm = algorithm
+        self._limit = limit
+        self._ready: dict[type[Algorithm], Algorithm] = {}
+        if algorithm != "auto":
+            check_supported(spec, algorithm)
+
+    def run(self, call: Call, x: Array, out: Array, threads: int) -> None:
+        """Compute one call; nothing in it is empty."""
+        kind = self.candidates(call, threads)[0].kind
+        if kind not in self._ready:
+            self._ready[kind] = kind(self.spec, self._weight, self._bias)
+        self._ready[kind].run(call, x, out, threads)
+
+    def candidates(self, call: Call, threads: int) -> tuple[Candidate, ...]:
+        """What could serve this call, the choice first."""
+        return candidates(self.spec, call, threads, self._algorithm, self._limit)
+
+    def explain(self, call: Call, threads: int) -> Explanation:
+        """The choice for this call and its reasons."""
+        ranked = self.candidates(call, threads)
+        chosen = ranked[0]
+        if self._algorithm != "auto":
+            why = f"algorithm={self._algorithm!r} was asked for"
+        elif len(ranked) == 1:
+            why = "the only algorithm for this layer"
+        else:
+            why = f"estimated {ranked[1].seconds / chosen.seconds:.2f} times as fast as {ranked[1].kind.__name__}"
+        return Explanation(
+            algorithm=chosen.kind.name,
+            kernel=chosen.kind.__name__.lower(),
+            build=_runtime.BUILD,
+            threads=threads,
+            flops=flops(self.spec, call),
+            bytes=bytes_moved(self.spec, call),
+            workspace=chosen.workspace,
+            why=why,
+            estimates={candidate.kind.__name__.lower(): candidate.seconds for candidate in ranked},
+        )
+
+
+def check_supported(spec: ConvSpec, algorithm: str) -> None:
+    """ValueError that says why, if no algorithm of that name can compute this layer."""
+    reasons = [kind.supports(spec) for kind in ALGORITHMS if kind.name == algorithm]
+    if None not in reasons:
+        text = "; ".join(dict.fromkeys(_texts(reasons))) or "it is not in this build"
+        raise ValueError(f"algorithm={algorithm!r} cannot compute this layer: {text}")
+
+
+def _texts(reasons: Iterable[str | None]) -> list[str]:
+    return [reason for reason in reasons if reason is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a plan does for one input shape; printed, it is a table.
+
+    Attributes
+    ----------
+    algorithm : str
+        ``"direct"``, ``"winograd"`` or ``"fft"``.
+    kernel : str
+        The family of loops that does it.
+    build : str
+        Instruction set of the loops.
+    threads : int
+        Threads that would run.
+    flops : int
+        FLOPs by the definition, a multiply-add counted as two, whatever the algorithm saves.
+    bytes : int
+        Bytes of input, weights and result, each touched once.
+    workspace : int
+        Bytes of scratch memory.
+    why : str
+        The reason for the choice.
+    estimates : dict of str to float
+        Estimated seconds of every candidate.
+    """
+
+    algorithm: str
+    kernel: str
+    build: str
+    threads: int
+    flops: int
+    bytes: int
+    workspace: int
+    why: str
+    estimates: dict[str, float]
+
+    def __str__(self) -> str:
+        lines = [
+            f"algorithm  {self.algorithm} ({self.kernel}, {self.build}, {self.threads} threads)",
+            f"why        {self.why}",
+            f"work       {self.flops / 1e6:.2f} MFLOP, {self.bytes / 1e6:.2f} MB moved",
+            f"workspace  {self.workspace / 1024:.0f} KiB",
+        ]
+        lines += [f"estimate   {name}: {seconds * 1e3:.4g} ms" for name, seconds in self.estimates.items()]
+        return "\n".join(lines)
