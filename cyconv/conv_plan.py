@@ -253,7 +253,8 @@ def _triple_pads(pads: Sequence[tuple[int, int]]) -> Pairs:
 def _contiguous(shape: Sequence[int], channels_last: bool) -> tuple[int, ...]:
     """Strides, in scalars, of a C-contiguous array seen as (N, C, D, H, W)."""
     order = (1, 4, 3, 2, 0) if channels_last else (4, 3, 2, 1, 0)
-    strides, step = [0] * 5, 1
+    strides = [0] * 5
+    step = 1
     for axis in order:
         strides[axis] = step
         step *= shape[axis]

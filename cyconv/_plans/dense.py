@@ -126,7 +126,7 @@ class Tile(NamedTuple):
 
 def _tile(spec: ConvSpec) -> Tile:
     kernel = _runtime.kernel("dense", spec.dtype)
-    return Tile(tile.ROWS, tile.VECS, tile.LANES)
+    return Tile(kernel.ROWS, kernel.VECS, kernel.LANES)
 
 
 def _round_up(value: int, step: int) -> int:
