@@ -10,8 +10,9 @@ import numpy as np
 from cyconv import _checks, geometry
 from cyconv._arrays import Array
 from cyconv._axes import explicit_padding
+from cyconv._plans.arrays import fill_with_bias, run_convolution, triple, triple_pads
 from cyconv._plans.convolution import Convolution, Explanation, check_supported
-from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, Pairs, Triple
+from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec
 from cyconv._runtime import threads_for
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ Activation: TypeAlias = str | tuple[Any, ...] | None
 _LETTERS = {1: "S", 2: "R, S", 3: "T, R, S"}
 _CHOICES = ("auto", "direct", "winograd", "fft")
 #: coordinates must stay this far from the end of 64-bit integers
-_LARGEST_EXTENT = 2**61
+LARGEST_EXTENT = 2**61
 
 
 class ConvPlan:
@@ -138,7 +139,7 @@ class ConvPlan:
         pads = geometry.resolve_padding(self._padding, size, self._kernel, self._stride, self._dilation)
         for axis, (cells, (before, after)) in enumerate(zip(size, pads, strict=True)):
             most = max(before, after)
-            if cells + before + after > _LARGEST_EXTENT:
+            if cells + before + after > LARGEST_EXTENT:
                 raise ValueError(f"padding of axis {axis} must leave at most 2**61 cells, got {(before, after)}")
             if (self._padding_mode == "reflect" and most >= cells) or (
                 self._padding_mode == "circular" and most > cells
@@ -159,9 +160,9 @@ class ConvPlan:
         return ConvSpec(
             in_channels=self._weight.shape[1] * self._groups,
             out_channels=self._weight.shape[0],
-            kernel=_triple(self._kernel),
-            stride=_triple(stride),
-            dilation=_triple(steps),
+            kernel=triple(self._kernel),
+            stride=triple(stride),
+            dilation=triple(steps),
             groups=self._groups,
             padding_mode=self._padding_mode,
             activation=self._activation,
@@ -206,11 +207,11 @@ class ConvPlan:
         layout = (n, self._weight.shape[0])
         call = Call(
             batch=n,
-            size=_triple(image.array.shape[2:]),
-            pads=_triple_pads(pads),
-            out=_triple(out_size),
-            x_strides=_contiguous((n, channels, *_triple(image.array.shape[2:])), image.channels_last),
-            out_strides=_contiguous((*layout, *_triple(out_size)), image.channels_last),
+            size=triple(image.array.shape[2:]),
+            pads=triple_pads(pads),
+            out=triple(out_size),
+            x_strides=_contiguous((n, channels, *triple(image.array.shape[2:])), image.channels_last),
+            out_strides=_contiguous((*layout, *triple(out_size)), image.channels_last),
         )
         return self._convolution(self._spec(compute, self._stride)).explain(call, threads_for(self._threads))
 
@@ -239,17 +240,6 @@ def _as_weight(weight: ArrayLike, axes: int) -> Array:
     return array
 
 
-def _triple(values: Sequence[int]) -> Triple:
-    """One number per spatial axis (D, H, W), 1 for the axes that are not there."""
-    d, h, w = (*(1,) * (3 - len(values)), *values)
-    return d, h, w
-
-
-def _triple_pads(pads: Sequence[tuple[int, int]]) -> Pairs:
-    d, h, w = (*((0, 0),) * (3 - len(pads)), *pads)
-    return d, h, w
-
-
 def _contiguous(shape: Sequence[int], channels_last: bool) -> tuple[int, ...]:
     """Strides, in scalars, of a C-contiguous array seen as (N, C, D, H, W)."""
     order = (1, 4, 3, 2, 0) if channels_last else (4, 3, 2, 1, 0)
@@ -259,39 +249,6 @@ def _contiguous(shape: Sequence[int], channels_last: bool) -> tuple[int, ...]:
         strides[axis] = step
         step *= shape[axis]
     return tuple(strides)
-
-
-def with_three_axes(array: Array) -> Array:
-    """View (N, C, *spatial) as (N, C, D, H, W)."""
-    return array[(slice(None), slice(None), *(np.newaxis,) * (5 - array.ndim))]
-
-
-def run_convolution(
-    convolution: Convolution, x: Array, out: Array, pads: Sequence[tuple[int, int]], threads: int
-) -> None:
-    """Run on arrays (N, C, *spatial) of the right dtype, none of them empty."""
-    x, out = with_three_axes(x), with_three_axes(out)
-    itemsize = x.itemsize
-    call = Call(
-        batch=x.shape[0],
-        size=x.shape[2:],
-        pads=_triple_pads(pads),
-        out=out.shape[2:],
-        x_strides=tuple(step // itemsize for step in x.strides),
-        out_strides=tuple(step // itemsize for step in out.strides),
-    )
-    convolution.run(call, x, out, threads)
-
-
-def fill_with_bias(out: Array, bias: Array | None, activation: Any) -> None:
-    """The convolution of nothing: act(bias) in every cell of ``out`` (N, K, *spatial)."""
-    values = np.zeros(out.shape[1], out.dtype) if bias is None else bias.astype(out.dtype)
-    if activation.silu:
-        values = values / (1 + np.exp(-values))
-    else:
-        values = np.where(values < 0, values * out.dtype.type(activation.slope), values)
-        values = np.clip(values, activation.lo, activation.hi)
-    out[...] = values.reshape(-1, *(1,) * (out.ndim - 2))
 
 
 def plan_conv1d(
