@@ -44,8 +44,8 @@ def make_parser() -> argparse.ArgumentParser:
         "filter",
         help="apply a kernel to an image file",
         description="Cross-correlate every colour channel of an image with a kernel. The result has the size "
-        "and the pixel type of the image; cells outside it count as their nearest edge pixel; an alpha channel "
-        "stays as it is. Files: what Pillow reads and writes, 16-bit colour as PNG, .npy arrays (H, W[, C]).",
+        "and the pixel type of the image; cells outside it count as their nearest edge pixel; alpha stays. "
+        "Files: what Pillow reads and writes, 16-bit colour as PNG, .npy arrays (H, W[, C]).",
     )
     filter_.add_argument("image", metavar="IMAGE", help="image file, or .npy")
     filter_.add_argument(

@@ -130,13 +130,11 @@ def sights(height: int, width: int) -> list[Sight]:
     layers: list[dict[str, int]] = []
     for name, block in BLOCKS:
         layers += block
-        field = cyconv.receptive_field(layers, (height, width))
-        size, cells = field.size, field.output_size
-        size = size if isinstance(size, int) else size[0]
-        if size > min(height, width):
+        field: Any = cyconv.receptive_field(layers, (height, width))  # two sizes in, so tuples out
+        if max(field.size) > min(height, width):
             break
-        rows, columns = field.region((cells[0] // 2, cells[1] // 3))
-        found.append(Sight(name, size, rows, columns))
+        rows, columns = field.region((field.output_size[0] // 2, field.output_size[1] // 3))
+        found.append(Sight(name, max(field.size), rows, columns))
     return found
 
 
@@ -176,7 +174,7 @@ def tell(photo: Array) -> Story:
 
 
 def part(photo: Array) -> Array:
-    """What is pooled: so small that its pixels show, left of the middle, where the photograph has its subject."""
+    """What is pooled: so small that its pixels show, left of the middle, where the subject stands."""
     height, width = photo.shape[1:]
     columns = min(POOL_COLUMNS, width // POOL)
     rows = min(max(round(columns * height / width), 1), height // POOL)

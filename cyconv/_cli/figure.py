@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 
 from cyconv import __version__, show_config
@@ -29,9 +30,12 @@ OPPONENTS = ("red - green", "blue - yellow")
 def draw(story: Story) -> Figure:
     """The whole figure."""
     aspect = story.photo.shape[1] / story.photo.shape[2]
-    figure = Figure(figsize=(15, 3 * (3.6 * aspect + 0.95) + 0.5), facecolor="white", layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.09, h_pad=0.06)
-    bands = figure.subfigures(4, 1, height_ratios=[1, 1, 1, 0.06])
+    figure = Figure(
+        figsize=(15, 3 * (3.6 * aspect + 0.95) + 0.5),
+        facecolor="white",
+        layout=ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.06),
+    )
+    bands: Any = figure.subfigures(4, 1, height_ratios=[1, 1, 1, 0.06])
     _slide(bands[0], story)
     _shapes(bands[1], story)
     _summarise(bands[2], story)

@@ -43,9 +43,10 @@ def named_kernel(name: str, size: int | None) -> Weights:
         raise CommandError(f"--size must be odd and at least 1, got {size}")
     cells = np.arange(size) - size // 2
     sigma = max(size - 1, 1) / 4  # the kernel ends at two standard deviations
-    line = np.exp(-0.5 * (cells / sigma) ** 2) if name == "gaussian" else np.ones(size)
+    line: Weights = np.exp(-0.5 * (cells / sigma) ** 2) if name == "gaussian" else np.ones(size)
     line /= line.sum()
-    return np.multiply.outer(line, line)[None, None]
+    weights: Weights = line[:, None] * line
+    return weights[None, None]
 
 
 def load_kernel(name: str, size: int | None) -> Weights:
@@ -55,7 +56,7 @@ def load_kernel(name: str, size: int | None) -> Weights:
     if name in FIXED_KERNELS or name in SIZED_KERNELS:
         return named_kernel(name, size)
     path = Path(name)
-    if path.suffix != ".npy":
+    if path.suffix.lower() != ".npy":
         known = ", ".join((*FIXED_KERNELS, *SIZED_KERNELS))
         raise CommandError(f"unknown kernel {name!r}: possible are {known}, or a .npy file")
     kernel = read_npy(path)
@@ -101,7 +102,7 @@ def _magnitude(result: Pixels) -> Pixels:
 def _to_pixels(values: Pixels, dtype: np.dtype[np.generic]) -> Pixels:
     if dtype.kind == "f":
         return values
-    return np.rint(values).clip(0, np.iinfo(dtype).max)
+    return np.rint(values).clip(0, np.iinfo(dtype.name).max)
 
 
 @contextmanager
@@ -122,15 +123,14 @@ def run(image: str, kernel: str, output: str, size: int | None) -> None:
     """Read, filter, write, and say what was written."""
     weights = load_kernel(kernel, size)
     picture = read_image(Path(image))
-    check_writable(Path(output), picture)
-    pixels = np.array(picture.pixels)
-    colours = picture._replace(pixels=pixels).colours
+    check_writable(Path(output), picture.pixels)
+    pixels = np.array(picture.pixels)  # a copy: the alpha channel stays
     height, width = pixels.shape[:2]
     with progress(height, pixels.size) as advance:
         start = time.perf_counter()
         filtered = apply_kernel(np.moveaxis(picture.colours, -1, 0), weights, advance)
         seconds = time.perf_counter() - start
-    colours[...] = np.moveaxis(filtered, 0, -1)
+    picture._replace(pixels=pixels).colours[...] = np.moveaxis(filtered, 0, -1)
     write_image(Path(output), pixels)
     shape = "x".join(map(str, weights.shape[2:]))
     print(f"{output}: {width}x{height} {pixels.dtype}, {kernel} {shape}, {seconds * 1e3:.1f} ms")

@@ -48,10 +48,13 @@ def read_npy(path: Path) -> Pixels:
         raise CommandError(f"cannot read {path}: {reason(error)}") from error
 
 
+def _is_npy(path: Path) -> bool:
+    return path.suffix.lower() == ".npy"
+
+
 def read_image(path: Path) -> Picture:
     """The first frame of an image file, upright, in its own pixel type."""
-    is_array = path.suffix == ".npy"
-    picture = Picture(read_npy(path), has_alpha=False) if is_array else _read_with_pillow(path)
+    picture = Picture(read_npy(path), has_alpha=False) if _is_npy(path) else _read_with_pillow(path)
     pixels = picture.pixels
     if pixels.dtype.name not in PIXEL_TYPES:
         raise CommandError(f"{path} holds {pixels.dtype.name} pixels; possible: {', '.join(PIXEL_TYPES)}")
@@ -75,7 +78,7 @@ def _read_with_pillow(path: Path) -> Picture:
     except CommandError:
         raise
     except FileNotFoundError as error:
-        raise CommandError(f"no such file: {path}") from error
+        raise CommandError(f"cannot read {path}: no such file") from error
     except Exception as error:
         # For a broken file Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and others.
         known = not isinstance(error, UnidentifiedImageError)
@@ -91,9 +94,9 @@ def _picture(image: Any) -> Picture:
     mode = upright.mode
     if mode.startswith("I;16") or (mode == "I" and image.format == "PNG"):
         return Picture(np.asarray(upright).astype(np.uint16), has_alpha=False)
-    if mode not in ("L", "LA", "RGB", "RGBA", "F", "I"):
-        transparent = mode in ("PA", "La", "RGBa") or "transparency" in upright.info
-        upright = upright.convert("L" if mode == "1" else "RGBA" if transparent else "RGB")
+    transparent = mode in ("PA", "La", "RGBa") or "transparency" in upright.info
+    if transparent or mode not in ("L", "LA", "RGB", "RGBA", "F", "I"):
+        upright = upright.convert(("L" if mode in ("1", "L") else "RGB") + ("A" if transparent else ""))
     return Picture(np.asarray(upright), has_alpha=upright.mode in ("LA", "RGBA"))
 
 
@@ -105,7 +108,7 @@ def _rawmode(tiles: Any) -> str:
 
 def _read_deep_colour(path: Path, rawmode: str) -> Picture:
     """16-bit colour. Pillow keeps one byte of two, so the file is decoded once for each byte."""
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     mode = rawmode.partition(";")[0]
     halves = []
@@ -113,51 +116,53 @@ def _read_deep_colour(path: Path, rawmode: str) -> Picture:
         with Image.open(path) as image:
             if image.format != "PNG" or mode not in ("RGB", "RGBA"):
                 raise CommandError(f"{path}: 16-bit colour is read from .png (RGB, RGBA) and .npy files")
-            image.tile = [tile._replace(args=f"{mode};{order}") for tile in image.tile]
-            halves.append(np.asarray(image).astype(np.uint16))
+            image.tile = [tile._replace(args=(f"{mode};{order}",)) for tile in image.tile]
+            halves.append(np.asarray(ImageOps.exif_transpose(image)).astype(np.uint16))
     return Picture(halves[0] << 8 | halves[1], has_alpha=mode == "RGBA")
 
 
-def check_writable(path: Path, picture: Picture) -> None:
-    """Refuse, before any work, a file name that cannot hold such pixels."""
-    from_type = picture.pixels.dtype.name
-    deep = picture.pixels.ndim == 3 and from_type != "uint8"
-    suffix = path.suffix.lower()
-    if suffix == ".npy":
-        return
-    possible = {"uint8": None, "uint16": (".png",) if deep else (".png", ".tif", ".tiff")}
-    possible["float32"] = () if deep else (".tif", ".tiff")
-    fits = possible.get(from_type, ())
-    if fits is not None and suffix not in fits:
-        kind = f"{from_type} {'colour ' if deep else ''}pixels"
-        raise CommandError(f"{path}: {kind} keep their range in {', '.join((*fits, '.npy'))}")
-    if suffix in (".jpg", ".jpeg") and picture.has_alpha:
-        raise CommandError(f"{path}: JPEG files have no alpha channel; use .png")
+def check_writable(path: Path, pixels: Pixels) -> None:
+    """Refuse, before any work, a file name that cannot hold such pixels in their own type and range."""
+    suffix, suffixes = path.suffix.lower(), _suffixes(pixels)
+    if suffix not in suffixes:
+        shown = ", ".join(suffixes if len(suffixes) <= 4 else (".png", ".jpg", ".tif", ".webp", ".npy, ..."))
+        raise CommandError(f"cannot write {path}: {pixels.dtype} {pixels.shape} fits into {shown}")
+
+
+def _suffixes(pixels: Pixels) -> tuple[str, ...]:
+    """File names that can hold such pixels without a loss of range."""
+    match pixels.dtype.name, pixels.shape[2:]:
+        case "uint8", () | (2,) | (3,) | (4,):
+            from PIL import Image
+
+            formats = Image.registered_extensions()
+            return (*(suffix for suffix, name in formats.items() if name in Image.SAVE), ".npy")
+        case "uint16", ():
+            return (".png", ".tif", ".tiff", ".npy")
+        case "uint16", (3,) | (4,):
+            return (".png", ".npy")
+        case "float32", ():
+            return (".tif", ".tiff", ".npy")
+        case _:
+            return (".npy",)
 
 
 def write_image(path: Path, pixels: Pixels) -> None:
     """Write pixels in the format that the file name asks for."""
     data = io.BytesIO()
     try:
-        if path.suffix == ".npy":
+        if _is_npy(path):
             np.lib.format.write_array(data, pixels, allow_pickle=False)
         elif pixels.dtype == np.uint16 and pixels.ndim == 3:
             data.write(_deep_png(pixels))
         else:
-            _write_with_pillow(data, path.suffix, pixels)
+            from PIL import Image
+
+            image = Image.fromarray(np.ascontiguousarray(pixels))
+            image.save(data, format=Image.registered_extensions()[path.suffix.lower()], quality=95)
         path.write_bytes(data.getbuffer())  # encoded first: a format error leaves no half of a file
     except (OSError, ValueError) as error:
         raise CommandError(f"cannot write {path}: {reason(error)}") from error
-
-
-def _write_with_pillow(data: io.BytesIO, suffix: str, pixels: Pixels) -> None:
-    from PIL import Image
-
-    formats = Image.registered_extensions()
-    if suffix.lower() not in formats:
-        raise ValueError(f"unknown image format {suffix!r}")
-    image = Image.fromarray(np.ascontiguousarray(pixels))
-    image.save(data, format=formats[suffix.lower()], quality=95)
 
 
 def _deep_png(pixels: Pixels) -> bytes:
