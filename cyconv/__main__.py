@@ -32,9 +32,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
 
     demo = commands.add_parser("demo", help="the basics of convolution, worked through on a photograph")
-    demo.add_argument(
-        "image", nargs="?", metavar="IMAGE", help="a photograph (default: one that scikit-learn ships)"
-    )
+    demo.add_argument("image", nargs="?", metavar="IMAGE", help="a photograph (default: one that scikit-learn ships)")
     demo.add_argument(
         "-o", "--output", default="cyconv-demo.png", metavar="OUT", help="figure to write (%(default)s)"
     )

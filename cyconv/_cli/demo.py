@@ -96,9 +96,7 @@ def as_photo(picture: Picture, name: str) -> Array:
         raise CommandError(f"{name} has {colours.shape[2]} channels; the demo needs 1 or 3")
     if min(colours.shape[:2]) < SHORTEST_SIDE:
         height, width = colours.shape[:2]
-        raise CommandError(
-            f"{name} is {width}x{height}; the demo needs at least {SHORTEST_SIDE}x{SHORTEST_SIDE}"
-        )
+        raise CommandError(f"{name} is {width}x{height}; the demo needs at least {SHORTEST_SIDE}x{SHORTEST_SIDE}")
     photo = np.moveaxis(colours, -1, 0).astype(np.float32)
     if colours.dtype.kind == "u":
         photo /= np.iinfo(colours.dtype).max
@@ -197,9 +195,7 @@ def print_table(story: Story) -> None:
     for row in story.rows:
         table.add_row(row.call, *map(_shape, (row.came, row.weight, row.gave)), f"{row.milliseconds:.2f}")
     console.print(table)
-    console.print(
-        f"1x1 convolution and matrix product differ by at most {story.sepia_error:.1e}", markup=False
-    )
+    console.print(f"1x1 convolution and matrix product differ by at most {story.sepia_error:.1e}", markup=False)
     seen = ", ".join(f"{sight.size}x{sight.size} after {sight.name}" for sight in story.sights)
     console.print(f"a cell of a VGG-16 network sees {seen}", markup=False)
 

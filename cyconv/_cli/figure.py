@@ -161,9 +161,7 @@ def _sights(axes: Axes, story: Story) -> None:
             )
         )  # fmt: skip
     if story.sights:
-        axes.legend(
-            loc="upper right", prop=CODE, labelcolor=INK, framealpha=0.85, edgecolor="none", handlelength=1.2
-        )
+        axes.legend(loc="upper right", prop=CODE, labelcolor=INK, framealpha=0.85, edgecolor="none", handlelength=1.2)
 
 
 def _shape(array: Array) -> str:
