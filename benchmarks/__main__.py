@@ -23,22 +23,14 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--layers", type=Path, default=LAYERS_FILE, metavar="FILE", help="layers of --suite conv (JSON)"
     )
-    made.add_argument(
-        "--cases", metavar="TEXT", help="only cases with TEXT in their name (comma-separated: any)"
-    )
+    made.add_argument("--cases", metavar="TEXT", help="only cases with TEXT in their name (comma-separated: any)")
     made.add_argument("--threads", default="1", help="comma-separated numbers (default: 1)")
-    made.add_argument(
-        "--dtype", help=f"comma-separated: {', '.join(ITEMSIZE)} (default: as the suite has it)"
-    )
-    made.add_argument(
-        "--layout", default="NCHW", choices=["NCHW", "NHWC"], help="of cyconv (peers: their own)"
-    )
+    made.add_argument("--dtype", help=f"comma-separated: {', '.join(ITEMSIZE)} (default: as the suite has it)")
+    made.add_argument("--layout", default="NCHW", choices=["NCHW", "NHWC"], help="of cyconv (peers: their own)")
     made.add_argument("--algorithm", default="auto,direct", help="of cyconv; the first is compared")
     made.add_argument("--peers", help=f"none, or: {', '.join(list(peers.LIBRARIES)[1:])} (default: all)")
     made.add_argument("--rounds", type=int, default=5, help="turns of each entry per case (default: 5)")
-    made.add_argument(
-        "--time-per-case", type=float, default=0.5, metavar="S", help="of each entry (default: 0.5)"
-    )
+    made.add_argument("--time-per-case", type=float, default=0.5, metavar="S", help="of each entry (default: 0.5)")
     made.add_argument("--seed", type=int, default=0, help="of --suite random")
     made.add_argument("--count", type=int, default=24, help="of --suite random")
     made.add_argument("--compare", type=Path, metavar="OLD.json", help="a saved run to compare with")

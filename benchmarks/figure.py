@@ -47,7 +47,7 @@ def _draw_group(title: str, rows: list[Record], run: dict[str, Any], path: Path)
     _times(left, rows, run["limits"])
     _ratios(right, rows)
     left.set_yticks(range(len(rows)), [record["case"]["name"] for record in rows], fontsize=8)
-    left.invert_yaxis()
+    left.set_ylim(len(rows) - 0.4, -0.6)
     versions = run["machine"]
     figure.suptitle(f"{title}  ({versions['processor']}, {versions['cpus']} CPUs)", fontsize=10)
     figure.savefig(path, dpi=150)
@@ -62,12 +62,13 @@ def _times(axes: Axes, rows: list[Record], limits: dict[str, Any]) -> None:
     bounds = [roofline.limit_seconds(results.case_of(r), limits.get(str(r["threads"]), {})) for r in rows]
     _points(axes, bounds, marker="|", s=160, linewidths=2, color="black", label="roofline")
     for prefix, (label, colour, marker) in STYLES.items():
-        times = [_quickest(record, prefix) for record in rows]
+        times = [results.quickest(record, prefix) for record in rows]
         _points(axes, times, marker=marker, s=26, color=colour, label=label, alpha=0.85)
-    for entry, face in ((OURS, OUR_COLOUR), (f"{OURS}-direct", "white")):
+    # The ring is the wider one, so that both are seen where they coincide.
+    for entry, face, size in ((f"{OURS}-direct", "none", 110), (OURS, OUR_COLOUR, 55)):
         times = [results.seconds(record, entry) for record in rows]
         look = {"edgecolors": OUR_COLOUR, "linewidths": 1.5, "zorder": 4}
-        _points(axes, times, marker="o", s=70, color=face, label=entry, **look)
+        _points(axes, times, marker="o", s=size, facecolors=face, label=entry, **look)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: duration(value)))
     axes.set_xlabel("time per call, median (left is quicker)")
@@ -83,22 +84,19 @@ def _points(axes: Axes, times: list[float | None], **look: Any) -> None:
         axes.scatter([time for time, _ in found], [y for _, y in found], **look)
 
 
-def _quickest(record: Record, prefix: str) -> float | None:
-    entries = record["entries"].items()
-    return min((entry["median"] for name, entry in entries if name.startswith(prefix)), default=None)
-
-
 def _ratios(axes: Axes, rows: list[Record]) -> None:
     axes.set_axisbelow(True)
     axes.grid(axis="x", color="#e4e4e4")
+    top = max([1.0, *(value for record in rows if (value := results.ratio(record)) is not None)])
     for y, record in enumerate(rows):
         value, peer = results.ratio(record), results.best_peer(record)
         if value is None or peer is None:
             continue
         axes.barh(y, value, height=0.6, color=OUR_COLOUR if value >= 1 else "#c0392b")
-        axes.text(value, y, f" {value:.2f} {peer[0]}", va="center", fontsize=7)
+        backing = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.8}
+        axes.text(value + 0.03 * top, y, f"{value:.2f} {peer[0]}", va="center", fontsize=7, bbox=backing)
     mean = results.geometric_mean(results.ratio(record) for record in rows)
     axes.axvline(1, color="black", linewidth=1)
-    axes.set_xlim(0, 1.45 * max([1.0, *(value for r in rows if (value := results.ratio(r)) is not None)]))
+    axes.set_xlim(0, 1.6 * top)
     axes.set_xlabel("best peer / cyconv" + (f", geometric mean {mean:.2f}" if mean else ""))
     axes.tick_params(axis="y", length=0)

@@ -28,11 +28,12 @@ def show(console: Console, run: dict[str, Any]) -> None:
     show_worst(console, records)
     show_scaling(console, records)
     show_restless(console, run["restless"])
+    show_contention(console, records)
 
 
 def _table(title: str, rows: list[Record], limits: dict[str, Any]) -> Table:
     ours = [name for name in results.entry_names(rows) if results.is_ours(name)]
-    others = [name for name in results.entry_names(rows) if not results.is_ours(name)]
+    others = dict.fromkeys(results.family(name) for name in results.entry_names(rows) if name not in ours)
     table = Table(title=title, title_justify="left", header_style="bold")
     table.add_column("case", no_wrap=True)
     table.add_column("MFLOP", justify="right")
@@ -41,16 +42,15 @@ def _table(title: str, rows: list[Record], limits: dict[str, Any]) -> Table:
     judged = [name for name in ours if not name.endswith("-new")]
     for title in ("ratio", "of limit"):
         for name in judged:
-            table.add_column(title + name.removeprefix(OURS), justify="right")
+            table.add_column(" ".join([title, *name.split("-")[1:]]), justify="right")
     for record in rows:
-        best = results.best_peer(record)
         limit = roofline.limit_seconds(results.case_of(record), limits.get(str(record["threads"]), {}))
         cells = [record["case"]["name"], f"{record['flops'] / 1e6:.4g}"]
         cells += [duration(results.seconds(record, name)) for name in ours]
         cells.append(f"[dim]{duration(limit)}[/dim]")
-        for name in others:
-            text = duration(results.seconds(record, name))
-            cells.append(f"[bold]{text}[/bold]" if best and name == best[0] else text)
+        times = [results.quickest(record, library) for library in others]
+        best = min((time for time in times if time is not None), default=None)
+        cells += [f"[bold]{duration(time)}[/bold]" if time == best else duration(time) for time in times]
         cells += [_coloured(results.ratio(record, name)) for name in judged]
         cells += [_share(limit, results.seconds(record, name)) for name in judged]
         table.add_row(*cells)
@@ -70,9 +70,7 @@ def _means(rows: list[Record]) -> str:
             )
     against = []
     for peer in results.entry_names(rows):
-        mean = (
-            None if results.is_ours(peer) else results.geometric_mean(results.ratio_to(r, peer) for r in rows)
-        )
+        mean = None if results.is_ours(peer) else results.geometric_mean(results.ratio_to(r, peer) for r in rows)
         if mean is not None:
             against.append(f"{peer} {mean:.2f}")
     if against:
@@ -123,6 +121,15 @@ def show_restless(console: Console, restless: dict[str, float]) -> None:
             console.print(f"[yellow]{name}: used {share:.0%} of a core while it was not its turn[/yellow]")
 
 
+def show_contention(console: Console, records: list[Record]) -> None:
+    """Whether calls with one thread had to share their core with other programs."""
+    entries = [entry for record in records if record["threads"] == 1 for entry in record["entries"].values()]
+    shares = [entry["busy"] for entry in entries if entry["busy"] is not None]
+    if shares and statistics.mean(shares) < 0.97:
+        share = 1 - statistics.mean(shares)
+        console.print(f"[yellow]other programs took {share:.0%} of the processor: measure again[/yellow]")
+
+
 def show_comparison(console: Console, run: dict[str, Any], old: dict[str, Any]) -> None:
     """cyconv's times then and now; the peers' times in both runs tell how much the machine has changed."""
     before = {(record["case"]["name"], record["threads"]): record for record in old["records"]}
@@ -143,10 +150,8 @@ def show_comparison(console: Console, run: dict[str, Any], old: dict[str, Any]) 
     if not changes:
         console.print("The older run has no case in common with this one.")
         return
-    machine = results.geometric_mean(drift) or 1.0
-    table = Table(
-        title="Against the older run (above 1: quicker now)", title_justify="left", header_style="bold"
-    )
+    machine = statistics.median(drift) if drift else 1.0
+    table = Table(title="Against the older run (above 1: quicker now)", title_justify="left", header_style="bold")
     for column in ("case", "threads", "times quicker", "less the machine's drift"):
         table.add_column(column, justify="left" if column == "case" else "right")
     for name, threads, change in sorted(changes, key=lambda row: row[2]):
@@ -161,11 +166,7 @@ def duration(seconds: float | None) -> str:
         return "-"
     for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
         if seconds >= scale:
-            return (
-                f"{seconds / scale:.3g} {unit}"
-                if seconds < 999.5 * scale
-                else f"{seconds / scale:.0f} {unit}"
-            )
+            return f"{seconds / scale:.3g} {unit}" if seconds < 999.5 * scale else f"{seconds / scale:.0f} {unit}"
     return f"{seconds * 1e9:.0f} ns"
 
 

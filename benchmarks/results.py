@@ -40,7 +40,7 @@ def _processor() -> str:
 
 
 def is_ours(entry: str) -> bool:
-    return entry.startswith(OURS)
+    return family(entry) == OURS
 
 
 def seconds(record: Record, entry: str) -> float | None:
@@ -55,6 +55,17 @@ def best_peer(record: Record) -> tuple[str, float] | None:
         return None
     median, name = min(found)
     return name, float(median)
+
+
+def family(entry: str) -> str:
+    """The library that an entry belongs to: what stands before the first hyphen."""
+    return entry.split("-")[0]
+
+
+def quickest(record: Record, library: str) -> float | None:
+    """The time of the library's quickest entry."""
+    entries = record["entries"].items()
+    return min((entry["median"] for name, entry in entries if family(name) == library), default=None)
 
 
 def ratio(record: Record, entry: str = OURS) -> float | None:

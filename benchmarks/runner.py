@@ -110,6 +110,7 @@ class Entry:
     name: str
     error: float
     samples: list[float] = field(default_factory=list)
+    busy: list[float] = field(default_factory=list)
     spent: float = 0.0
 
     def summary(self) -> dict[str, Any]:
@@ -120,6 +121,7 @@ class Entry:
             "best": min(self.samples),
             "samples": len(self.samples),
             "error": self.error,
+            "busy": float(np.median(self.busy)) if self.busy else None,
         }
 
 
@@ -153,9 +155,7 @@ class Runner:
 
     def restless(self) -> dict[str, float]:
         """The share of a core that each library's process used, on the whole, while it was not its turn."""
-        found = [
-            process for processes in self.processes.values() for process in processes if process.idle_wall
-        ]
+        found = [process for processes in self.processes.values() for process in processes if process.idle_wall]
         return {f"{p.library}, {p.threads} threads": p.idle_used / p.idle_wall for p in found}
 
     def limits(self, dtypes: list[str]) -> dict[str, dict[str, Any]]:
@@ -228,4 +228,5 @@ class Runner:
         used, wall = answer["idle"]
         entry.process.idle_used += used
         entry.process.idle_wall += wall
+        entry.busy.append(answer["busy"])
         entry.spent += sum(answer["samples"])

@@ -143,9 +143,7 @@ def drawn(seed: int, count: int) -> list[Case]:
     cases: list[Case] = []
     while len(cases) < count:
         R, S = rng.choice([(1, 1), (3, 3), (3, 3), (3, 3), (5, 5), (7, 7), (1, 7), (3, 1)])
-        C, K = (
-            rng.choice([3, 16, 24, 32, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512, 768]) for _ in "CK"
-        )
+        C, K = (rng.choice([3, 16, 24, 32, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512, 768]) for _ in "CK")
         H = rng.randint(7, 160)
         W = max(7, min(160, round(H * rng.choice([0.6, 1, 1, 1.5]))))
         stride, N = rng.choice([1, 1, 1, 2]), rng.choice([1, 1, 1, 2, 8])

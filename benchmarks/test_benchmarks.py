@@ -30,13 +30,9 @@ from benchmarks.worker import Worker
 
 GROUPED = Case("grouped", "dense", (2, 6, 9, 8), (Conv(4, 3, 2, 2, 1, 2),))
 DEPTHWISE = Case("depthwise", "depthwise", (2, 3, 9, 8), (Conv(3, 3, 3, 1, 1, 3),))
-BYTES = Case(
-    "bytes", "image", (1, 1, 30, 31), (Conv(1, 3, 3, 1, 1, bias=False),), dtype="uint8", kind="image"
-)
+BYTES = Case("bytes", "image", (1, 1, 30, 31), (Conv(1, 3, 3, 1, 1, bias=False),), dtype="uint8", kind="image")
 PLANE = Case("plane", "image", (1, 1, 30, 31), (Conv(1, 9, 9, 1, 4, bias=False),), kind="image")
-CHAIN = Case(
-    "chain", "stack", (1, 2, 12, 12), (Conv(4, 3, 3, 1, 1, relu=True), Pool("max", 3, 2, 1), Conv(3, 1, 1))
-)
+CHAIN = Case("chain", "stack", (1, 2, 12, 12), (Conv(4, 3, 3, 1, 1, relu=True), Pool("max", 3, 2, 1), Conv(3, 1, 1)))
 
 
 @pytest.mark.parametrize("case", [GROUPED, DEPTHWISE, PLANE], ids=lambda case: case.name)

@@ -83,8 +83,8 @@ class Worker:
     def time(self, name: str, seconds: float) -> dict[str, Any]:
         """Time calls of the entry for about ``seconds``, at least one.
 
-        Returns the samples in seconds per call, and the processor time that this process used since its last
-        turn, when it should have used none, with the time that went by.
+        Returns the samples in seconds per call; how many cores were busy with it; and the processor time that
+        this process used since its last turn, when it should have used none, with the time that went by.
         """
         used, wall = time.process_time() - self.left[0], time.perf_counter() - self.left[1]
         call, estimate = self.calls[name], self.estimate[name]
@@ -93,6 +93,7 @@ class Worker:
             call()
         samples = []
         repeats = range(inner)
+        used_before, began = time.process_time(), time.perf_counter()
         clock = time.perf_counter
         gc.disable()
         end = clock() + seconds
@@ -105,7 +106,8 @@ class Worker:
             if stop >= end:
                 break
         gc.enable()
-        return {"samples": samples, "idle": (used, wall)}
+        busy = (time.process_time() - used_before) / (time.perf_counter() - began)
+        return {"samples": samples, "idle": (used, wall), "busy": busy}
 
     def rest(self) -> None:
         """The turn is over for good: processor time from now on is not this process's to use."""
@@ -113,11 +115,7 @@ class Worker:
 
     def limits(self, dtypes: list[str]) -> dict[str, Any]:
         """Measure the machine: memory bandwidth in GB/s and, in cyconv's process, the peak in GFLOP/s."""
-        peaks = (
-            {dtype: roofline.peak(dtype, self.threads) for dtype in dtypes}
-            if self.library == "cyconv"
-            else {}
-        )
+        peaks = {dtype: roofline.peak(dtype, self.threads) for dtype in dtypes} if self.library == "cyconv" else {}
         return {"bandwidth": roofline.bandwidth(self.threads), "peak": peaks}
 
     def release(self) -> None:

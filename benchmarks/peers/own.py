@@ -41,9 +41,7 @@ class Cyconv:
         last = self.layout == "NHWC"
         x = np.ascontiguousarray(data.x.transpose(0, 2, 3, 1)) if last else data.x
         steps: list[Callable[[Any], Any]] = []
-        for op, weight, bias, shape in zip(
-            case.ops, data.weights, data.biases, case.shapes()[1:], strict=True
-        ):
+        for op, weight, bias, shape in zip(case.ops, data.weights, data.biases, case.shapes()[1:], strict=True):
             if isinstance(op, Pool):
                 step = self._pool(op)
             else:

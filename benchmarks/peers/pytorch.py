@@ -66,9 +66,7 @@ def _pool(op: Pool) -> Callable[[Any], Any]:
     return functools.partial(pool, kernel_size=op.size, stride=op.stride, padding=op.padding)
 
 
-def _packed_conv(
-    op: Conv, w: torch.Tensor, b: torch.Tensor | None, shape: tuple[int, ...]
-) -> Callable[[Any], Any]:
+def _packed_conv(op: Conv, w: torch.Tensor, b: torch.Tensor | None, shape: tuple[int, ...]) -> Callable[[Any], Any]:
     pads, strides, ones = [op.padding] * 2, [op.stride] * 2, [1, 1]
     pack = torch.ops.mkldnn._reorder_convolution_weight
     w = pack(w, pads, strides, ones, op.groups, list(shape))
