@@ -71,7 +71,7 @@ def _times(axes: Axes, rows: list[Record], limits: dict[str, Any]) -> None:
         _points(axes, times, marker="o", s=size, facecolors=face, label=entry, **look)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: duration(value)))
-    axes.set_xlabel("time per call, median (left is quicker)")
+    axes.set_xlabel("time per call, median (left is quicker)", fontsize=9)
     axes.tick_params(axis="y", length=0)
     axes.figure.legend(
         *axes.get_legend_handles_labels(), loc="outside lower center", ncols=9, fontsize=8, frameon=False
@@ -98,5 +98,5 @@ def _ratios(axes: Axes, rows: list[Record]) -> None:
     mean = results.geometric_mean(results.ratio(record) for record in rows)
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xlim(0, 1.6 * top)
-    axes.set_xlabel("best peer / cyconv" + (f", geometric mean {mean:.2f}" if mean else ""))
+    axes.set_xlabel("best peer / cyconv" + (f", geometric mean {mean:.2f}" if mean else ""), fontsize=9)
     axes.tick_params(axis="y", length=0)

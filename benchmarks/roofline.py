@@ -52,9 +52,9 @@ def limit_seconds(case: Case, limits: dict[str, Any]) -> float | None:
     Cases that stay in a cache between two calls, and algorithms with less arithmetic, can be quicker. The
     arithmetic of poolings is left out: what they cost depends on the algorithm, not on the definition.
     """
-    peak_rate = limits.get("peak", {}).get("float32" if case.dtype == "uint8" else case.dtype)
+    peak_rate: float | None = limits.get("peak", {}).get("float32" if case.dtype == "uint8" else case.dtype)
     if peak_rate is None or "bandwidth" not in limits:
         return None
     convolves = any(isinstance(op, Conv) for op in case.ops)
     arithmetic = case.flops / (peak_rate * 1e9) if convolves else 0.0
-    return max(arithmetic, case.bytes_moved / (limits["bandwidth"] * 1e9))
+    return max(arithmetic, case.bytes_moved / (float(limits["bandwidth"]) * 1e9))

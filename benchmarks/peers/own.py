@@ -45,6 +45,7 @@ class Cyconv:
             if isinstance(op, Pool):
                 step = self._pool(op)
             else:
+                assert weight is not None
                 step = cyconv.plan_conv2d(
                     weight,
                     bias,
