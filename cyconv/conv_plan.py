@@ -110,12 +110,7 @@ class ConvPlan:
     def run_image(self, image: _checks.Image, out: Array | None = None) -> Array:
         """Convolve an image that was checked already."""
         x = image.array
-        channels = self._weight.shape[1] * self._groups
-        if x.shape[1] != channels:
-            raise ValueError(
-                f"x must have C = {channels} channels (weight.shape[1] = {self._weight.shape[1]} times groups = "
-                f"{self._groups}), got {x.shape[1]}"
-            )
+        self._check_channels(x.shape[1])
         size = x.shape[2:]
         pads, out_size = self._place(size)
         named = [("x", x), ("weight", self._weight)] + ([] if self._bias is None else [("bias", self._bias)])
@@ -133,6 +128,14 @@ class ConvPlan:
                     array[...] = values
 
         return _checks.run_into(target, through, fill)
+
+    def _check_channels(self, channels: int) -> None:
+        wanted = self._weight.shape[1] * self._groups
+        if channels != wanted:
+            raise ValueError(
+                f"x must have C = {wanted} channels (weight.shape[1] = {self._weight.shape[1]} times groups = "
+                f"{self._groups}), got {channels}"
+            )
 
     def _place(self, size: tuple[int, ...]) -> tuple[tuple[tuple[int, int], ...], tuple[int, ...]]:
         """Padding pairs and output size for an input of this size."""
@@ -204,6 +207,7 @@ class ConvPlan:
         image = _checks.as_image("x", np.broadcast_to(np.zeros((), compute), sizes), self._axes, self._layout)
         pads, out_size = self._place(image.array.shape[2:])
         n, channels = image.array.shape[:2]
+        self._check_channels(channels)
         layout = (n, self._weight.shape[0])
         call = Call(
             batch=n,
