@@ -212,9 +212,7 @@ def _per_channel(bias, naxes):
     return wide(bias).reshape((-1,) + (1,) * naxes) if np.ndim(bias) else wide(bias)
 
 
-def correlate_transposed(
-    x, weight, bias=None, *, stride=1, padding=0, output_padding=0, groups=1, dilation=1
-):
+def correlate_transposed(x, weight, bias=None, *, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
     """Transposed convolution by its definition: every input cell adds its multiple of the kernel.
 
     y[n, k, i * stride + t * dilation - before] += x[n, c, i] * w[c, k, t]; `weight` is
@@ -258,9 +256,7 @@ def activate(v, activation):
             return np.clip(v, 0, 6), 1.0
         case "silu":
             with np.errstate(over="ignore", invalid="ignore"):
-                return np.where(
-                    v == -np.inf, np.nan, v / (1 + np.exp(-v))
-                ), 1.1  # the steepest slope is 1.0998
+                return np.where(v == -np.inf, np.nan, v / (1 + np.exp(-v))), 1.1  # the steepest slope is 1.0998
         case ("clip", lo, hi):
             return np.clip(v, lo, hi), 1.0
         case ("leaky_relu", slope):

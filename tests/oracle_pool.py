@@ -83,9 +83,7 @@ def max_over(x, axes):
         if not index.size:  # a dilated window that sees padding only
             y[(..., *out)], indices[(..., *out)] = lowest(x.dtype), -1
             continue
-        best = (
-            np.argmax(cells, axis=2) if x.dtype.kind in "biu" else np.argmax(cells.astype(np.float64), axis=2)
-        )
+        best = np.argmax(cells, axis=2) if x.dtype.kind in "biu" else np.argmax(cells.astype(np.float64), axis=2)
         y[(..., *out)] = np.take_along_axis(cells, best[:, :, None], axis=2)[:, :, 0]
         indices[(..., *out)] = index[best]
     return y, indices
@@ -142,9 +140,7 @@ def lp_pool(x, norm_type, kernel_size, **kw):
             scale = cells.max(axis=2, initial=0)  # so that no power leaves the range of float64
             safe = np.where((scale > 0) & np.isfinite(scale), scale, 1.0)
             with np.errstate(invalid="ignore", over="ignore"):
-                y[(..., *out)] = safe * ((cells / safe[:, :, None]) ** norm_type).sum(axis=2) ** (
-                    1 / norm_type
-                )
+                y[(..., *out)] = safe * ((cells / safe[:, :, None]) ** norm_type).sum(axis=2) ** (1 / norm_type)
     return y
 
 

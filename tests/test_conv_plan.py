@@ -1,0 +1,157 @@
+"""Packed weights: one plan for any image, any batch and any number of threads at once."""
+
+import concurrent.futures
+import copy
+import pickle
+
+import numpy as np
+import oracle
+import pytest
+from calls import ALGORITHMS, DISGUISES, FLOATS, attempt, channels_last, dtype, noise, whole
+
+import cyconv
+
+KEYWORDS = [
+    {},
+    {"stride": 2, "padding": 1},
+    {"padding": "same", "stride": 3},
+    {"dilation": 2, "padding": ((1, 2), (0, 3))},
+    {"padding": 2, "padding_mode": "reflect"},
+    {"activation": "relu"},
+    {"activation": ("clip", -1.0, 1.0)},
+    {"layout": "NHWC", "padding": 1},
+    {"groups": 4},
+    {"groups": 4, "layout": "NHWC"},
+    {"algorithm": "direct"},
+    {"padding": "same_lower"},
+    {"groups": 2, "activation": "silu"},
+]
+
+
+@pytest.mark.parametrize("kind", FLOATS)
+@pytest.mark.parametrize("keywords", KEYWORDS, ids=str)
+def test_a_plan_gives_what_the_function_gives(keywords, kind):
+    w, b = noise((8, 4 // keywords.get("groups", 1), 3, 3), kind), noise((8,), kind)
+    plan = cyconv.plan_conv2d(w, b, **keywords)
+    for shape in [(1, 4, 9, 9), (3, 4, 7, 20), (1, 4, 30, 33), (0, 4, 9, 9)]:
+        x = noise(shape, kind)
+        x = channels_last(x, 2) if keywords.get("layout") == "NHWC" else x
+        y = plan(x)
+        np.testing.assert_array_equal(y, cyconv.conv2d(x, w, b, **keywords))
+        assert y.dtype == dtype(kind)
+        assert y.flags.c_contiguous
+        out = np.full_like(y, 3)
+        assert plan(x, out=out) is out
+        np.testing.assert_array_equal(out, y)
+
+
+def test_every_rank():
+    w = noise((5, 4, 3, 3))
+    plan = cyconv.plan_conv2d(w)
+    x = noise((1, 4, 8, 9))
+    np.testing.assert_array_equal(plan(x[0]), plan(x)[0])
+    plane = cyconv.plan_conv2d(noise((1, 1, 3, 3)))
+    assert plane(noise((8, 9))).shape == (6, 7)
+
+
+@pytest.mark.parametrize("disguise", DISGUISES)
+def test_weights_of_any_memory_layout(disguise):
+    w = DISGUISES[disguise](whole((6, 4, 3, 3)))
+    x = whole((2, 4, 8, 9))
+    np.testing.assert_array_equal(cyconv.plan_conv2d(w)(x), cyconv.conv2d(x, w))
+
+
+def test_a_plan_keeps_its_own_weights():
+    """What the caller does to the arrays afterwards changes nothing."""
+    w, b, x = noise((6, 4, 3, 3)), noise((6,)), noise((1, 4, 8, 9))
+    plan = cyconv.plan_conv2d(w, b)
+    before = plan(x)
+    w[...], b[...] = 0, 0
+    np.testing.assert_array_equal(plan(x), before)
+    del w, b
+    np.testing.assert_array_equal(plan(x), before)
+
+
+@pytest.mark.parametrize(
+    "keywords", [{"padding": 1}, {"padding": 1, "groups": 16}, {"padding": 1, "algorithm": "direct"}], ids=str
+)
+def test_many_python_threads_share_one_plan(keywords):
+    w = noise((16, 16 // keywords.get("groups", 1), 3, 3))
+    plan = cyconv.plan_conv2d(w, **keywords)
+    images = [noise((1 + i % 3, 16, 10 + i, 40 - i), seed=i) for i in range(24)]
+    expected = [plan(x) for x in images]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for y, known in zip(pool.map(plan, images * 4), expected * 4, strict=True):
+            np.testing.assert_array_equal(y, known)
+
+
+@pytest.mark.parametrize("num_threads", [None, 1, 2, 5])
+def test_num_threads_of_a_plan(num_threads):
+    w, x = noise((24, 16, 3, 3)), noise((2, 16, 20, 20))
+    y = cyconv.plan_conv2d(w, padding=1, num_threads=num_threads)(x)
+    np.testing.assert_array_equal(y, cyconv.conv2d(x, w, padding=1, num_threads=1))
+
+
+@pytest.mark.parametrize(
+    ("x", "error"),
+    [
+        (noise((1, 3, 9, 9)), ValueError),
+        (noise((4, 2, 9)), ValueError),
+        (noise((1, 4, 2, 9)), ValueError),
+        (noise((9,)), ValueError),
+        (noise((1, 1, 4, 9, 9)), ValueError),
+        (np.ones((1, 4, 9, 9), int), TypeError),
+        (np.ones((1, 4, 9, 9), complex), TypeError),
+        (None, TypeError),
+        ("image", TypeError),
+    ],
+    ids=lambda a: getattr(a, "__name__", None) or str(getattr(a, "shape", a)),
+)
+def test_images_that_do_not_fit_the_plan(x, error):
+    plan = cyconv.plan_conv2d(noise((6, 4, 3, 3)))
+    with pytest.raises(error, match=r"\bx\b|kernel"):
+        plan(x)
+
+
+def test_an_image_of_another_type_is_promoted_as_the_function_does():
+    w, x = whole((6, 4, 3, 3)), whole((1, 4, 9, 9), "float64")
+    y = cyconv.plan_conv2d(w)(x)
+    assert y.dtype == np.float64
+    np.testing.assert_array_equal(y, cyconv.conv2d(x, w))
+
+
+def test_out_of_the_wrong_shape_or_type():
+    plan = cyconv.plan_conv2d(noise((6, 4, 3, 3)))
+    for out in (np.zeros((1, 6, 7, 8), np.float32), np.zeros((1, 6, 7, 7)), "out"):
+        with pytest.raises((TypeError, ValueError), match=r"\bout\b"):
+            plan(noise((1, 4, 9, 9)), out=out)
+
+
+def test_explain_says_what_will_be_done():
+    plan = cyconv.plan_conv2d(noise((16, 16, 3, 3)), padding=1, algorithm="direct")
+    explanation = plan.explain((1, 16, 20, 20))
+    assert explanation.algorithm == "direct"
+    assert explanation.flops == 2 * 16 * 16 * 9 * 400
+    text = str(explanation)
+    for word in ("direct", "FLOP", "workspace"):
+        assert word in text, text
+    with pytest.raises(ValueError):
+        plan.explain((1, 15, 20, 20))
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS[1:])
+def test_a_plan_obeys_the_algorithm(algorithm):
+    x, w = noise((1, 8, 30, 30)), noise((8, 8, 3, 3))
+    plan = cyconv.plan_conv2d(w, padding=1, algorithm=algorithm)
+    assert plan.explain(x.shape).algorithm == algorithm
+    assert oracle.relative_l2(plan(x), oracle.convolution(x, w, padding=1).value) < 1e-5
+
+
+def test_a_plan_can_be_copied_and_pickled_or_says_that_it_cannot():
+    plan, x = cyconv.plan_conv2d(noise((6, 4, 3, 3)), noise((6,)), padding=1), noise((1, 4, 9, 9))
+    for again in (copy.copy, copy.deepcopy, lambda p: pickle.loads(pickle.dumps(p))):
+        other, message = attempt(lambda again=again: again(plan), TypeError)
+        if message:
+            assert "plan" in message.lower() or "pickle" in message.lower()
+        else:
+            np.testing.assert_array_equal(other(x), plan(x))
