@@ -15,6 +15,7 @@ INTEGERS = ("i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64")
 FAMILIES: dict[str, tuple[str, ...]] = {
     "peak": FLOATS,
     "dense": FLOATS,
+    "wgrad": FLOATS,
 }
 
 #: build -> compiler flags, best build last; the instruction set levels are those of the x86-64 psABI

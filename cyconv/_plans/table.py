@@ -29,3 +29,12 @@ BANDWIDTH = 26e9
 
 #: Fixed cost of entering and leaving a kernel.
 CALL_SECONDS = 3e-6
+
+#: The weight gradient: positions of a box (the depth of a tile; 12 rows of 384 float32 are 18 KiB of the first-level
+#: cache), bytes of the packed input cells of a box, bytes of all partial products, work items wanted (the partition
+#: must not know the number of threads), and the panels of columns below which packing the other side would show.
+GRADIENT_POSITIONS = 384
+GRADIENT_PANEL_BYTES = int(CACHES[1] * 0.45)
+GRADIENT_PRODUCT_BYTES = 8 << 20
+GRADIENT_ITEMS = 16
+GRADIENT_LEAST_PANELS = 6

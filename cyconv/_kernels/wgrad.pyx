@@ -1,0 +1,301 @@
+"""Weight gradient of a convolution: a product over positions.
+
+    dw[k, kk] = sum over p of  g[k, p] * patch[kk, p],      kk = (c, t, r, s),  p = (n, od, oh, ow)
+
+Rows of the tile are output channels, its vectors are kk, its depth is the positions of one box; both operands are
+transposed in registers while they are packed, and the patch matrix exists only for one box and one part of kk.
+
+    for each item = (segment of boxes, group, part of kk):               <- threads
+        for each box of the segment, in order:
+            gather the input cells (gather.pxd), pack panels of kk  [panel][p][kk]
+            for each panel of output channels: pack it  [p][k],  for each panel of kk: tile
+
+Every segment sums into a product of its own, and the products are added in a fixed tree. Boxes, segments and parts
+follow from the shapes alone, so that an element is the same sequence of additions for any number of threads.
+FLOPs 2 K CRS P; bytes: x and g once per part, the products once per box.
+
+Assumptions (guaranteed by ``_plans/gradients.py``): no size is zero; x and g have the sizes that the geometry says;
+``products`` has segments x K x ld scalars; scratch holds ``num_threads * scratch_bytes``.
+"""
+from cython.parallel cimport prange, threadid
+from libc.stdint cimport int64_t, uint8_t
+
+from cyconv._kernels.gather cimport Axis, Source, gather_block
+from cyconv._kernels.simd cimport TILE_ROWS, VL, real_t, vec_t, vload, vstore, vtranspose, vzero
+from cyconv._kernels.tile cimport TILE_VECS, Finish, run_tile
+
+cdef enum:
+    PANEL = TILE_VECS * VL
+    ROW_GROUPS = (TILE_ROWS + VL - 1) / VL
+
+cdef struct Geometry:
+    int64_t batch, groups, group_inputs, group_outputs
+    int64_t size_d, size_h, size_w, out_d, out_h, out_w
+    int64_t stride_d, stride_h, stride_w, pad_d, pad_h, pad_w, padding_mode
+    int64_t taps, slots_d, slots_h, slots_w, strips_d, strips_h, strips_w
+    int64_t box_n, box_d, box_h, box_w
+    int64_t segments, parts, ld, direct_in
+    int64_t at_source, at_columns, at_rows, at_offsets, scratch_bytes
+
+#: order of the geometry vector that ``run`` takes
+FIELDS = (
+    "batch", "groups", "group_inputs", "group_outputs",
+    "size_d", "size_h", "size_w", "out_d", "out_h", "out_w",
+    "stride_d", "stride_h", "stride_w", "pad_d", "pad_h", "pad_w", "padding_mode",
+    "taps", "slots_d", "slots_h", "slots_w", "strips_d", "strips_h", "strips_w",
+    "box_n", "box_d", "box_h", "box_w",
+    "segments", "parts", "ld", "direct_in",
+    "at_source", "at_columns", "at_rows", "at_offsets", "scratch_bytes",
+)
+ROWS = TILE_ROWS
+LANES = VL
+VECS = TILE_VECS
+
+cdef struct Box:
+    int64_t n0, n, d0, d, h0, h, w0, w, positions
+
+cdef struct Job:
+    const Geometry *g
+    Source x, grad
+    Axis axis_d, axis_h, axis_w
+    const int64_t *tap_offset
+    real_t *products
+
+
+cdef inline int64_t _cuts(int64_t total, int64_t box) noexcept nogil:
+    return (total + box - 1) // box
+
+
+cdef inline Box box_at(const Geometry *g, int64_t index) noexcept nogil:
+    cdef Box box
+    cdef int64_t cuts = _cuts(g.out_w, g.box_w)
+    box.w0 = index % cuts * g.box_w
+    box.w = min(g.box_w, g.out_w - box.w0)
+    index = index // cuts
+    cuts = _cuts(g.out_h, g.box_h)
+    box.h0 = index % cuts * g.box_h
+    box.h = min(g.box_h, g.out_h - box.h0)
+    index = index // cuts
+    cuts = _cuts(g.out_d, g.box_d)
+    box.d0 = index % cuts * g.box_d
+    box.d = min(g.box_d, g.out_d - box.d0)
+    box.n0 = index // cuts * g.box_n
+    box.n = min(g.box_n, g.batch - box.n0)
+    box.positions = box.n * box.d * box.h * box.w
+    return box
+
+
+def run(const real_t[:, :, :, :, :] x, const real_t[:, :, :, :, :] grad, real_t[::1] products,
+        const int64_t[::1] geometry, const int64_t[::1] tables, uint8_t[::1] scratch, int num_threads):
+    """All products: ``[segment][k][kk]`` with rows of ``ld`` scalars."""
+    cdef Job job
+    cdef const Geometry *g = <const Geometry *>&geometry[0]
+    cdef int64_t items, item
+    cdef int64_t step = sizeof(real_t)
+    if geometry.shape[0] != len(FIELDS) or sizeof(Geometry) != 8 * len(FIELDS):
+        raise ValueError("geometry does not have the fields of this kernel")
+    if scratch.shape[0] < num_threads * g.scratch_bytes:
+        raise ValueError("scratch is too small")
+    if products.shape[0] < g.segments * g.groups * g.group_outputs * g.ld:
+        raise ValueError("products is too short")
+    job.g = g
+    job.x = Source(&x[0, 0, 0, 0, 0], x.strides[0] // step, x.strides[1] // step, x.strides[2] // step,
+                   x.strides[3] // step, x.strides[4] // step)
+    job.grad = Source(&grad[0, 0, 0, 0, 0], grad.strides[0] // step, grad.strides[1] // step, grad.strides[2] // step,
+                      grad.strides[3] // step, grad.strides[4] // step)
+    job.axis_d = Axis(g.size_d, g.stride_d, g.pad_d, g.slots_d, g.strips_d, &tables[0])
+    job.axis_h = Axis(g.size_h, g.stride_h, g.pad_h, g.slots_h, g.strips_h, job.axis_d.strip + 3 * g.strips_d)
+    job.axis_w = Axis(g.size_w, g.stride_w, g.pad_w, g.slots_w, g.strips_w, job.axis_h.strip + 3 * g.strips_h)
+    job.tap_offset = job.axis_w.strip + 3 * g.strips_w
+    job.products = &products[0]
+    items = g.segments * g.groups * g.parts
+    for item in prange(items, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads,
+                       use_threads_if=num_threads > 1):
+        _run_item(&job, item, &scratch[threadid() * g.scratch_bytes])
+
+
+cdef void _run_item(const Job *job, int64_t item, uint8_t *scratch) noexcept nogil:
+    cdef const Geometry *g = job.g
+    cdef int64_t part = item % g.parts
+    cdef int64_t group = item // g.parts % g.groups
+    cdef int64_t segment = item // g.parts // g.groups
+    cdef int64_t boxes = (_cuts(g.batch, g.box_n) * _cuts(g.out_d, g.box_d) * _cuts(g.out_h, g.box_h)
+                          * _cuts(g.out_w, g.box_w))
+    cdef int64_t panels = _cuts(g.ld, PANEL)
+    cdef int64_t first_column = panels * part // g.parts * PANEL
+    cdef int64_t last_column = min(panels * (part + 1) // g.parts * PANEL, g.ld)
+    cdef int64_t first_box = boxes * segment // g.segments
+    cdef int64_t index
+    cdef Box box
+    for index in range(first_box, boxes * (segment + 1) // g.segments):
+        box = box_at(g, index)
+        _pack_columns(job, &box, group, first_column, last_column, scratch)
+        _multiply(job, &box, segment, group, first_column, last_column, index == first_box, scratch)
+
+
+cdef void _pack_columns(const Job *job, const Box *box, int64_t group, int64_t first, int64_t last,
+                        uint8_t *scratch) noexcept nogil:
+    """Panels ``[panel][position][kk]`` for kk from ``first`` to ``last``; beyond the last real one they are zero."""
+    cdef const Geometry *g = job.g
+    cdef real_t *panel = <real_t *>(scratch + g.at_columns)
+    cdef real_t *block = <real_t *>(scratch + g.at_source)
+    cdef int64_t *offset = <int64_t *>(scratch + g.at_offsets)
+    cdef int64_t real_last = min(last, g.group_inputs * g.taps)
+    cdef int64_t c0 = first // g.taps
+    cdef int64_t channels = _cuts(real_last, g.taps) - c0
+    cdef int64_t step_n, step_c, step_d, step_h, column, width, half
+    cdef const real_t *source
+    if g.direct_in:
+        # one tap, no padding, neighbours are neighbours: the input itself is the block
+        step_n, step_c = job.x.n, job.x.c
+        step_d, step_h = job.x.d * g.stride_d, job.x.h * g.stride_h
+        source = (job.x.data + box.n0 * step_n + (group * g.group_inputs + c0) * step_c + box.d0 * step_d
+                  + box.h0 * step_h + box.w0)
+    else:
+        gather_block(block, &job.x, box.n0, box.n, group * g.group_inputs + c0, channels, box.d0, box.d, box.h0,
+                     box.h, box.w0, box.w, &job.axis_d, &job.axis_h, &job.axis_w, g.padding_mode)
+        step_h = g.slots_w
+        step_d = step_h * g.slots_h
+        step_c = step_d * g.slots_d
+        step_n = step_c * channels
+        source = block
+    for column in range(first, real_last):
+        offset[column - first] = (column // g.taps - c0) * step_c + job.tap_offset[column % g.taps]
+    column = first
+    while column < last:
+        width = min(<int64_t>PANEL, last - column)
+        half = 0
+        while half < width:
+            _pack_vector(panel + half, width, source, offset + (column + half - first),
+                         max(<int64_t>0, min(<int64_t>VL, real_last - column - half)), box, step_n, step_d, step_h,
+                         g.direct_in)
+            half += VL
+        panel += box.positions * width
+        column += width
+
+
+cdef void _pack_vector(real_t *to, int64_t width, const real_t *source, const int64_t *offset, int64_t columns,
+                       const Box *box, int64_t step_n, int64_t step_d, int64_t step_h, bint exact) noexcept nogil:
+    """One vector of kk for all positions. A short run of positions is packed as a whole vector of them: what is too
+    much, the next run overwrites. The input itself has nothing behind its last cell: ``exact``."""
+    cdef vec_t r[VL]
+    cdef int64_t n, d, h, w, q, i
+    cdef const real_t *row
+    for q in range(columns, VL):
+        r[q] = vzero()
+    for n in range(box.n):
+        for d in range(box.d):
+            for h in range(box.h):
+                row = source + n * step_n + d * step_d + h * step_h
+                if exact and box.w < VL:
+                    for i in range(box.w):
+                        for q in range(VL):
+                            to[i * width + q] = row[offset[q] + i] if q < columns else <real_t>0
+                else:
+                    w = 0
+                    while w < box.w:
+                        if exact and w + VL > box.w:
+                            w = box.w - VL
+                        for q in range(columns):
+                            r[q] = vload(row + offset[q] + w)
+                        for q in range(columns, VL):
+                            r[q] = vzero()
+                        vtranspose(r)
+                        for i in range(VL):
+                            vstore(to + (w + i) * width, r[i])
+                        w += VL
+                to += box.w * width
+
+
+cdef void _multiply(const Job *job, const Box *box, int64_t segment, int64_t group, int64_t first, int64_t last,
+                    bint fresh, uint8_t *scratch) noexcept nogil:
+    cdef const Geometry *g = job.g
+    cdef const real_t *panel
+    cdef real_t *rows = <real_t *>(scratch + g.at_rows)
+    cdef int64_t panels = _cuts(g.group_outputs, TILE_ROWS)
+    cdef int64_t q, row, count, column, width
+    cdef real_t *product
+    cdef real_t zeros[TILE_ROWS]
+    cdef Finish finish
+    finish.active = 0
+    for q in range(TILE_ROWS):
+        zeros[q] = <real_t>0
+    for q in range(panels):
+        row = g.group_outputs * q // panels
+        count = g.group_outputs * (q + 1) // panels - row
+        _pack_rows(rows, &job.grad, g, box, group * g.group_outputs + row, count)
+        product = job.products + ((segment * g.groups + group) * g.group_outputs + row) * g.ld
+        panel = <const real_t *>(scratch + g.at_columns)
+        column = first
+        while column < last:
+            width = min(<int64_t>PANEL, last - column)
+            run_tile(<int>count, <int>(width // VL), box.positions, rows, panel, width, product + column, g.ld, fresh,
+                     zeros, 1, &finish, 0)
+            panel += box.positions * width
+            column += width
+
+
+cdef void _pack_rows(real_t *to, const Source *grad, const Geometry *g, const Box *box, int64_t row,
+                     int64_t count) noexcept nogil:
+    """``[position][k]`` for ``count`` output channels from ``row`` on."""
+    cdef int64_t run = box.w, heights = box.h
+    cdef int64_t n, d, h
+    cdef const real_t *source
+    if grad.h == grad.w * box.w:
+        # rows without gaps are one run
+        run, heights = box.w * box.h, 1
+    for n in range(box.n):
+        for d in range(box.d):
+            for h in range(heights):
+                source = (grad.data + (box.n0 + n) * grad.n + row * grad.c + (box.d0 + d) * grad.d
+                          + (box.h0 + h) * grad.h + box.w0 * grad.w)
+                _pack_run(to, source, grad.c, grad.w, run, count)
+                to += run * count
+
+
+cdef void _pack_run(real_t *to, const real_t *source, int64_t step_k, int64_t step_w, int64_t run,
+                    int64_t count) noexcept nogil:
+    """Whole vectors are stored, of which the next position overwrites what is too much."""
+    cdef vec_t r[ROW_GROUPS][VL]
+    cdef int64_t w = 0, i, k, group
+    if step_w != 1 or run < VL:
+        for w in range(run):
+            for k in range(count):
+                to[w * count + k] = source[w * step_w + k * step_k]
+        return
+    while w < run:
+        w = min(w, run - VL)
+        for group in range(ROW_GROUPS):
+            for k in range(VL):
+                r[group][k] = vload(source + (group * VL + k) * step_k + w) if group * VL + k < count else vzero()
+            vtranspose(r[group])
+        for i in range(VL):
+            for group in range(ROW_GROUPS):
+                vstore(to + (w + i) * count + group * VL, r[group][i])
+        w += VL
+
+
+def add_products(const real_t[:, :, ::1] products, real_t[:, ::1] out, int num_threads):
+    """``out[k, kk]`` = the sum of the segments' products, pairwise. ``products`` is [segment][k][ld] and is used up."""
+    cdef int64_t rows = out.shape[0], columns = out.shape[1], ld = products.shape[2]
+    cdef int64_t segments = products.shape[0]
+    cdef int64_t row
+    for row in prange(rows, nogil=True, schedule="static", num_threads=num_threads, use_threads_if=num_threads > 1):
+        _add_row(<real_t *>&products[0, row, 0], rows * ld, segments, &out[row, 0], columns)
+
+
+cdef void _add_row(real_t *products, int64_t step, int64_t segments, real_t *out, int64_t columns) noexcept nogil:
+    cdef int64_t apart = 1, s, i
+    cdef real_t *a
+    cdef const real_t *b
+    while apart < segments:
+        s = 0
+        while s + apart < segments:
+            a = products + s * step
+            b = products + (s + apart) * step
+            for i in range(columns):
+                a[i] = a[i] + b[i]
+            s += 2 * apart
+        apart *= 2
+    for i in range(columns):
+        out[i] = products[i]

@@ -1,0 +1,158 @@
+"""Plan of the weight gradient: boxes, parts, segments and scratch of ``_kernels/wgrad.pyx``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+from math import ceil, prod
+from typing import Any
+
+import numpy as np
+
+from cyconv import _runtime
+from cyconv._plans import table
+from cyconv._plans.gathering import lay_out_axis
+from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec
+
+Array = np.ndarray[Any, np.dtype[Any]]
+_LINE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class WeightBlocks:
+    """One call's layout, in the form that the kernel takes."""
+
+    merged: bool
+    segments: int
+    ld: int
+    geometry: Array
+    tables: Array
+    scratch_bytes: int
+    threads: int
+
+
+def weight_gradient(spec: ConvSpec, call: Call, x: Array, grad: Array, out: Array, threads: int) -> None:
+    """Fill ``out`` (K, C // groups * taps), C-contiguous; x and grad are seen as (N, C, D, H, W), none is empty.
+
+    ``call`` is that of the convolution, its ``out_strides`` those of grad.
+    """
+    blocks = weight_blocks(spec, call, threads)
+    kernel = _runtime.kernel("wgrad", spec.dtype)
+    if blocks.merged:
+        x = x.reshape(*x.shape[:2], 1, 1, -1)
+        grad = grad.reshape(*grad.shape[:2], 1, 1, -1)
+    in_place = blocks.segments == 1 and blocks.ld == out.shape[1]
+    products = out[np.newaxis] if in_place else np.empty((blocks.segments, out.shape[0], blocks.ld), out.dtype)
+    with _runtime.scratch(blocks.scratch_bytes) as scratch:
+        kernel.run(x, grad, products.reshape(-1), blocks.geometry, blocks.tables, scratch, blocks.threads)
+    if not in_place:
+        kernel.add_products(products, out, threads)
+
+
+def weight_workspace(spec: ConvSpec, call: Call, threads: int) -> int:
+    """Bytes of scratch memory of such a call."""
+    blocks = weight_blocks(spec, call, threads)
+    in_place = blocks.segments == 1 and blocks.ld == spec.depth
+    products = 0 if in_place else blocks.segments * spec.out_channels * blocks.ld * spec.dtype.itemsize
+    return blocks.scratch_bytes + products
+
+
+def _round_up(value: int, step: int) -> int:
+    return -(-value // step) * step
+
+
+@lru_cache(maxsize=512)
+def weight_blocks(spec: ConvSpec, call: Call, threads: int) -> WeightBlocks:
+    """Boxes of positions, parts of the columns and segments; but for the last of them nothing knows the threads."""
+    merged = _can_merge(spec, call)
+    if merged:
+        cells = call.positions
+        call = call._replace(size=(1, 1, cells), out=(1, 1, cells))
+    kernel = _runtime.kernel("wgrad", spec.dtype)
+    lanes, panel, itemsize = kernel.LANES, kernel.LANES * kernel.VECS, spec.dtype.itemsize
+    box = _choose_box(call)
+    positions = prod(box)
+    ld = _round_up(spec.depth, lanes)
+    panels = ceil(ld / panel)
+    share = max(1, int(table.GRADIENT_PANEL_BYTES) // (positions * panel * itemsize))
+    parts = max(ceil(panels / share), min(table.GRADIENT_ITEMS, panels // table.GRADIENT_LEAST_PANELS), 1)
+    boxes = prod(ceil(n / b) for n, b in zip((call.batch, *call.out), box, strict=True))
+    product_bytes = spec.out_channels * ld * itemsize
+    segments = min(
+        boxes,
+        ceil(table.GRADIENT_ITEMS / (parts * spec.groups)),
+        max(1, table.GRADIENT_PRODUCT_BYTES // product_bytes),
+    )
+    items = segments * spec.groups * parts
+    threads = max(1, min(threads, items))
+
+    layouts = [lay_out_axis(spec.kernel[i], spec.stride[i], spec.dilation[i], box[i + 1]) for i in range(3)]
+    direct_in = (
+        spec.taps == 1 and call.pads == ((0, 0),) * 3 and spec.stride[2] == 1 and call.x_strides[4] == 1
+    )
+    columns = ceil(panels / parts) * panel
+    channels = min(spec.group_inputs, (columns - 1) // spec.taps + 2)
+    source = 0 if direct_in else box[0] * channels * prod(layout.slots for layout in layouts) + lanes
+    at_columns = _round_up(source * itemsize, _LINE)
+    # behind the last position there is room for the positions that a short run stores too much
+    at_rows = at_columns + _round_up((positions * columns + lanes * panel) * itemsize, _LINE)
+    rows = positions * kernel.ROWS + 2 * lanes
+    at_offsets = at_rows + _round_up(rows * itemsize, _LINE)
+    scratch_bytes = at_offsets + _round_up(columns * 8, _LINE)
+    values = {
+        "batch": call.batch, "groups": spec.groups,
+        "group_inputs": spec.group_inputs, "group_outputs": spec.group_outputs,
+        "padding_mode": PADDING_MODES[spec.padding_mode], "taps": spec.taps, "box_n": box[0],
+        "segments": segments, "parts": parts, "ld": ld, "direct_in": direct_in,
+        "at_source": 0, "at_columns": at_columns, "at_rows": at_rows, "at_offsets": at_offsets,
+        "scratch_bytes": scratch_bytes,
+    }  # fmt: skip
+    for i, axis in enumerate("dhw"):
+        values |= {
+            f"size_{axis}": call.size[i], f"out_{axis}": call.out[i], f"stride_{axis}": spec.stride[i],
+            f"pad_{axis}": call.pads[i][0], f"slots_{axis}": layouts[i].slots,
+            f"strips_{axis}": len(layouts[i].strips), f"box_{axis}": box[i + 1],
+        }  # fmt: skip
+    strips = [number for layout in layouts for strip in layout.strips for number in strip]
+    slots_h, slots_w = layouts[1].slots, layouts[2].slots
+    taps = [(d * slots_h + h) * slots_w + w for d, h, w in product(*(layout.tap_slots for layout in layouts))]
+    return WeightBlocks(
+        merged=merged,
+        segments=segments,
+        ld=ld,
+        geometry=np.array([values[name] for name in kernel.FIELDS], np.int64),
+        tables=np.array(strips + taps, np.int64),
+        scratch_bytes=scratch_bytes * threads,
+        threads=threads,
+    )
+
+
+def _can_merge(spec: ConvSpec, call: Call) -> bool:
+    """Whether the spatial axes act as one: one tap, no padding, no stride, planes without gaps."""
+    _, h, w = call.out
+    return (
+        spec.taps == 1
+        and spec.stride == (1, 1, 1)
+        and call.pads == ((0, 0),) * 3
+        and all(
+            (h == 1 or sh == w * sw) and (call.out[0] == 1 or sd == h * w * sw)
+            for _, _, sd, sh, sw in (call.x_strides, call.out_strides)
+        )
+    )
+
+
+def _choose_box(call: Call) -> tuple[int, int, int, int]:
+    """Images, depth, height and width of a box: equal cuts of about as many positions as are wanted."""
+    target = table.GRADIENT_POSITIONS
+    box = [1, 1, 1, 1]
+    sizes: tuple[int, ...] = (call.batch, *call.out)
+    for axis in (3, 2, 1, 0):
+        most = max(1, target // prod(box))
+        box[axis] = ceil(sizes[axis] / ceil(sizes[axis] / most))
+        if box[axis] < sizes[axis]:
+            break
+    n, d, h, w = box
+    return n, d, h, w
+
+
