@@ -1,5 +1,9 @@
 """Convolution and pooling for NumPy arrays, as deep learning defines them, compiled."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from cyconv._runtime import VERSION as __version__
 from cyconv._runtime import get_num_threads, num_threads, set_num_threads, show_config
 from cyconv.conv import conv1d, conv2d, conv3d, corr2d
@@ -14,6 +18,9 @@ from cyconv.geometry import (
     pool_output_shape,
 )
 from cyconv.receptive import ReceptiveField, receptive_field
+
+if TYPE_CHECKING:
+    from cyconv import grad
 
 __all__ = [
     "ConvPlan",
@@ -32,6 +39,7 @@ __all__ = [
     "conv_transpose_output_shape",
     "corr2d",
     "get_num_threads",
+    "grad",
     "linear_parameters",
     "num_threads",
     "plan_conv1d",
@@ -42,3 +50,12 @@ __all__ = [
     "set_num_threads",
     "show_config",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a submodule that many programs never need when it is first asked for."""
+    if name == "grad":
+        from importlib import import_module
+
+        return import_module(f"cyconv.{name}")
+    raise AttributeError(f"module 'cyconv' has no attribute {name!r}")

@@ -64,7 +64,7 @@ class ConvPlan:
         keep: bool = True,
     ) -> None:
         self._axes = axes
-        self._weight = _as_weight(weight, axes)
+        self._weight = as_weight(weight, axes)
         self._kernel = self._weight.shape[2:]
         self._stride = _checks.as_ints("stride", stride, axes, minimum=1)
         self._dilation = _checks.as_ints("dilation", dilation, axes, minimum=1)
@@ -139,23 +139,7 @@ class ConvPlan:
 
     def _place(self, size: tuple[int, ...]) -> tuple[tuple[tuple[int, int], ...], tuple[int, ...]]:
         """Padding pairs and output size for an input of this size."""
-        pads = geometry.resolve_padding(self._padding, size, self._kernel, self._stride, self._dilation)
-        for axis, (cells, (before, after)) in enumerate(zip(size, pads, strict=True)):
-            most = max(before, after)
-            if cells + before + after > LARGEST_EXTENT:
-                raise ValueError(f"padding of axis {axis} must leave at most 2**61 cells, got {(before, after)}")
-            if (self._padding_mode == "reflect" and most >= cells) or (
-                self._padding_mode == "circular" and most > cells
-            ):
-                word = "smaller than" if self._padding_mode == "reflect" else "at most"
-                raise ValueError(
-                    f"padding must be {word} the input size {cells} of axis {axis} with padding_mode="
-                    f"{self._padding_mode!r}, got {(before, after)}"
-                )
-        return pads, tuple(
-            geometry.conv_out_size(*axis)
-            for axis in zip(size, self._kernel, self._stride, pads, self._dilation, strict=True)
-        )
+        return place_windows(size, self._kernel, self._stride, self._padding, self._dilation, self._padding_mode)
 
     def _spec(self, compute: np.dtype[Any], stride: Sequence[int]) -> ConvSpec:
         # a step that is never taken is 1, so that a huge one cannot overflow
@@ -229,7 +213,32 @@ class ConvPlan:
         }
 
 
-def _as_weight(weight: ArrayLike, axes: int) -> Array:
+def place_windows(
+    size: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Padding,
+    dilation: Sequence[int],
+    padding_mode: str,
+) -> tuple[tuple[tuple[int, int], ...], tuple[int, ...]]:
+    """Padding pairs and output size of a convolution of an input of this size."""
+    pads = geometry.resolve_padding(padding, size, kernel, stride, dilation)
+    for axis, (cells, (before, after)) in enumerate(zip(size, pads, strict=True)):
+        most = max(before, after)
+        if cells + before + after > LARGEST_EXTENT:
+            raise ValueError(f"padding of axis {axis} must leave at most 2**61 cells, got {(before, after)}")
+        if (padding_mode == "reflect" and most >= cells) or (padding_mode == "circular" and most > cells):
+            word = "smaller than" if padding_mode == "reflect" else "at most"
+            raise ValueError(
+                f"padding must be {word} the input size {cells} of axis {axis} with padding_mode="
+                f"{padding_mode!r}, got {(before, after)}"
+            )
+    return pads, tuple(
+        geometry.conv_out_size(*axis) for axis in zip(size, kernel, stride, pads, dilation, strict=True)
+    )
+
+
+def as_weight(weight: ArrayLike, axes: int) -> Array:
     """The weight as (K, C // groups, *kernel)."""
     array = _checks.as_array("weight", weight)
     if array.ndim == axes:

@@ -1,0 +1,337 @@
+"""Gradients of convolution, checked and sent to the kernels: what :mod:`cyconv.grad` makes public."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from cyconv import _checks, geometry
+from cyconv._arrays import Array
+from cyconv._plans.arrays import run_convolution, triple, triple_pads, with_three_axes
+from cyconv._plans.convolution import Convolution
+from cyconv._plans.gradients import weight_gradient
+from cyconv._plans.spec import PADDING_MODES, Activation, Call, ConvSpec
+from cyconv._plans.transposed import run_transposed
+from cyconv._runtime import threads_for
+from cyconv.conv_plan import Padding, Size, as_weight, place_windows
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+Pads = tuple[tuple[int, int], ...]
+
+
+class Windows(NamedTuple):
+    """How a convolution's windows lie: everything of it but the numbers and the channels."""
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    pads: Pads
+    out: tuple[int, ...]
+    padding_mode: str
+
+
+def image_of_size(name: str, size: Sequence[int], axes: int, layout: str) -> _checks.Image:
+    """An image without numbers: ``size`` is a shape in the caller's rank and layout."""
+    if not _checks.is_sequence(size):
+        raise TypeError(f"{name} must be a sequence of ints, got {size!r} of type {type(size).__name__}")
+    sizes = tuple(_checks.as_int(name, n, minimum=0) for n in size)
+    _checks.check_index_range(name, sizes, 8)
+    if len(sizes) > axes + 2:  # before NumPy's own limit on the number of axes
+        sizes = sizes[: axes + 3]
+    return _checks.as_image(name, np.broadcast_to(np.zeros((), np.float32), sizes), axes, layout)
+
+
+def _windows(
+    axes: int, size: Sequence[int], kernel: tuple[int, ...], stride: Size, padding: Padding, dilation: Size,
+    padding_mode: str,
+) -> Windows:  # fmt: skip
+    stride = _checks.as_ints("stride", stride, axes, minimum=1)
+    dilation = _checks.as_ints("dilation", dilation, axes, minimum=1)
+    mode = _checks.check_choice("padding_mode", padding_mode, PADDING_MODES)
+    pads, out = place_windows(size, kernel, stride, padding, dilation, mode)
+    return Windows(kernel, stride, dilation, pads, out, mode)
+
+
+def _transposed_windows(
+    axes: int, size: Sequence[int], kernel: tuple[int, ...], stride: Size, padding: Padding, output_padding: Size,
+    dilation: Size,
+) -> tuple[Windows, tuple[int, ...]]:  # fmt: skip
+    """Windows of the convolution that a transposed one of this input is the transpose of, and its result's size."""
+    stride = _checks.as_ints("stride", stride, axes, minimum=1)
+    dilation = _checks.as_ints("dilation", dilation, axes, minimum=1)
+    extra = _checks.as_ints("output_padding", output_padding, axes, minimum=0)
+    pads = geometry.resolve_transposed_padding(padding, kernel, stride, extra, dilation)
+    result = tuple(
+        geometry.conv_transpose_out_size(*axis)
+        for axis in zip(size, kernel, stride, pads, extra, dilation, strict=True)
+    )
+    return Windows(kernel, stride, dilation, pads, tuple(size), "zeros"), result
+
+
+def _check_groups(groups: object, name: str, outputs: int) -> int:
+    count = _checks.as_int("groups", groups, minimum=1)
+    if outputs % count:
+        raise ValueError(f"groups must divide {name} = {outputs}, got {count}")
+    return count
+
+
+def _check_channels(name: str, channels: int, group_channels: int, groups: int) -> None:
+    if channels != group_channels * groups:
+        raise ValueError(
+            f"{name} must have {group_channels * groups} channels (the second size of the weight, {group_channels}, "
+            f"times groups = {groups}), got {channels}"
+        )
+
+
+def read_gradient(grad_output: ArrayLike, axes: int, layout: str, shape: tuple[int, ...]) -> Array:
+    """The gradient as (N, K, *spatial); it must have the shape of the result that it belongs to."""
+    image = _checks.as_image("grad_output", grad_output, axes, layout)
+    given = image.result_shape(image.array.shape[1], image.array.shape[2:])
+    if given != shape:
+        raise ValueError(f"grad_output must have the shape of the result, {shape}, got {given}")
+    return image.array
+
+
+def filled(
+    out: Any, shape: tuple[int, ...], named: list[tuple[str, Array]], compute: Callable[[Array, np.dtype[Any]], None]
+) -> Array:
+    """A checked result: ``compute`` fills an array of this shape and of the dtype to compute in with sums."""
+    dtype, result = _checks.float_dtypes(*named)
+    target, through = _checks.check_out(out, shape, result, [array for _, array in named])
+    if target.size == 0:
+        return target
+
+    def fill(array: Array) -> None:
+        values = array if result == dtype else np.empty(array.shape, dtype)
+        if any(source.size == 0 for _, source in named):
+            values[...] = 0
+        else:
+            compute(values, dtype)
+        if values is not array:
+            with np.errstate(over="ignore"):
+                array[...] = values
+
+    return _checks.run_into(target, through, fill)
+
+
+def _spec(windows: Windows, inputs: int, outputs: int, groups: int, dtype: np.dtype[Any]) -> ConvSpec:
+    # a step that is never taken is 1, so that a huge one cannot overflow
+    steps = [
+        geometry.steps_taken(*axis)
+        for axis in zip(windows.kernel, windows.stride, windows.dilation, windows.out, strict=True)
+    ]
+    return ConvSpec(
+        in_channels=inputs,
+        out_channels=outputs,
+        kernel=triple(windows.kernel),
+        stride=triple([stride for stride, _ in steps]),
+        dilation=triple([dilation for _, dilation in steps]),
+        groups=groups,
+        padding_mode=windows.padding_mode,
+        activation=Activation(),
+        dtype=dtype,
+    )
+
+
+def _spread(grad: Array, weight: Array, out: Array, windows: Windows, groups: int, threads: int) -> None:
+    """The input gradient, which is a transposed convolution; gradients of padded cells go where their values came
+    from."""
+    through_padding = windows.padding_mode != "zeros" and any(map(any, windows.pads))
+    target = out
+    if through_padding:
+        padded = [n + sum(pads) for n, pads in zip(out.shape[2:], windows.pads, strict=True)]
+        target = np.empty((*out.shape[:2], *padded), out.dtype)
+    run_transposed(
+        grad, weight, None, target, stride=windows.stride, dilation=windows.dilation, groups=groups, threads=threads,
+        padding=[0 if through_padding else before for before, _ in windows.pads],
+    )  # fmt: skip
+    if through_padding:
+        for axis, pads in enumerate(windows.pads, start=2):
+            target = _fold(target, axis, pads, windows.padding_mode)
+        out[...] = target
+
+
+def _fold(padded: Array, axis: int, pads: tuple[int, int], mode: str) -> Array:
+    """Take the padded cells of an axis away, adding each to the cell that it shows."""
+    before, after = pads
+    cells = np.moveaxis(padded, axis, 0)
+    size = len(cells) - before - after
+    inner = cells[before : before + size]
+    head, tail = cells[:before], cells[before + size :]
+    if mode == "replicate":
+        inner[0] += head.sum(axis=0)
+        inner[-1] += tail.sum(axis=0)
+    elif mode == "circular":
+        inner[size - before :] += head
+        inner[:after] += tail
+    else:
+        inner[1 : before + 1] += head[::-1]
+        inner[size - 1 - after : size - 1] += tail[::-1]
+    return np.moveaxis(inner, 0, axis)
+
+
+def _collect(x: Array, grad: Array, out: Array, windows: Windows, groups: int, threads: int) -> None:
+    """The weight gradient of the convolution of x whose result has the gradient ``grad``."""
+    spec = _spec(windows, x.shape[1], grad.shape[1], groups, x.dtype)
+    x, grad = with_three_axes(x), with_three_axes(grad)
+    call = Call(
+        batch=x.shape[0],
+        size=x.shape[2:],
+        pads=triple_pads(windows.pads),
+        out=grad.shape[2:],
+        x_strides=tuple(step // x.itemsize for step in x.strides),
+        out_strides=tuple(step // x.itemsize for step in grad.strides),
+    )
+    rows = (spec.out_channels, spec.depth)
+    values = out.reshape(rows) if out.flags.c_contiguous else np.empty(rows, out.dtype)
+    weight_gradient(spec, call, x, grad, values, threads)
+    if not out.flags.c_contiguous:
+        out[...] = values.reshape(out.shape)
+
+
+# ------------------------------------------------------------------------------------- one function per gradient
+
+
+def conv_input(
+    axes: int, input_size: Sequence[int], weight: ArrayLike, grad_output: ArrayLike, stride: Size, padding: Padding,
+    dilation: Size, groups: int, padding_mode: str, layout: str, out: Array | None, num_threads: int | None,
+) -> Array:  # fmt: skip
+    """The gradient of a convolution with respect to its input."""
+    image = image_of_size("input_size", input_size, axes, layout)
+    w = as_weight(weight, axes)
+    groups = _check_groups(groups, "K (weight.shape[0])", w.shape[0])
+    threads = _checks.check_threads(num_threads)
+    _check_channels("input_size", image.array.shape[1], w.shape[1], groups)
+    windows = _windows(axes, image.array.shape[2:], w.shape[2:], stride, padding, dilation, padding_mode)
+    grad = read_gradient(grad_output, axes, layout, image.result_shape(w.shape[0], windows.out))
+
+    def compute(values: Array, dtype: np.dtype[Any]) -> None:
+        _spread(
+            grad.astype(dtype, copy=False), w.astype(dtype, copy=False), image.result_view(values), windows, groups,
+            threads_for(threads),
+        )  # fmt: skip
+
+    shape = tuple(int(n) for n in input_size)
+    return filled(out, shape, [("grad_output", grad), ("weight", w)], compute)
+
+
+def conv_weight(
+    axes: int, x: ArrayLike, weight_size: Sequence[int], grad_output: ArrayLike, stride: Size, padding: Padding,
+    dilation: Size, groups: int, padding_mode: str, layout: str, out: Array | None, num_threads: int | None,
+) -> Array:  # fmt: skip
+    """The gradient of a convolution with respect to its weight."""
+    image = _checks.as_image("x", x, axes, layout)
+    shape, outputs, group_inputs, kernel = _weight_shape(weight_size, axes)
+    groups = _check_groups(groups, "K (weight_size[0])", outputs)
+    threads = _checks.check_threads(num_threads)
+    _check_channels("x", image.array.shape[1], group_inputs, groups)
+    windows = _windows(axes, image.array.shape[2:], kernel, stride, padding, dilation, padding_mode)
+    grad = read_gradient(grad_output, axes, layout, image.result_shape(outputs, windows.out))
+
+    def compute(values: Array, dtype: np.dtype[Any]) -> None:
+        _collect(
+            image.array.astype(dtype, copy=False), grad.astype(dtype, copy=False), values, windows, groups,
+            threads_for(threads),
+        )  # fmt: skip
+
+    return filled(out, shape, [("x", image.array), ("grad_output", grad)], compute)
+
+
+def _weight_shape(weight_size: Sequence[int], axes: int) -> tuple[tuple[int, ...], int, int, tuple[int, ...]]:
+    """``weight_size`` as it came, its two channel counts and its kernel."""
+    if not _checks.is_sequence(weight_size):
+        raise TypeError(
+            f"weight_size must be a sequence of ints, got {weight_size!r} of type {type(weight_size).__name__}"
+        )
+    shape = tuple(_checks.as_int("weight_size", n, minimum=0) for n in weight_size)
+    full = (1, 1, *shape) if len(shape) == axes else shape
+    if len(full) != axes + 2 or 0 in full[2:]:
+        raise ValueError(
+            f"weight_size must have {axes + 2} sizes (two channel counts, then the kernel) or {axes} (the kernel), "
+            f"and a kernel of at least 1 per axis, got {shape}"
+        )
+    return shape, full[0], full[1], full[2:]
+
+
+def conv_bias(axes: int, grad_output: ArrayLike, layout: str, out: Array | None) -> Array:
+    """The gradient with respect to the bias."""
+    grad = _checks.as_image("grad_output", grad_output, axes, layout).array
+
+    def compute(values: Array, dtype: np.dtype[Any]) -> None:
+        sums = grad.astype(dtype, copy=False)
+        for _ in range(axes):  # axis by axis: no chain of additions is longer than one of them
+            sums = sums.sum(axis=-1)
+        values[...] = sums.sum(axis=0)
+
+    return filled(out, (grad.shape[1],), [("grad_output", grad)], compute)
+
+
+def transposed_input(
+    axes: int, input_size: Sequence[int], weight: ArrayLike, grad_output: ArrayLike, stride: Size, padding: Padding,
+    output_padding: Size, dilation: Size, groups: int, layout: str, out: Array | None, num_threads: int | None,
+) -> Array:  # fmt: skip
+    """The gradient of a transposed convolution with respect to its input: a convolution."""
+    image = image_of_size("input_size", input_size, axes, layout)
+    w = as_weight(weight, axes)
+    groups = _check_groups(groups, "C (weight.shape[0])", w.shape[0])
+    threads = _checks.check_threads(num_threads)
+    if image.array.shape[1] != w.shape[0]:
+        raise ValueError(
+            f"input_size must have C = {w.shape[0]} channels (weight.shape[0]), got {image.array.shape[1]}"
+        )
+    windows, result = _transposed_windows(
+        axes, image.array.shape[2:], w.shape[2:], stride, padding, output_padding, dilation
+    )
+    grad = read_gradient(grad_output, axes, layout, image.result_shape(w.shape[1] * groups, result))
+
+    def compute(values: Array, dtype: np.dtype[Any]) -> None:
+        spec = _spec(windows, grad.shape[1], w.shape[0], groups, dtype)
+        weights = w.astype(dtype, copy=False).reshape(*w.shape[:2], *spec.kernel)
+        run_convolution(
+            Convolution(spec, weights, None), grad.astype(dtype, copy=False), image.result_view(values), windows.pads,
+            threads_for(threads),
+        )  # fmt: skip
+
+    shape = tuple(int(n) for n in input_size)
+    return filled(out, shape, [("grad_output", grad), ("weight", w)], compute)
+
+
+def transposed_weight(
+    axes: int, x: ArrayLike, weight_size: Sequence[int], grad_output: ArrayLike, stride: Size, padding: Padding,
+    output_padding: Size, dilation: Size, groups: int, layout: str, out: Array | None, num_threads: int | None,
+) -> Array:  # fmt: skip
+    """The gradient of a transposed convolution with respect to its weight: x and the gradient change places."""
+    image = _checks.as_image("x", x, axes, layout)
+    shape, inputs, group_outputs, kernel = _weight_shape(weight_size, axes)
+    groups = _check_groups(groups, "C (weight_size[0])", inputs)
+    threads = _checks.check_threads(num_threads)
+    if image.array.shape[1] != inputs:
+        raise ValueError(f"x must have C = {inputs} channels (weight_size[0]), got {image.array.shape[1]}")
+    windows, result = _transposed_windows(
+        axes, image.array.shape[2:], kernel, stride, padding, output_padding, dilation
+    )
+    grad = read_gradient(grad_output, axes, layout, image.result_shape(group_outputs * groups, result))
+
+    def compute(values: Array, dtype: np.dtype[Any]) -> None:
+        _collect(
+            grad.astype(dtype, copy=False), image.array.astype(dtype, copy=False), values, windows, groups,
+            threads_for(threads),
+        )  # fmt: skip
+
+    return filled(out, shape, [("x", image.array), ("grad_output", grad)], compute)
+
+
+__all__ = [
+    "conv_bias",
+    "conv_input",
+    "conv_weight",
+    "filled",
+    "image_of_size",
+    "read_gradient",
+    "transposed_input",
+    "transposed_weight",
+]
