@@ -243,7 +243,8 @@ def conv2d_weight(
     -------
     ndarray
         Of shape `weight_size`. With n = N OH OW products a weight,
-        ``|computed - exact| <= gamma(n + 1) * sum |g||x|``, ``gamma(m) = m u / (1 - m u)``, u the unit roundoff of the dtype that computes.
+        ``|computed - exact| <= gamma(n + 1) * sum |g||x|``, ``gamma(m) = m u / (1 - m u)``,
+        u the unit roundoff of the dtype that computes.
 
     Raises
     ------
