@@ -94,36 +94,6 @@ static inline vec_t vat_least(vec_t v, vec_t lo) { return vselect(v < lo, lo, v)
 static inline vec_t vat_most(vec_t v, vec_t hi) { return vselect(v > hi, hi, v); }
 static inline vec_t vleaky(vec_t v, vec_t slope) { return vselect(v < vzero(), v * slope, v); }
 
-/* r[i][j] and r[j][i] change places: in stage d, blocks of d lanes are swapped between the rows i and i + d. */
-#define CYCONV_INLINE static inline __attribute__((always_inline))
-#if defined(__clang__)
-CYCONV_INLINE vec_t vpick(vec_t a, vec_t b, ivec_t from) {
-    vec_t v;
-    for (int l = 0; l < CYCONV_VL; l++) v[l] = from[l] < CYCONV_VL ? a[from[l]] : b[from[l] - CYCONV_VL];
-    return v;
-}
-#else
-CYCONV_INLINE vec_t vpick(vec_t a, vec_t b, ivec_t from) { return __builtin_shuffle(a, b, from); }
-#endif
-CYCONV_INLINE void vtranspose(vec_t *r) {
-#pragma GCC unroll 8
-    for (int d = CYCONV_VL / 2; d > 0; d /= 2) {
-        ivec_t upper, lower;
-#pragma GCC unroll 64
-        for (int l = 0; l < CYCONV_VL; l++) {
-            upper[l] = (lane_int_t)(l & d ? CYCONV_VL + l - d : l);
-            lower[l] = (lane_int_t)(l & d ? CYCONV_VL + l : l + d);
-        }
-#pragma GCC unroll 64
-        for (int i = 0; i < CYCONV_VL; i++)
-            if (!(i & d)) {
-                vec_t a = r[i], b = r[i + d];
-                r[i] = vpick(a, b, upper);
-                r[i + d] = vpick(a, b, lower);
-            }
-    }
-}
-
 /* The type of functions whose loops must see constant trip counts: they are expanded where they are called. */
 #define CYCONV_INLINED __attribute__((always_inline)) void
 

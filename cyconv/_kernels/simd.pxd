@@ -19,5 +19,4 @@ cdef extern from "simd.h" nogil:
     vec_t vat_least(vec_t v, vec_t lo)
     vec_t vat_most(vec_t v, vec_t hi)
     vec_t vleaky(vec_t v, vec_t slope)
-    void vtranspose(vec_t *r)
     void prefetch "CYCONV_PREFETCH"(const void *p)

@@ -21,8 +21,9 @@ from cython.parallel cimport prange, threadid
 from libc.stdint cimport int64_t, uint8_t
 
 from cyconv._kernels.gather cimport Axis, Source, gather_block
-from cyconv._kernels.simd cimport TILE_ROWS, VL, real_t, vec_t, vload, vstore, vtranspose, vzero
+from cyconv._kernels.simd cimport TILE_ROWS, VL, real_t, vec_t, vload, vstore, vzero
 from cyconv._kernels.tile cimport TILE_VECS, Finish, run_tile
+from cyconv._kernels.transpose cimport vtranspose
 
 cdef enum:
     PANEL = TILE_VECS * VL
