@@ -44,16 +44,25 @@ def same_threads_after():
     cyconv.set_num_threads(before)
 
 
+@pytest.fixture(scope="session")
+def child_environment():
+    """What a Python process needs to find the same package."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(str(Path(p).resolve()) for p in sys.path if p)}
+
+
 @pytest.fixture
-def run_python(tmp_path):
+def run_python(tmp_path, child_environment):
     """Run a script in a Python of its own, so that it may crash or hang; returns what it printed."""
 
     def run(script, *arguments, timeout=120, check=True, **environment):
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), **environment}
         done = subprocess.run(
             [sys.executable, "-W", "error", "-c", script, *map(str, arguments)],
-            cwd=tmp_path, env=env, capture_output=True, text=True, timeout=timeout,
-        )  # fmt: skip
+            cwd=tmp_path,
+            env={**child_environment, **environment},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
         if check:
             assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
             return done.stdout
