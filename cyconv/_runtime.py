@@ -275,7 +275,7 @@ def measure_peak(dtype: DTypeLike = np.float32, threads: int = 1, seconds: float
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         start = time.perf_counter()
-        flops = module.run(steps, sink, threads)
+        flops = module.run(steps, 0.5, sink, threads)
         best = max(best, flops / (time.perf_counter() - start) / 1e9)
         sink[:] = 0
         steps = min(2 * steps, 1_000_000)

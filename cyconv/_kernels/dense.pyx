@@ -26,7 +26,8 @@ from libc.string cimport memcpy
 from cyconv._kernels.activation cimport silu
 from cyconv._kernels.gather cimport Axis, Source, gather_block
 from cyconv._kernels.simd cimport TILE_ROWS, VL, real_t, vload, vstore
-from cyconv._kernels.tile cimport TILE_VECS, Finish, run_tile
+from cyconv._kernels.tile cimport (TILE_VECS, Finish, Start, run_tile, start_at_columns, start_at_result,
+                                   start_at_rows)
 
 cdef enum:
     PANEL = TILE_VECS * VL
@@ -130,7 +131,10 @@ cdef void _pack_panel(const Geometry *g, const real_t *weight, real_t *packed, i
 def run(const real_t[:, :, :, :, :] x, const real_t[::1] weight, const real_t[::1] bias,
         real_t[:, :, :, :, :] out, const int64_t[::1] geometry, const int64_t[::1] tables,
         const real_t[::1] activation, uint8_t[::1] scratch, int num_threads):
-    """The whole convolution. ``bias`` has ``groups * weight width`` values, ``activation`` is (slope, lo, hi)."""
+    """The whole convolution. ``activation`` is (slope, lo, hi).
+
+    ``bias`` has a value per packed output channel; if the rows are channels, each is repeated over a whole vector.
+    """
     cdef Job job
     cdef const Geometry *g = <const Geometry *>&geometry[0]
     cdef int64_t items, item
@@ -356,7 +360,7 @@ cdef void _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, i
         first = panel_start(g, panel)
         width = panel_start(g, panel + 1) - first
         weight = job.weight + group * total * wide + k0 * wide + depth * first
-        bias = job.bias + group * wide + first
+        bias = job.bias + (group * wide + first) * (VL if g.by_rows else 1)
         panels = <const real_t *>(scratch + g.at_panels)
         for q in range(_position_panels(g, box.positions)):
             at = _position_start(g, box.positions, q)
@@ -364,14 +368,26 @@ cdef void _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, i
             if g.direct_out:
                 _tile_in_place(job, box, group, first, width, at, count, weight, panels, bias, depth, k0 == 0, k1 == total)
             elif g.by_rows:
-                run_tile(<int>width, <int>_cuts(count, VL), depth, weight, panels, _padded_width(g, count),
-                         partial + (first - row0) * partial_ld + at, partial_ld, k0 == 0, bias, 1, &job.finish, k1 == total)
+                _tile(job, width, _cuts(count, VL), depth, weight, panels, _padded_width(g, count), bias,
+                      partial + (first - row0) * partial_ld + at, partial_ld, k0 == 0, k1 == total)
             else:
-                run_tile(<int>count, <int>(width // VL), depth, panels, weight, width,
-                         partial + at * partial_ld + first - row0, partial_ld, k0 == 0, bias, 0, &job.finish, k1 == total)
+                _tile(job, count, width // VL, depth, panels, weight, width, bias,
+                      partial + at * partial_ld + first - row0, partial_ld, k0 == 0, k1 == total)
             panels += depth * _padded_width(g, count)
     if not g.direct_out and k1 == total:
         _scatter(job, box, group, row0, min(panel_start(g, last_panel), g.group_outputs), partial, partial_ld)
+
+
+cdef inline void _tile(const Job *job, int64_t rows, int64_t vecs, int64_t depth, const real_t *a, const real_t *b,
+                       int64_t ldb, const real_t *bias, real_t *c, int64_t ldc, bint fresh, bint last) noexcept nogil:
+    cdef Start start
+    if not fresh:
+        start = start_at_result(c, ldc)
+    elif job.g.by_rows:
+        start = start_at_rows(bias)
+    else:
+        start = start_at_columns(bias)
+    run_tile(<int>rows, <int>vecs, depth, a, b, ldb, c, ldc, &start, &job.finish, last)
 
 
 cdef inline real_t *_out_at(const Job *job, const Box *box, int64_t channel, int64_t position) noexcept nogil:
@@ -403,9 +419,9 @@ cdef void _tile_in_place(const Job *job, const Box *box, int64_t group, int64_t 
             for i in range(rows):
                 memcpy(edge + i * PANEL, to + i * ld, columns * sizeof(real_t))
     if g.by_rows:
-        run_tile(<int>rows, <int>vecs, depth, weight, panels, vecs * VL, c, ldc, fresh, bias, 1, &job.finish, last)
+        _tile(job, rows, vecs, depth, weight, panels, vecs * VL, bias, c, ldc, fresh, last)
     else:
-        run_tile(<int>rows, <int>vecs, depth, panels, weight, width, c, ldc, fresh, bias, 0, &job.finish, last)
+        _tile(job, rows, vecs, depth, panels, weight, width, bias, c, ldc, fresh, last)
     if last and g.is_silu:
         silu(c, ldc, rows, columns)
     if columns < vecs * VL:

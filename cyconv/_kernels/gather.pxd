@@ -124,6 +124,7 @@ cdef inline void gather_block(real_t *dst, const Source *x, int64_t n0, int64_t 
     cdef int64_t dst_c = dst_d * ad.slots
     cdef int64_t n, qd, qh, i, j, kd, kh
     cdef const real_t *image
+    cdef const real_t *row
     cdef real_t *slab
     for n in range(images):
         image = x.data + (n0 + n) * x.n + c0 * x.c
@@ -134,6 +135,7 @@ cdef inline void gather_block(real_t *dst, const Source *x, int64_t n0, int64_t 
                 for qh in range(ah.strips):
                     for j in range(height + ah.strip[3 * qh + 1]):
                         kh = source_index((h0 + j) * ah.stride + ah.strip[3 * qh] - ah.pad, ah.size, mode)
-                        gather_row(slab + (ah.strip[3 * qh + 2] + j) * dst_h, dst_c,
-                                   NULL if kd < 0 or kh < 0 else image + kd * x.d + kh * x.h, x, channels,
-                                   w0, width, aw, mode)
+                        row = NULL
+                        if kd >= 0 and kh >= 0:
+                            row = image + kd * x.d + kh * x.h
+                        gather_row(slab + (ah.strip[3 * qh + 2] + j) * dst_h, dst_c, row, x, channels, w0, width, aw, mode)

@@ -15,7 +15,7 @@ cdef enum:
 cdef inline inlined _spin(Py_ssize_t steps, real_t seed, real_t *sink) noexcept nogil:
     cdef vec_t acc[CHAINS]
     cdef vec_t x = vset(seed)
-    cdef vec_t y = vset(<real_t>0.5)
+    cdef vec_t y = vset(<real_t>1 - seed)
     cdef Py_ssize_t step
     cdef int i
     for i in range(CHAINS):
@@ -27,11 +27,14 @@ cdef inline inlined _spin(Py_ssize_t steps, real_t seed, real_t *sink) noexcept 
         vstore(sink, vload(sink) + acc[i])
 
 
-def run(Py_ssize_t steps, real_t[:, ::1] sink, int num_threads):
-    """Spin ``steps`` steps on each of ``num_threads`` threads; returns the FLOPs done. ``sink`` has a row a thread."""
+def run(Py_ssize_t steps, real_t seed, real_t[:, ::1] sink, int num_threads):
+    """Spin ``steps`` steps on each of ``num_threads`` threads; returns the FLOPs done. ``sink`` has a row a thread.
+
+    ``seed`` (x above) comes from outside: a chain whose value the compiler can foretell would not be computed.
+    """
     cdef Py_ssize_t thread
     if sink.shape[0] < num_threads or sink.shape[1] < VL:
         raise ValueError(f"sink must be at least ({num_threads}, {VL})")
     for thread in prange(num_threads, nogil=True, schedule="static", num_threads=num_threads):
-        _spin(steps, <real_t>0.5, &sink[thread, 0])
+        _spin(steps, seed, &sink[thread, 0])
     return 2.0 * CHAINS * VL * steps * num_threads

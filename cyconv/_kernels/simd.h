@@ -97,6 +97,9 @@ static inline vec_t vleaky(vec_t v, vec_t slope) { return vselect(v < vzero(), v
 /* The type of functions whose loops must see constant trip counts: they are expanded where they are called. */
 #define CYCONV_INLINED __attribute__((always_inline)) void
 
+/* What the compiler may rely on. */
+#define CYCONV_ASSUME(fact) do { if (!(fact)) __builtin_unreachable(); } while (0)
+
 #define CYCONV_PREFETCH(p) __builtin_prefetch((p), 0, 3)
 
 #endif

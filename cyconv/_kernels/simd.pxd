@@ -19,4 +19,5 @@ cdef extern from "simd.h" nogil:
     vec_t vat_least(vec_t v, vec_t lo)
     vec_t vat_most(vec_t v, vec_t hi)
     vec_t vleaky(vec_t v, vec_t slope)
+    void assume "CYCONV_ASSUME"(bint fact)
     void prefetch "CYCONV_PREFETCH"(const void *p)

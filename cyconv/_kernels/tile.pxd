@@ -16,8 +16,9 @@ Assumptions (checked by nobody below floor 2, guaranteed by the packing):
   * ``c`` has room for ``vecs * VL`` scalars in each of its ``rows`` rows.
   * an element of C is one chain of multiply-adds in the order of k: it does not depend on rows, vecs or the threads.
 """
-from cyconv._kernels.simd cimport TILE_ROWS, VL, inlined, real_t, vat_least, vat_most, vec_t, vleaky, vload, vset, vstore
 from libc.stdint cimport int64_t
+
+from cyconv._kernels.simd cimport TILE_ROWS, VL, assume, inlined, real_t, vat_least, vat_most, vec_t, vleaky, vload, vset, vstore
 
 cdef enum:
     TILE_VECS = 2
@@ -29,97 +30,123 @@ cdef struct Finish:
     real_t slope, lo, hi
 
 
+cdef struct Start:
+    # where the accumulators come from: element (i, j) of the tile starts at ``data[i * row + j * column]``, vector-wise
+    const real_t *data
+    Py_ssize_t row, column
+
+
+cdef inline Start start_at_rows(const real_t *bias) noexcept nogil:
+    """Start at a bias per row, each repeated over a whole vector: ``bias[i * VL + lane]``."""
+    return Start(bias, VL, 0)
+
+
+cdef inline Start start_at_columns(const real_t *bias) noexcept nogil:
+    """Start at a bias per column."""
+    return Start(bias, 0, VL)
+
+
+cdef inline Start start_at_result(const real_t *c, Py_ssize_t ldc) noexcept nogil:
+    """Go on from what C holds."""
+    return Start(c, ldc, VL)
+
+
 cdef inline inlined tile(const int rows, const int vecs, Py_ssize_t depth, const real_t *a, const real_t *b,
-                         Py_ssize_t ldb, real_t *c, Py_ssize_t ldc, bint fresh, const real_t *bias, bint by_rows,
-                         const Finish *finish, bint last) noexcept nogil:
-    """One tile. ``fresh``: C starts at the bias (one value a row or one a column), else at what it holds."""
-    cdef vec_t acc[TILE_ROWS][TILE_VECS]
-    cdef vec_t bv[TILE_VECS]
-    cdef vec_t av, slope, lo, hi
+                         Py_ssize_t ldb, real_t *c, Py_ssize_t ldc, const Start *start) noexcept nogil:
+    """One tile."""
+    # One array per vector column, innermost loops only, and no branch from first to last: that is what lets gcc keep the
+    # accumulators in registers all the way.
+    cdef vec_t acc0[TILE_ROWS]
+    cdef vec_t acc1[TILE_ROWS]
+    cdef vec_t av, b0, b1
     cdef Py_ssize_t k
-    cdef int i, j
-    if not fresh:
-        for i in range(rows):
-            for j in range(vecs):
-                acc[i][j] = vload(c + i * ldc + j * VL)
-    elif by_rows:
-        for i in range(rows):
-            for j in range(vecs):
-                acc[i][j] = vset(bias[i])
-    else:
-        for i in range(rows):
-            for j in range(vecs):
-                acc[i][j] = vload(bias + j * VL)
+    cdef int i
+    assume(depth > 0)
+    for i in range(rows):
+        acc0[i] = vload(start.data + i * start.row)
+        if vecs > 1:
+            acc1[i] = vload(start.data + i * start.row + start.column)
     for k in range(depth):
-        for j in range(vecs):
-            bv[j] = vload(b + j * VL)
+        b0 = vload(b)
+        if vecs > 1:
+            b1 = vload(b + VL)
         for i in range(rows):
             av = vset(a[i])
-            for j in range(vecs):
-                acc[i][j] = acc[i][j] + av * bv[j]
+            acc0[i] = acc0[i] + av * b0
+            if vecs > 1:
+                acc1[i] = acc1[i] + av * b1
         a += rows
         b += ldb
-    if last and finish.active:
-        slope, lo, hi = vset(finish.slope), vset(finish.lo), vset(finish.hi)
-        for i in range(rows):
-            for j in range(vecs):
-                acc[i][j] = vat_most(vat_least(vleaky(acc[i][j], slope), lo), hi)
+    for i in range(rows):
+        vstore(c + i * ldc, acc0[i])
+        if vecs > 1:
+            vstore(c + i * ldc + VL, acc1[i])
+
+
+cdef inline void activate(real_t *c, Py_ssize_t ldc, int rows, int vecs, const Finish *finish) noexcept nogil:
+    """The activation on a tile that was just stored. It is not part of the tile itself: with its loops, compilers
+    stop expanding the others and keep the accumulators in memory."""
+    cdef vec_t slope = vset(finish.slope)
+    cdef vec_t lo = vset(finish.lo)
+    cdef vec_t hi = vset(finish.hi)
+    cdef int i, j
     for i in range(rows):
         for j in range(vecs):
-            vstore(c + i * ldc + j * VL, acc[i][j])
+            vstore(c + i * ldc + j * VL, vat_most(vat_least(vleaky(vload(c + i * ldc + j * VL), slope), lo), hi))
 
 
 cdef inline void run_tile(int rows, int vecs, Py_ssize_t depth, const real_t *a, const real_t *b, Py_ssize_t ldb,
-                          real_t *c, Py_ssize_t ldc, bint fresh, const real_t *bias, bint by_rows,
-                          const Finish *finish, bint last) noexcept nogil:
-    """The tile for these run-time ``rows`` (1 to TILE_ROWS) and ``vecs`` (1 to TILE_VECS)."""
+                          real_t *c, Py_ssize_t ldc, const Start *start, const Finish *finish, bint last) noexcept nogil:
+    """The tile for these run-time ``rows`` (1 to TILE_ROWS) and ``vecs`` (1 to TILE_VECS), activated if ``last``."""
     if vecs == 2:
         if TILE_ROWS >= 12 and rows == 12:
-            tile(12, 2, depth, a, b, ldb, c, ldc, fresh, bias, by_rows, finish, last)
+            tile(12, 2, depth, a, b, ldb, c, ldc, start)
         elif TILE_ROWS >= 11 and rows == 11:
-            tile(11, 2, depth, a, b, ldb, c, ldc, fresh, bias, by_rows, finish, last)
+            tile(11, 2, depth, a, b, ldb, c, ldc, start)
         elif TILE_ROWS >= 10 and rows == 10:
-            tile(10, 2, depth, a, b, ldb, c, ldc, fresh, bias, by_rows, finish, last)
+            tile(10, 2, depth, a, b, ldb, c, ldc, start)
         elif TILE_ROWS >= 9 and rows == 9:
-            tile(9, 2, depth, a, b, ldb, c, ldc, fresh, bias, by_rows, finish, last)
+            tile(9, 2, depth, a, b, ldb, c, ldc, start)
         elif TILE_ROWS >= 8 and rows == 8:
-            tile(8, 2, depth, a, b, ldb, c, ldc, fresh, bias, by_rows, finish, last)
+            tile(8, 2, depth, a, b, ldb, c, ldc, start)
         elif TILE_ROWS >= 7 and rows == 7:
-            tile(7, 2, depth, a, b, ldb, c, ldc, fresh, bias, by_rows, finish, last)
+            tile(7, 2, depth, a, b, ldb, c, ldc, start)
         elif TILE_ROWS >= 6 and rows == 6:
-            tile(6, 2, depth, a, b, ldb, c, ldc, fresh, bias, by_rows, finish, last)
+            tile(6, 2, depth, a, b, ldb, c, ldc, start)
         elif TILE_ROWS >= 5 and rows == 5:
-            tile(5, 2, depth, a, b, ldb, c, ldc, fresh, bias, by_rows, finish, last)
+            tile(5, 2, depth, a, b, ldb, c, ldc, start)
         elif TILE_ROWS >= 4 and rows == 4:
-            tile(4, 2, depth, a, b, ldb, c, ldc, fresh, bias, by_rows, finish, last)
+            tile(4, 2, depth, a, b, ldb, c, ldc, start)
         elif TILE_ROWS >= 3 and rows == 3:
-            tile(3, 2, depth, a, b, ldb, c, ldc, fresh, bias, by_rows, finish, last)
+            tile(3, 2, depth, a, b, ldb, c, ldc, start)
         elif TILE_ROWS >= 2 and rows == 2:
-            tile(2, 2, depth, a, b, ldb, c, ldc, fresh, bias, by_rows, finish, last)
+            tile(2, 2, depth, a, b, ldb, c, ldc, start)
         elif TILE_ROWS >= 1 and rows == 1:
-            tile(1, 2, depth, a, b, ldb, c, ldc, fresh, bias, by_rows, finish, last)
+            tile(1, 2, depth, a, b, ldb, c, ldc, start)
     else:
         if TILE_ROWS >= 12 and rows == 12:
-            tile(12, 1, depth, a, b, ldb, c, ldc, fresh, bias, by_rows, finish, last)
+            tile(12, 1, depth, a, b, ldb, c, ldc, start)
         elif TILE_ROWS >= 11 and rows == 11:
-            tile(11, 1, depth, a, b, ldb, c, ldc, fresh, bias, by_rows, finish, last)
+            tile(11, 1, depth, a, b, ldb, c, ldc, start)
         elif TILE_ROWS >= 10 and rows == 10:
-            tile(10, 1, depth, a, b, ldb, c, ldc, fresh, bias, by_rows, finish, last)
+            tile(10, 1, depth, a, b, ldb, c, ldc, start)
         elif TILE_ROWS >= 9 and rows == 9:
-            tile(9, 1, depth, a, b, ldb, c, ldc, fresh, bias, by_rows, finish, last)
+            tile(9, 1, depth, a, b, ldb, c, ldc, start)
         elif TILE_ROWS >= 8 and rows == 8:
-            tile(8, 1, depth, a, b, ldb, c, ldc, fresh, bias, by_rows, finish, last)
+            tile(8, 1, depth, a, b, ldb, c, ldc, start)
         elif TILE_ROWS >= 7 and rows == 7:
-            tile(7, 1, depth, a, b, ldb, c, ldc, fresh, bias, by_rows, finish, last)
+            tile(7, 1, depth, a, b, ldb, c, ldc, start)
         elif TILE_ROWS >= 6 and rows == 6:
-            tile(6, 1, depth, a, b, ldb, c, ldc, fresh, bias, by_rows, finish, last)
+            tile(6, 1, depth, a, b, ldb, c, ldc, start)
         elif TILE_ROWS >= 5 and rows == 5:
-            tile(5, 1, depth, a, b, ldb, c, ldc, fresh, bias, by_rows, finish, last)
+            tile(5, 1, depth, a, b, ldb, c, ldc, start)
         elif TILE_ROWS >= 4 and rows == 4:
-            tile(4, 1, depth, a, b, ldb, c, ldc, fresh, bias, by_rows, finish, last)
+            tile(4, 1, depth, a, b, ldb, c, ldc, start)
         elif TILE_ROWS >= 3 and rows == 3:
-            tile(3, 1, depth, a, b, ldb, c, ldc, fresh, bias, by_rows, finish, last)
+            tile(3, 1, depth, a, b, ldb, c, ldc, start)
         elif TILE_ROWS >= 2 and rows == 2:
-            tile(2, 1, depth, a, b, ldb, c, ldc, fresh, bias, by_rows, finish, last)
+            tile(2, 1, depth, a, b, ldb, c, ldc, start)
         elif TILE_ROWS >= 1 and rows == 1:
-            tile(1, 1, depth, a, b, ldb, c, ldc, fresh, bias, by_rows, finish, last)
+            tile(1, 1, depth, a, b, ldb, c, ldc, start)
+    if last and finish.active:
+        activate(c, ldc, rows, vecs, finish)

@@ -87,7 +87,8 @@ class Dense:
             bias = np.zeros((spec.groups, width), spec.dtype)
             if self._bias is not None:
                 bias[:, : spec.group_outputs] = self._bias.reshape(spec.groups, spec.group_outputs)
-            self._packed[blocks.by_rows] = packed, bias.reshape(-1)
+            repeated = bias.reshape(-1).repeat(lanes if blocks.by_rows else 1)
+            self._packed[blocks.by_rows] = packed, repeated
         return self._packed[blocks.by_rows]
 
 
