@@ -16,6 +16,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "peak": FLOATS,
     "dense": FLOATS,
     "wgrad": FLOATS,
+    "pool": FLOATS + INTEGERS,
 }
 
 #: build -> compiler flags, best build last; the instruction set levels are those of the x86-64 psABI

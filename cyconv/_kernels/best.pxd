@@ -1,0 +1,205 @@
+"""Maxima with the place where they were found: the first of equal ones, the first NaN.
+
+    down:     value[i], tap[i] = max and first argmax over t of row t [i]             (the place: which row)
+    across:   the same over columns; of equal values the one with the smaller row wins, then the smaller column
+
+Rows are numbered in the order of the flat index. A padded column has the row PADDING, so that any real cell wins a tie
+with it. Places have the lanes of the scalar type, which must have at least 32 bits.
+"""
+from libc.stdint cimport int64_t
+
+from cyconv._kernels.rows cimport Rows, fill, split
+from cyconv._kernels.simd cimport (
+    VL, beats, ivec_t, ivless, ivload, ivselect, ivset, ivstore, lane_int_t, lowest, real_t,
+    ties, vbeats, vec_t, vload, vselect, vstore, vties,
+)
+from cyconv._kernels.windows cimport EACH, HALF, Block, Geometry, Job, Window, place_columns, window
+
+cdef enum:
+    PADDING = 0x7fffffff
+
+
+cdef inline const real_t *_row(const Rows *rows, Py_ssize_t r) noexcept nogil:
+    return rows.first + r // rows.inner * rows.outer_step + r % rows.inner * rows.inner_step
+
+
+cdef inline void best_rows(real_t *value, lane_int_t *place, const Rows *rows, Py_ssize_t n) noexcept nogil:
+    """The largest cell of each of n columns, and the number of its row."""
+    cdef Py_ssize_t i = 0, t, j, block
+    cdef vec_t v, c
+    cdef ivec_t p, better
+    cdef const real_t *line
+    while i < n:
+        if n < VL:
+            break
+        i = min(i, n - VL)
+        v = vload(rows.first + i)
+        p = ivset(0)
+        t = j = 0
+        line = rows.first
+        for t in range(1, rows.many):
+            j += 1
+            line = line + rows.inner_step
+            if j == rows.inner:
+                j = 0
+                line = _row(rows, t)
+            c = vload(line + i)
+            better = vbeats(c, v)
+            v = vselect(better, c, v)
+            p = ivselect(better, ivset(<lane_int_t>t), p)
+        vstore(value + i, v)
+        ivstore(place + i, p)
+        i += VL
+    for i in range(i, n):
+        value[i] = rows.first[i]
+        place[i] = 0
+        for t in range(1, rows.many):
+            line = _row(rows, t)
+            if beats(line[i], value[i]):
+                value[i] = line[i]
+                place[i] = <lane_int_t>t
+
+
+cdef struct Columns:
+    # Tap t of output i is cell i of value[t % ways] + t // ways * step (and the same of place).
+    const real_t *value[2]
+    const lane_int_t *place[2]
+    int ways
+    Py_ssize_t taps, step
+
+
+cdef inline void best_columns(
+    real_t *value, lane_int_t *place, lane_int_t *tap, const Columns *from_, Py_ssize_t n
+) noexcept nogil:
+    """The largest cell of each of n windows of columns, with its row and its tap."""
+    cdef Py_ssize_t i = 0, t, at
+    cdef vec_t v, c
+    cdef ivec_t p, q, k, better
+    cdef int way
+    while i < n:
+        if n < VL:
+            break
+        i = min(i, n - VL)
+        v = vload(from_.value[0] + i)
+        p = ivload(from_.place[0] + i)
+        k = ivset(0)
+        for t in range(1, from_.taps):
+            way = <int>(t % from_.ways)
+            at = t // from_.ways * from_.step + i
+            c = vload(from_.value[way] + at)
+            q = ivload(from_.place[way] + at)
+            better = vbeats(c, v) | (vties(c, v) & ivless(q, p))
+            v = vselect(better, c, v)
+            p = ivselect(better, q, p)
+            k = ivselect(better, ivset(<lane_int_t>t), k)
+        vstore(value + i, v)
+        ivstore(place + i, p)
+        ivstore(tap + i, k)
+        i += VL
+    for i in range(i, n):
+        value[i] = from_.value[0][i]
+        place[i] = from_.place[0][i]
+        tap[i] = 0
+        for t in range(1, from_.taps):
+            way = <int>(t % from_.ways)
+            at = t // from_.ways * from_.step + i
+            if beats(from_.value[way][at], value[i]) or (
+                ties(from_.value[way][at], value[i]) and from_.place[way][at] < place[i]
+            ):
+                value[i] = from_.value[way][at]
+                place[i] = from_.place[way][at]
+                tap[i] = <lane_int_t>t
+
+
+# ------------------------------------------------------------------------------------------------------- an output row
+
+
+cdef inline void _down(const Job *job, const Block *b, Rows *rows, real_t *value, lane_int_t *place) noexcept nogil:
+    """Values and rows of the columns that the block sees, padded ones among them."""
+    cdef const Geometry *g = job.g
+    cdef int64_t i, left = b.pad_left * g.inner, n = b.cells * g.inner, right = b.pad_right * g.inner
+    rows.first += b.first_column * g.inner
+    fill(value, lowest(), left)
+    fill(value + left + n, lowest(), right)
+    for i in range(left):
+        place[i] = <lane_int_t>PADDING
+    for i in range(left + n, left + n + right):
+        place[i] = <lane_int_t>PADDING
+    best_rows(value + left, place + left, rows, n)
+
+
+cdef inline int64_t _index(const Geometry *g, Window rows_d, Window rows_h, int64_t row, int64_t column) noexcept nogil:
+    """The flat index of a winner."""
+    cdef int64_t d = row // rows_h.cells, h = row
+    if row == PADDING:
+        return -1
+    if rows_d.cells > 1:
+        h = row - d * rows_h.cells
+    else:
+        d = 0
+    return (
+        (rows_d.first + d * g.d.dilation) * g.index_d + (rows_h.first + h * g.h.dilation) * g.index_h
+        + column * g.index_w
+    )
+
+
+cdef inline void best_row(const Job *job, Block *b, real_t *mine) noexcept nogil:
+    """One output row with its indices. Places lie in scratch as scalars of the same size."""
+    cdef const Geometry *g = job.g
+    cdef int64_t o, i, inner = g.inner, half = g.pitch // 2, at
+    cdef int64_t *index = job.indices + (b.out - job.out)
+    cdef real_t *value = mine + (g.at_line if g.across == HALF else 0)
+    cdef lane_int_t *place = <lane_int_t *>(mine + (g.at_ping if g.across == HALF else g.at_loaded))
+    cdef lane_int_t *won_place = <lane_int_t *>(mine + g.at_pong)
+    cdef lane_int_t *won_tap = <lane_int_t *>(mine + g.at_rest)
+    cdef Window rows_d = window(g, &g.d, b.od), rows_h = window(g, &g.h, b.oh), cells
+    cdef Rows rows
+    cdef Columns columns
+    place_columns(g, b, g.across != EACH)
+    rows.many = rows_d.cells * rows_h.cells
+    if rows.many == 0:
+        fill(b.out, lowest(), b.columns * inner)
+        for i in range(b.columns * inner):
+            index[i] = -1
+        return
+    rows.inner = rows_h.cells
+    rows.outer_step = g.d.dilation * g.x_d
+    rows.inner_step = g.h.dilation * g.x_h
+    rows.first = b.x + rows_d.first * g.x_d + rows_h.first * g.x_h
+    _down(job, b, &rows, value, place)
+    columns.ways = 1
+    columns.taps = g.w.taps
+    columns.step = g.w.dilation * inner
+    columns.value[0] = value
+    columns.place[0] = place
+    if g.across == HALF:
+        split(mine, mine + half, value, half)
+        split(mine + g.at_loaded, mine + g.at_loaded + half, <real_t *>place, half)
+        columns.step = g.w.dilation
+        columns.value[0] = mine
+        columns.place[0] = <lane_int_t *>(mine + g.at_loaded)
+        if g.w.dilation % 2:
+            columns.ways = 2
+            columns.value[1] = mine + half + g.w.dilation // 2
+            columns.place[1] = <lane_int_t *>(mine + g.at_loaded) + half + g.w.dilation // 2
+        else:
+            columns.step = g.w.dilation // 2
+    if g.across != EACH:
+        best_columns(b.out, won_place, won_tap, &columns, b.columns * inner)
+    for o in range(b.columns):
+        if g.across == EACH:
+            cells = window(g, &g.w, b.ow + o)
+            at = (cells.first - b.first_column) * inner
+            if cells.cells == 0:
+                fill(b.out + o * inner, lowest(), inner)
+                for i in range(o * inner, (o + 1) * inner):
+                    index[i] = -1
+                continue
+            columns.value[0] = value + at
+            columns.place[0] = place + at
+            columns.taps = cells.cells
+            best_columns(b.out + o * inner, won_place + o * inner, won_tap + o * inner, &columns, inner)
+        else:
+            cells.first = (b.ow + o) * g.w.stride - g.w.before
+        for i in range(o * inner, (o + 1) * inner):
+            index[i] = _index(g, rows_d, rows_h, won_place[i], cells.first + won_tap[i] * g.w.dilation)

@@ -1,0 +1,392 @@
+"""Rows of contiguous scalars under one operation: the loops of pooling.
+
+    MAX: a o b = the larger one, NaN if either is NaN        SUM: a o b = a + b
+
+Assumptions: a destination never overlaps a source, except in ``accumulate``. Whole vectors are done from the left, and
+what remains by one vector that ends where the row ends: its cells are computed twice, with the same result.
+"""
+from libc.math cimport frexp
+from libc.string cimport memcpy
+
+from cyconv._kernels.simd cimport (
+    REAL_IS_FLOAT, VL, inlined, lowest, maximum, real_t, vec_t, vevery_second, vload, vmaximum, vpart, vset,
+    vstore, vzero,
+)
+
+cdef enum:
+    MAX = 0
+    SUM = 1
+    FEW = 32     # rows that are combined in one go; more are combined in pairs of halves, so that sums are pairwise
+    LINE = 1024  # the same for the cells of one row
+
+
+cdef inline bint is_max(int op) noexcept nogil:
+    """Modules of integers have no sums: a constant there."""
+    return op == MAX or not REAL_IS_FLOAT
+
+
+cdef inline real_t identity(int op) noexcept nogil:
+    return lowest() if is_max(op) else 0
+
+
+cdef inline vec_t vboth(int op, vec_t a, vec_t b) noexcept nogil:
+    return vmaximum(a, b) if is_max(op) else a + b
+
+
+cdef inline real_t both(int op, real_t a, real_t b) noexcept nogil:
+    return maximum(a, b) if is_max(op) else a + b
+
+
+cdef inline void fill(real_t *dst, real_t value, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        dst[i] = value
+
+
+# ------------------------------------------------------------------------------------------- several rows to one
+
+
+cdef inline vec_t _column(int op, const real_t **rows, int count, Py_ssize_t i) noexcept nogil:
+    """One vector of the combination of ``count`` rows."""
+    cdef vec_t acc = vload(rows[0] + i)
+    cdef int t
+    if count >= 2:
+        acc = vboth(op, acc, vload(rows[1] + i))
+    if count >= 3:
+        acc = vboth(op, acc, vload(rows[2] + i))
+    for t in range(3, count):
+        acc = vboth(op, acc, vload(rows[t] + i))
+    return acc
+
+
+cdef inline inlined _combine(int op, real_t *dst, const real_t **rows, int count, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i = 0
+    while i + VL <= n:
+        vstore(dst + i, _column(op, rows, count, i))
+        i += VL
+    if i < n:
+        vstore(dst + n - VL, _column(op, rows, count, n - VL))
+
+
+cdef inline inlined _combine_short(int op, real_t *dst, const real_t **rows, int count, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef int t
+    cdef real_t acc
+    for i in range(n):
+        acc = rows[0][i]
+        for t in range(1, count):
+            acc = both(op, acc, rows[t][i])
+        dst[i] = acc
+
+
+cdef inline void combine(int op, real_t *dst, const real_t **rows, int count, Py_ssize_t n, bint slack) noexcept nogil:
+    """dst[i] = rows[0][i] o rows[1][i] o ... for i < n, from the left.
+
+    ``slack``: a vector can be read from the start of every row, however short it is.
+    """
+    cdef real_t part[VL]
+    if n < VL:
+        if slack:
+            if is_max(op):
+                vstore(part, _column(MAX, rows, count, 0))
+            else:
+                vstore(part, _column(SUM, rows, count, 0))
+            memcpy(dst, part, n * sizeof(real_t))
+        elif is_max(op):
+            _combine_short(MAX, dst, rows, count, n)
+        else:
+            _combine_short(SUM, dst, rows, count, n)
+    elif count == 1:
+        memcpy(dst, rows[0], n * sizeof(real_t))
+    elif is_max(op):
+        if count == 2:
+            _combine(MAX, dst, rows, 2, n)
+        elif count == 3:
+            _combine(MAX, dst, rows, 3, n)
+        else:
+            _combine(MAX, dst, rows, count, n)
+    elif count == 2:
+        _combine(SUM, dst, rows, 2, n)
+    elif count == 3:
+        _combine(SUM, dst, rows, 3, n)
+    else:
+        _combine(SUM, dst, rows, count, n)
+
+
+cdef inline void combine2(int op, real_t *dst, const real_t *a, const real_t *b, Py_ssize_t n) noexcept nogil:
+    cdef const real_t *rows[2]
+    rows[0] = a
+    rows[1] = b
+    combine(op, dst, rows, 2, n, False)
+
+
+cdef inline void accumulate(int op, real_t *dst, const real_t *a, Py_ssize_t n) noexcept nogil:
+    """dst[i] = dst[i] o a[i]"""
+    cdef Py_ssize_t i = 0
+    while i + VL <= n:
+        vstore(dst + i, vboth(op, vload(dst + i), vload(a + i)))
+        i += VL
+    while i < n:
+        dst[i] = both(op, dst[i], a[i])
+        i += 1
+
+
+cdef struct Rows:
+    # Row r of `many` is at first + (r // inner) * outer_step + (r % inner) * inner_step.
+    const real_t *first
+    Py_ssize_t many, inner, outer_step, inner_step
+    const real_t *end   # one past the last cell that may be read
+
+
+cdef inline bint _point_at(const Rows *rows, Py_ssize_t start, Py_ssize_t stop, const real_t **found) noexcept nogil:
+    """Addresses of some rows; whether a whole vector can be read at each."""
+    cdef Py_ssize_t r, i = start % rows.inner
+    cdef const real_t *line = rows.first + start // rows.inner * rows.outer_step
+    cdef bint slack = True
+    for r in range(stop - start):
+        found[r] = line + i * rows.inner_step
+        slack = slack and found[r] + VL <= rows.end
+        i += 1
+        if i == rows.inner:
+            i = 0
+            line += rows.outer_step
+    return slack
+
+
+cdef inline void combine_rows(int op, real_t *dst, const Rows *rows, Py_ssize_t n, real_t *levels) noexcept nogil:
+    """All of ``rows`` to one of n cells; ``levels`` holds log2(many / FEW) + 1 rows of n + VL."""
+    cdef const real_t *found[FEW]
+    cdef Py_ssize_t start = 0, stop, done = 0, depth = 0, pairs
+    if rows.many == 0:
+        fill(dst, identity(op), n)
+        return
+    if rows.many <= FEW:
+        combine(op, dst, found, <int>rows.many, n, _point_at(rows, 0, rows.many, found))
+        return
+    # Like the carries of a binary counter: a level waits with its combination for a neighbour of the same size.
+    while start < rows.many:
+        stop = min(start + FEW, rows.many)
+        combine(op, levels + depth * (n + VL), found, <int>(stop - start), n, _point_at(rows, start, stop, found))
+        depth += 1
+        done += 1
+        pairs = done
+        while pairs & 1 == 0:
+            depth -= 1
+            accumulate(op, levels + (depth - 1) * (n + VL), levels + depth * (n + VL), n)
+            pairs >>= 1
+        start = stop
+    while depth > 1:
+        depth -= 1
+        accumulate(op, levels + (depth - 1) * (n + VL), levels + depth * (n + VL), n)
+    memcpy(dst, levels, n * sizeof(real_t))
+
+
+# --------------------------------------------------------------------------------------------- windows along a row
+
+
+cdef struct Sources:
+    # A row still to be combined from up to three.
+    const real_t *at[3]
+    int count
+
+
+cdef inline Sources windows(
+    int op, const real_t *src, Py_ssize_t n, Py_ssize_t step, Py_ssize_t taps,
+    real_t *ping, real_t *pong, real_t *rest,
+) noexcept nogil:
+    """dst[i] = src[i] o src[i + step] o ... (taps of them), but for the last operation.
+
+    By doubling: windows of 1, 2, 4, ... taps; those in the binary digits of ``taps`` make up the window, so that it
+    costs log2(taps) operations and a sum log2(taps) roundings. The buffers hold n + (taps - 1) * step cells each.
+    """
+    cdef Sources found
+    cdef const real_t *cur = src
+    cdef const real_t *done = NULL
+    cdef const real_t *piece
+    cdef real_t *into
+    cdef Py_ssize_t length = 1, offset = 0, left
+    while True:
+        left = taps - offset
+        piece = cur + offset * step
+        if left <= 2 * length:
+            break
+        if left & length:
+            if done == NULL and length == 1:
+                done = piece
+            else:
+                if done == NULL:
+                    memcpy(rest, piece, n * sizeof(real_t))
+                elif done == rest:
+                    accumulate(op, rest, piece, n)
+                else:
+                    combine2(op, rest, done, piece, n)
+                done = rest
+            offset += length
+            continue
+        into = pong if cur == ping else ping
+        combine2(op, into + offset * step, piece, piece + length * step, n + (left - 2 * length) * step)
+        cur = into
+        length *= 2
+    found.count = 0
+    if done != NULL:
+        found.at[0] = done
+        found.count = 1
+    found.at[found.count] = piece
+    found.count += 1
+    if left == 2 * length:
+        found.at[found.count] = piece + length * step
+        found.count += 1
+    return found
+
+
+# ----------------------------------------------------------------------------------------------- a row to one cell
+
+
+cdef inline real_t _lanes(int op, vec_t v) noexcept nogil:
+    cdef real_t part[VL]
+    cdef int l, half = VL // 2
+    vstore(part, v)
+    while half > 0:
+        for l in range(half):
+            part[l] = both(op, part[l], part[l + half])
+        half //= 2
+    return part[0]
+
+
+cdef inline real_t _short_line(int op, const real_t *src, Py_ssize_t n, Py_ssize_t step) noexcept nogil:
+    """At most LINE cells."""
+    cdef Py_ssize_t i = 0
+    cdef real_t acc
+    cdef vec_t a, b, c, d
+    if n < VL or step != 1:
+        acc = src[0]
+        for i in range(1, n):
+            acc = both(op, acc, src[i * step])
+        return acc
+    a = vload(src)
+    if n >= 4 * VL:
+        b = vload(src + VL)
+        c = vload(src + 2 * VL)
+        d = vload(src + 3 * VL)
+        i = 4 * VL
+        while i + 4 * VL <= n:
+            a = vboth(op, a, vload(src + i))
+            b = vboth(op, b, vload(src + i + VL))
+            c = vboth(op, c, vload(src + i + 2 * VL))
+            d = vboth(op, d, vload(src + i + 3 * VL))
+            i += 4 * VL
+        a = vboth(op, vboth(op, a, b), vboth(op, c, d))
+    else:
+        i = VL
+    while i + VL <= n:
+        a = vboth(op, a, vload(src + i))
+        i += VL
+    if i < n:
+        a = vboth(op, a, vpart(vload(src + n - VL), <int>(VL - (n - i)), VL, identity(op)))
+    return _lanes(op, a)
+
+
+cdef inline real_t combine_line(int op, const real_t *src, Py_ssize_t n, Py_ssize_t step) noexcept nogil:
+    """src[0] o src[step] o ... (n of them), sums pairwise over blocks of LINE cells."""
+    cdef real_t levels[64]
+    cdef Py_ssize_t start = 0, done = 0, depth = 0, pairs
+    if n == 0:
+        return identity(op)
+    while start < n:
+        levels[depth] = _short_line(op, src + start * step, min(LINE, n - start), step)
+        depth += 1
+        done += 1
+        pairs = done
+        while pairs & 1 == 0:
+            depth -= 1
+            levels[depth - 1] = both(op, levels[depth - 1], levels[depth])
+            pairs >>= 1
+        start += LINE
+    while depth > 1:
+        depth -= 1
+        levels[depth - 1] = both(op, levels[depth - 1], levels[depth])
+    return levels[0]
+
+
+cdef inline inlined combine_lines(int op, real_t *dst, const real_t *src, Py_ssize_t pitch, Py_ssize_t n) noexcept nogil:
+    """VL lines of n <= LINE cells to one cell each: dst[l] for the line at src + l * pitch; a vector can be read there.
+
+    The last steps turn pairs of vectors into one with half the partial results of each, in order.
+    """
+    cdef vec_t acc[VL]
+    cdef Py_ssize_t i
+    cdef int l, half
+    for l in range(VL):
+        i = VL
+        if n < VL:
+            acc[l] = vpart(vload(src + l * pitch), 0, <int>n, identity(op))
+        else:
+            acc[l] = vload(src + l * pitch)
+            while i + VL <= n:
+                acc[l] = vboth(op, acc[l], vload(src + l * pitch + i))
+                i += VL
+            if i < n:
+                acc[l] = vboth(
+                    op, acc[l], vpart(vload(src + l * pitch + n - VL), <int>(VL - (n - i)), VL, identity(op))
+                )
+    half = VL // 2
+    while half > 0:
+        for l in range(half):
+            acc[l] = vboth(op, vevery_second(acc[2 * l], acc[2 * l + 1], 0), vevery_second(acc[2 * l], acc[2 * l + 1], 1))
+        half //= 2
+    vstore(dst, acc[0])
+
+
+# ------------------------------------------------------------------------------------------------- every second cell
+
+
+cdef inline void split(real_t *even, real_t *odd, const real_t *src, Py_ssize_t n) noexcept nogil:
+    """even[i] = src[2 i], odd[i] = src[2 i + 1] for n cells of each; src has room for two vectors more."""
+    cdef Py_ssize_t i = 0
+    cdef vec_t a, b
+    while i < n:
+        a = vload(src + 2 * i)
+        b = vload(src + 2 * i + VL)
+        vstore(even + i, vevery_second(a, b, 0))
+        vstore(odd + i, vevery_second(a, b, 1))
+        i += VL
+
+
+cdef inline void pick(real_t *dst, const real_t *src, Py_ssize_t n, Py_ssize_t stride, Py_ssize_t inner) noexcept nogil:
+    """Every ``stride``-th block of ``inner`` cells, n of them."""
+    cdef Py_ssize_t i = 0
+    if inner > 1:
+        for i in range(n):
+            memcpy(dst + i * inner, src + i * stride * inner, inner * sizeof(real_t))
+        return
+    if stride == 2:
+        while i + VL < n:  # reads one cell less than two vectors beyond the last one that it needs
+            vstore(dst + i, vevery_second(vload(src + 2 * i), vload(src + 2 * i + VL), 0))
+            i += VL
+    while i < n:
+        dst[i] = src[i * stride]
+        i += 1
+
+
+# ----------------------------------------------------------------------------------------------------- averages
+
+
+cdef inline bint divide(real_t *row, Py_ssize_t n, real_t divisor) noexcept nogil:
+    """row[i] /= divisor; whether a result is NaN or infinite."""
+    cdef int exponent
+    cdef real_t inverse = 1 / divisor
+    cdef bint exact = frexp(divisor, &exponent) == 0.5 and inverse * divisor == 1  # a power of two
+    cdef Py_ssize_t i = 0
+    cdef vec_t v, bad = vzero(), by = vset(inverse if exact else divisor)
+    cdef real_t rest = 0
+    while i + VL <= n:
+        v = vload(row + i) * by if exact else vload(row + i) / by
+        bad = bad + (v - v)
+        vstore(row + i, v)
+        i += VL
+    while i < n:
+        row[i] = row[i] / divisor
+        rest = rest + (row[i] - row[i])
+        i += 1
+    rest = rest + _lanes(SUM, bad)
+    return rest - rest != 0
