@@ -17,6 +17,23 @@ from cyconv.geometry import (
     linear_parameters,
     pool_output_shape,
 )
+from cyconv.pool import avg_pool1d, avg_pool2d, avg_pool3d, max_pool1d, max_pool2d, max_pool3d
+from cyconv.pool_adaptive import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    adaptive_max_pool3d,
+    global_avg_pool1d,
+    global_avg_pool2d,
+    global_avg_pool3d,
+    global_max_pool1d,
+    global_max_pool2d,
+    global_max_pool3d,
+)
+from cyconv.pool_lp import lp_pool1d, lp_pool2d, lp_pool3d
+from cyconv.pool_unpool import max_unpool1d, max_unpool2d, max_unpool3d
 from cyconv.receptive import ReceptiveField, receptive_field
 
 if TYPE_CHECKING:
@@ -27,6 +44,15 @@ __all__ = [
     "Explanation",
     "ReceptiveField",
     "__version__",
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool3d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
     "conv1d",
     "conv2d",
     "conv3d",
@@ -39,8 +65,23 @@ __all__ = [
     "conv_transpose_output_shape",
     "corr2d",
     "get_num_threads",
+    "global_avg_pool1d",
+    "global_avg_pool2d",
+    "global_avg_pool3d",
+    "global_max_pool1d",
+    "global_max_pool2d",
+    "global_max_pool3d",
     "grad",
     "linear_parameters",
+    "lp_pool1d",
+    "lp_pool2d",
+    "lp_pool3d",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
+    "max_unpool1d",
+    "max_unpool2d",
+    "max_unpool3d",
     "num_threads",
     "plan_conv1d",
     "plan_conv2d",

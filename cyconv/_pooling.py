@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from math import prod
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from cyconv import _checks, _runtime
 from cyconv._arrays import Array, Dtype, Image
 from cyconv._plans import pooling, table
-from cyconv._plans.pooling import MAX, SUM, PoolAxis
-from cyconv.geometry import Padding, adaptive_window, pool_out_size, resolve_padding
+from cyconv._plans.pooling import ARGMAX, PoolAxis
+from cyconv.geometry import Padding, pool_out_size, resolve_padding
 
-Axes = tuple[PoolAxis, ...]
-Size = int | Sequence[int]
+Axes: TypeAlias = tuple[PoolAxis, ...]
+Size: TypeAlias = int | Sequence[int]
 
 _INT32 = np.dtype(np.int32)
 _FLOAT32 = np.dtype(np.float32)
@@ -49,8 +49,8 @@ def _window_axes(
 ) -> Axes:
     outs = [pool_out_size(*axis, ceil_mode) for axis in zip(size, kernel, stride, pads, dilation, strict=True)]
     return tuple(
-        PoolAxis(h, out, k, s, *pair, d)
-        for h, out, k, s, pair, d in zip(size, outs, kernel, stride, pads, dilation, strict=True)
+        PoolAxis(h, out, k, s, before, after, d)
+        for h, out, k, s, (before, after), d in zip(size, outs, kernel, stride, pads, dilation, strict=True)
     )
 
 
@@ -65,20 +65,12 @@ def adaptive_axes(size: Sequence[int], output_size: object) -> Axes:
     for h in size:
         if h < 1:
             raise ValueError(f"x must have at least 1 cell along every spatial axis, got sizes {tuple(size)}")
-    outs = [h if o is None else _checks.as_int("output_size", o, minimum=1) for h, o in zip(size, wanted, strict=True)]
+    outs = [
+        h if o is None else _checks.as_int("output_size", o, minimum=1) for h, o in zip(size, wanted, strict=True)
+    ]
     return tuple(
         PoolAxis(h, o, h // o, h // o, 0, 0, 1) if h % o == 0 else PoolAxis(h, o, 0, 0, 0, 0, 1)
         for h, o in zip(size, outs, strict=True)
-    )
-
-
-def largest_window(axes: Axes) -> int:
-    """Cells of the largest window, those outside the input not counted."""
-    return prod(
-        max(stop - start for start, stop in (adaptive_window(i, a.size, a.out) for i in range(min(a.out, a.size))))
-        if a.stride == 0
-        else min(a.taps, a.size)
-        for a in axes
     )
 
 
@@ -146,8 +138,8 @@ def pool_into(
         return
     for part in slabs(x):
         for order in ("K", "C"):
-            source = x[part].astype(dtype, order=order)  # type: ignore[call-overload]
-            target = np.empty_like(out[part], dtype=dtype, order=order)  # type: ignore[call-overload]
+            source = x[part].astype(dtype, order=order)
+            target = np.empty_like(out[part], dtype=dtype, order=order)
             places = None if indices is None else np.empty_like(target, np.int64)
             if pooling.run(axes, source, target, places, *how):
                 break
@@ -169,4 +161,14 @@ def run_pool(image: Image, axes: Axes, op: int, dtype: Dtype, out: object, threa
     return _checks.run_into(y, through, fill)
 
 
-__all__ = ["MAX", "SUM", "Axes", "Size"]
+def find_max(image: Image, axes: Axes, out: object, threads: int) -> tuple[Array, Array]:
+    """Maxima and their flat indices."""
+    y, through = result(image, axes, image.array.dtype, out)
+    _checks.check_index_range("the indices", y.shape, 8)
+    indices = np.empty(y.shape, np.int64)
+
+    def fill(into: Array) -> None:
+        places = image.result_view(indices)
+        pool_into(image.result_view(into), image.array, axes, ARGMAX, threads, indices=places)
+
+    return _checks.run_into(y, through, fill), indices

@@ -104,7 +104,7 @@ class _Line(NamedTuple):
     axis: PoolAxis
     x: int
     out: int
-    index: int = 0
+    flat: int = 0
 
 
 class _Nest(NamedTuple):
@@ -150,8 +150,8 @@ def _nest(axes: tuple[PoolAxis, ...], x: Side, out: Side) -> _Nest | None:
         return None
     if inner > 1:
         channels = _Line(ONE, 0, 0)
-    *front, w = [*[_Line(ONE, 0, 0)] * (3 - len(lines)), *lines] if lines else [_Line(ONE, 0, 0)] * 3
-    return _Nest(inner, *front, w, planes, channels)
+    d, h, w = [_Line(ONE, 0, 0)] * (3 - len(lines)) + lines
+    return _Nest(inner, d, h, w, planes, channels)
 
 
 def _operations(taps: int) -> int:
@@ -255,7 +255,7 @@ def _describe(
     d, h, w, inner = nest.d.axis, nest.h.axis, nest.w.axis, nest.inner
     pitch = (w.needed(blocks.columns) if w.tame else w.size) * inner
     if across == HALF:
-        pitch = 2 * -(-(-(-pitch // 2)) // lanes) * lanes
+        pitch = 2 * lanes * -(-pitch // (2 * lanes))
     loaded = h.needed(blocks.rows) if blocks.run else 0
     doubling = max(loaded if h.taps > 3 else 0, blocks.rows if across in (FLAT, PICK) and w.taps > 3 else 0)
     many = max(min(d.taps, d.size) * min(h.taps, h.size), min(w.taps, w.size) if inner > 1 else 1)
@@ -284,11 +284,13 @@ def _describe(
         "planes": nest.planes.axis.size, "channels": nest.channels.axis.size, "inner": inner,
         "x_plane": nest.planes.x, "x_channel": nest.channels.x, "x_d": nest.d.x, "x_h": nest.h.x,
         "out_plane": nest.planes.out, "out_channel": nest.channels.out, "out_d": nest.d.out, "out_h": nest.h.out,
-        "index_d": nest.d.index, "index_h": nest.h.index, "index_w": nest.w.index, "x_end": x_end, "op": SUM if op == SUM else MAX, "across": across, "run": int(blocks.run), "count_padding": int(count_padding),
+        "index_d": nest.d.flat, "index_h": nest.h.flat, "index_w": nest.w.flat,
+        "x_end": x_end, "op": SUM if op == SUM else MAX, "across": across, "run": int(blocks.run),
+        "count_padding": int(count_padding),
         "block_h": blocks.rows, "block_w": blocks.columns, "pitch": pitch, "scratch": total,
         **{f"at_{name}": start for name, start in at.items() if name != "block"},
     }  # fmt: skip
-    module = _runtime.kernel("pool", np.float32)
+    module = _runtime.kernel("pool", np.dtype(np.float32))
     numbers = [values[name] for name in module.FIELDS]
     tables: list[Array] = []
     start = len(numbers) + 3 * len(module.AXIS_FIELDS)
@@ -322,7 +324,5 @@ def run(
     if layout is None:
         return False
     with _runtime.scratch(layout.scratch * x.itemsize) as scratch:
-        _runtime.kernel("pool", x.dtype).run(
-            x, out, indices, layout.geometry, scratch, divisor, layout.threads
-        )
+        _runtime.kernel("pool", x.dtype).run(x, out, indices, layout.geometry, scratch, divisor, layout.threads)
     return True

@@ -38,6 +38,7 @@ GRADIENT_PANEL_BYTES = int(CACHES[1] * 0.45)
 GRADIENT_PRODUCT_BYTES = 8 << 20
 GRADIENT_ITEMS = 16
 GRADIENT_LEAST_PANELS = 6
+
 #: Cells of a block of pooled rows: they stay in a 32 KiB first-level cache beside the rows that stream by.
 POOL_BLOCK_BYTES = 16 << 10
 #: Rows that are loaded once for a tall window stay in the second-level cache; taller windows still, up to the limit
