@@ -11,7 +11,7 @@ import numpy as np
 
 from cyconv import _checks, _runtime
 from cyconv._arrays import Array, Dtype, Image
-from cyconv._plans import pooling, table
+from cyconv._plans import pool_table, pooling
 from cyconv._plans.pooling import ARGMAX, PoolAxis
 from cyconv.geometry import Padding, pool_out_size, resolve_padding
 
@@ -109,8 +109,8 @@ def slabs(x: Array) -> Iterator[tuple[slice, slice]]:
     """Parts of the first two axes, of a bounded number of cells where planes are not larger than that."""
     n, c = x.shape[:2]
     plane = max(1, prod(x.shape[2:]))
-    channels = max(1, min(c, table.POOL_SLAB_CELLS // plane))
-    images = max(1, table.POOL_SLAB_CELLS // (plane * c)) if channels == c else 1
+    channels = max(1, min(c, pool_table.SLAB_CELLS // plane))
+    images = max(1, pool_table.SLAB_CELLS // (plane * c)) if channels == c else 1
     for first in range(0, n, images):
         for channel in range(0, c, channels):
             yield slice(first, first + images), slice(channel, channel + channels)

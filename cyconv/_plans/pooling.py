@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cyconv import _runtime
-from cyconv._plans import table
+from cyconv._plans import pool_table as table
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -166,9 +166,9 @@ def _across(nest: _Nest, lanes: int) -> int:
         return EACH
     flat = axis.needed(axis.out) * inner / lanes * (_operations(axis.taps) + (axis.stride > 1))
     if inner > 1:
-        each = axis.out * (axis.taps * inner / lanes + table.POOL_EACH_GROUP)
+        each = axis.out * (axis.taps * inner / lanes + table.EACH_GROUP)
         return EACH if each < flat else FLAT if axis.stride == 1 else PICK
-    each = axis.out * (axis.taps / lanes + table.POOL_EACH_LINE)
+    each = axis.out * (axis.taps / lanes + table.EACH_LINE)
     if axis.dilation == 1 and axis.taps >= lanes and each < flat:
         return EACH
     if axis.stride == 1:
@@ -203,7 +203,7 @@ class _Blocks(NamedTuple):
 
 def _blocks(nest: _Nest, across: int, itemsize: int, threads: int) -> _Blocks:
     h, w, inner = nest.h.axis, nest.w.axis, nest.inner
-    budget = table.POOL_BLOCK_BYTES // itemsize
+    budget = table.BLOCK_BYTES // itemsize
     columns = w.out
     if w.tame and w.needed(w.out) * inner > budget:
         fitting = max(1, (budget // inner - w.span) // w.stride + 1)
@@ -212,9 +212,9 @@ def _blocks(nest: _Nest, across: int, itemsize: int, threads: int) -> _Blocks:
     rows = max(1, min(h.out, budget // width))
     run = False
     if h.tame and h.out > 1 and h.taps > h.stride * _operations(h.taps) + 2:
-        fitting = (table.POOL_RUN_BYTES // itemsize // width - h.span) // h.stride + 1
+        fitting = (table.RUN_BYTES // itemsize // width - h.span) // h.stride + 1
         running = min(h.out, max(fitting, -(-h.span // h.stride)))
-        if h.needed(running) * width * itemsize <= table.POOL_RUN_LIMIT:
+        if h.needed(running) * width * itemsize <= table.RUN_LIMIT:
             rows, run = running, True
     others = nest.planes.axis.size * nest.channels.axis.size * nest.d.axis.out * -(-w.out // columns)
     if others < 4 * threads and not run:
@@ -244,7 +244,7 @@ def lay_out(
         across = _across(nest, lanes)
         blocks = _blocks(nest, across, dtype.itemsize, threads)
     bytes_moved = (prod(x.shape) + prod(out.shape)) * dtype.itemsize
-    threads = max(1, min(threads, bytes_moved // table.POOL_BYTES_PER_THREAD, table.POOL_THREADS))
+    threads = max(1, min(threads, bytes_moved // table.BYTES_PER_THREAD, table.THREADS))
     return _describe(nest, across, blocks, x.end, lanes, op, count_padding, threads)
 
 

@@ -38,18 +38,3 @@ GRADIENT_PANEL_BYTES = int(CACHES[1] * 0.45)
 GRADIENT_PRODUCT_BYTES = 8 << 20
 GRADIENT_ITEMS = 16
 GRADIENT_LEAST_PANELS = 6
-
-#: Cells of a block of pooled rows: they stay in a 32 KiB first-level cache beside the rows that stream by.
-POOL_BLOCK_BYTES = 16 << 10
-#: Rows that are loaded once for a tall window stay in the second-level cache; taller windows still, up to the limit
-#: of one buffer (there are five of them), beyond which every output row reads its window.
-POOL_RUN_BYTES = 64 << 10
-POOL_RUN_LIMIT = 4 << 20
-#: Costs of one window by itself, in operations on vectors: of one cell, of a group of channels.
-POOL_EACH_LINE = 12
-POOL_EACH_GROUP = 4
-#: A thread is worth its start from this much memory on.
-POOL_BYTES_PER_THREAD = 32 << 10
-POOL_THREADS = 256
-#: Cells that are converted or copied at a time where a kernel cannot read or write an array as it is.
-POOL_SLAB_CELLS = 1 << 20

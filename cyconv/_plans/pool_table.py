@@ -1,0 +1,16 @@
+"""Thresholds and block sizes of pooling, each with the model or the measurement that set it."""
+
+#: Cells of a block of pooled rows: they stay in a 32 KiB first-level cache beside the rows that stream by.
+BLOCK_BYTES = 16 << 10
+#: Rows that are loaded once for a tall window stay in the second-level cache; taller windows still, up to the limit
+#: of one buffer (there are five of them), beyond which every output row reads its window.
+RUN_BYTES = 64 << 10
+RUN_LIMIT = 4 << 20
+#: Costs of one window by itself, in operations on vectors: of one cell, of a group of channels.
+EACH_LINE = 12
+EACH_GROUP = 4
+#: A thread is worth its start from this much memory on.
+BYTES_PER_THREAD = 32 << 10
+THREADS = 256
+#: Cells that are converted or copied at a time where a kernel cannot read or write an array as it is.
+SLAB_CELLS = 1 << 20
