@@ -108,6 +108,8 @@ def _start_threads() -> int:
 
 
 _threads = _start_threads()
+#: the OpenMP runtime ends the process when the system refuses it a thread; no result depends on the number
+_MOST_THREADS = max(64, 4 * _usable_cpus())
 _threads_here: ContextVar[int | None] = ContextVar("cyconv_num_threads", default=None)
 _forked = False
 
@@ -188,10 +190,10 @@ def num_threads(n: int) -> Iterator[None]:
 
 
 def threads_for(wanted: int | None) -> int:
-    """Threads that a kernel call gets: ``wanted`` or the setting; one in a forked child."""
+    """Threads that a kernel call gets: ``wanted`` or the setting, never absurdly many; one in a forked child."""
     if _forked:
         return 1
-    return get_num_threads() if wanted is None else wanted
+    return min(_MOST_THREADS, get_num_threads() if wanted is None else wanted)
 
 
 # --------------------------------------------------------------------------------------------------- scratch
