@@ -22,7 +22,7 @@ from libc.stdint cimport int64_t, uint8_t
 
 from cyconv._kernels.gather cimport Axis, Source, gather_block
 from cyconv._kernels.simd cimport TILE_ROWS, VL, real_t, vec_t, vload, vstore, vzero
-from cyconv._kernels.tile cimport TILE_VECS, Finish, run_tile
+from cyconv._kernels.tile cimport TILE_VECS, Finish, Start, run_tile, start_at_columns, start_at_result
 from cyconv._kernels.transpose cimport vtranspose
 
 cdef enum:
@@ -216,10 +216,11 @@ cdef void _multiply(const Job *job, const Box *box, int64_t segment, int64_t gro
     cdef int64_t panels = _cuts(g.group_outputs, TILE_ROWS)
     cdef int64_t q, row, count, column, width
     cdef real_t *product
-    cdef real_t zeros[TILE_ROWS]
+    cdef real_t zeros[PANEL]
+    cdef Start start = start_at_columns(zeros)
     cdef Finish finish
     finish.active = 0
-    for q in range(TILE_ROWS):
+    for q in range(PANEL):
         zeros[q] = <real_t>0
     for q in range(panels):
         row = g.group_outputs * q // panels
@@ -230,8 +231,10 @@ cdef void _multiply(const Job *job, const Box *box, int64_t segment, int64_t gro
         column = first
         while column < last:
             width = min(<int64_t>PANEL, last - column)
-            run_tile(<int>count, <int>(width // VL), box.positions, rows, panel, width, product + column, g.ld, fresh,
-                     zeros, 1, &finish, 0)
+            if not fresh:
+                start = start_at_result(product + column, g.ld)
+            run_tile(<int>count, <int>(width // VL), box.positions, rows, panel, width, product + column, g.ld, &start,
+                     &finish, 0)
             panel += box.positions * width
             column += width
 
