@@ -11,6 +11,7 @@ patch matrix exists only as panels of one box and one block of kk. Either side c
     for each item = (box, group, part of the channels):                  <- threads
         for each block of kk:
             gather the input cells (gather.pxd), pack panels of positions
+            (``straight``: panels end with the rows, and the tile reads them where they were gathered)
             for each panel of weights, for each panel of positions: tile
 
 An output element is one chain of multiply-adds over kk in ascending order, so neither boxes, parts, orientation nor
@@ -26,12 +27,13 @@ from libc.string cimport memcpy
 from cyconv._kernels.activation cimport silu
 from cyconv._kernels.gather cimport Axis, Source, gather_block
 from cyconv._kernels.simd cimport TILE_ROWS, VL, real_t, vload, vstore
-from cyconv._kernels.tile cimport (TILE_VECS, Finish, Start, run_tile, start_at_columns, start_at_result,
-                                   start_at_rows)
+from cyconv._kernels.tile cimport (TILE_VECS, Finish, Start, run_indexed_tile, run_tile, start_at_columns,
+                                   start_at_result, start_at_rows)
 
 cdef enum:
     PANEL = TILE_VECS * VL
     MAX_PIECES = PANEL + 2
+    ROWS_TOGETHER = 32
 
 cdef struct Geometry:
     int64_t batch, groups, group_inputs, group_outputs
@@ -39,7 +41,7 @@ cdef struct Geometry:
     int64_t stride_d, stride_h, stride_w, pad_d, pad_h, pad_w, padding_mode
     int64_t taps, slots_d, slots_h, slots_w, strips_d, strips_h, strips_w
     int64_t box_n, box_d, box_h, box_w
-    int64_t block, parts, by_rows, direct_in, direct_out
+    int64_t block, parts, by_rows, direct_in, direct_out, straight
     int64_t at_source, at_panels, at_tile, at_offsets, scratch_bytes
     int64_t is_silu, has_activation
 
@@ -50,7 +52,7 @@ FIELDS = (
     "stride_d", "stride_h", "stride_w", "pad_d", "pad_h", "pad_w", "padding_mode",
     "taps", "slots_d", "slots_h", "slots_w", "strips_d", "strips_h", "strips_w",
     "box_n", "box_d", "box_h", "box_w",
-    "block", "parts", "by_rows", "direct_in", "direct_out",
+    "block", "parts", "by_rows", "direct_in", "direct_out", "straight",
     "at_source", "at_panels", "at_tile", "at_offsets", "scratch_bytes",
     "is_silu", "has_activation",
 )
@@ -215,15 +217,21 @@ cdef struct Pieces:
     int64_t length[MAX_PIECES]
 
 
-cdef inline int64_t _position_panels(const Geometry *g, int64_t positions) noexcept nogil:
-    return _cuts(positions, PANEL if g.by_rows else TILE_ROWS)
+cdef inline int64_t _position_panels(const Geometry *g, const Box *box) noexcept nogil:
+    if g.straight:
+        return box.positions // box.w * _cuts(box.w, PANEL)
+    return _cuts(box.positions, PANEL if g.by_rows else TILE_ROWS)
 
 
-cdef inline int64_t _position_start(const Geometry *g, int64_t positions, int64_t panel) noexcept nogil:
+cdef inline int64_t _position_start(const Geometry *g, const Box *box, int64_t panel) noexcept nogil:
     """First position of a panel: whole tiles on the vector side, equal rows on the row side."""
+    cdef int64_t panels
+    if g.straight:
+        panels = _cuts(box.w, PANEL)
+        return panel // panels * box.w + panel % panels * PANEL
     if g.by_rows:
-        return min(panel * PANEL, positions)
-    return balanced(positions, _position_panels(g, positions), panel)
+        return min(panel * PANEL, box.positions)
+    return balanced(box.positions, _position_panels(g, box), panel)
 
 
 cdef inline int64_t _padded_width(const Geometry *g, int64_t width) noexcept nogil:
@@ -259,12 +267,57 @@ cdef void _gather_and_pack(const Job *job, const Box *box, int64_t group, int64_
         source = block
     for k in range(k0, k1):
         offset[k - k0] = (k // g.taps - c0) * step_c + job.tap_offset[k % g.taps]
-    for panel in range(_position_panels(g, box.positions)):
-        first = _position_start(g, box.positions, panel)
-        width = _position_start(g, box.positions, panel + 1) - first
+    if g.straight:
+        return
+    if g.direct_in:
+        _copy_positions(panels, source, offset, k1 - k0, box, g, step_n, step_d, step_h)
+        return
+    for panel in range(_position_panels(g, box)):
+        first = _position_start(g, box, panel)
+        width = _position_start(g, box, panel + 1) - first
         _find_pieces(&pieces, box, first, width, step_n, step_d, step_h)
-        _pack_positions(panels, source, offset, k1 - k0, _padded_width(g, width), &pieces, g.direct_in)
+        _pack_positions(panels, source, offset, k1 - k0, _padded_width(g, width), &pieces)
         panels += (k1 - k0) * _padded_width(g, width)
+
+
+cdef void _copy_positions(real_t *panels, const real_t *source, const int64_t *offset, int64_t depth, const Box *box,
+                          const Geometry *g, int64_t step_n, int64_t step_d, int64_t step_h) noexcept nogil:
+    """Panels straight from the input. Its rows lie pages apart: only as many as the first page table level knows are
+    read side by side."""
+    cdef int64_t k0 = 0, k1, panel, first, width
+    cdef real_t *to
+    cdef Pieces pieces
+    while k0 < depth:
+        k1 = min(k0 + ROWS_TOGETHER, depth)
+        to = panels
+        for panel in range(_position_panels(g, box)):
+            first = _position_start(g, box, panel)
+            width = _position_start(g, box, panel + 1) - first
+            _find_pieces(&pieces, box, first, width, step_n, step_d, step_h)
+            width = _padded_width(g, width)
+            _copy_pieces(to + k0 * width, source, offset + k0, k1 - k0, width, &pieces)
+            to += depth * width
+        k0 = k1
+
+
+cdef void _copy_pieces(real_t *to, const real_t *source, const int64_t *offset, int64_t depth, int64_t width,
+                       const Pieces *pieces) noexcept nogil:
+    """Not a scalar more than the pieces have: the input has no slack behind its end."""
+    cdef int64_t k, q, i
+    cdef const real_t *from_
+    if pieces.count == TILE_VECS and pieces.length[1] == VL:
+        for k in range(depth):
+            from_ = source + offset[k]
+            vstore(to, vload(from_ + pieces.source[0]))
+            vstore(to + VL, vload(from_ + pieces.source[1]))
+            to += width
+        return
+    for k in range(depth):
+        from_ = source + offset[k]
+        for q in range(pieces.count):
+            for i in range(pieces.length[q]):
+                to[pieces.to[q] + i] = from_[pieces.source[q] + i]
+        to += width
 
 
 cdef void _find_pieces(Pieces *pieces, const Box *box, int64_t first, int64_t width, int64_t step_n, int64_t step_d,
@@ -295,24 +348,14 @@ cdef void _find_pieces(Pieces *pieces, const Box *box, int64_t first, int64_t wi
 
 
 cdef void _pack_positions(real_t *panel, const real_t *source, const int64_t *offset, int64_t depth, int64_t width,
-                          const Pieces *pieces, bint exact) noexcept nogil:
+                          const Pieces *pieces) noexcept nogil:
     """Whole vectors are stored in ascending order: what a piece stores too much, the next one overwrites; the panels
-    have a vector of slack at their end, and so has a gathered block. The input itself has none: ``exact``."""
-    cdef int64_t k, q, i
+    have a vector of slack at their end, and so has a gathered block."""
+    cdef int64_t k, q
     cdef int64_t s0 = pieces.source[0]
     cdef int64_t s1, s2, t1, t2
     cdef const real_t *from_
-    if exact:
-        for k in range(depth):
-            from_ = source + offset[k]
-            for q in range(pieces.count):
-                if pieces.length[q] == VL:
-                    vstore(panel + pieces.to[q], vload(from_ + pieces.source[q]))
-                else:
-                    for i in range(pieces.length[q]):
-                        panel[pieces.to[q] + i] = from_[pieces.source[q] + i]
-            panel += width
-    elif pieces.count == 1:
+    if pieces.count == 1:
         for k in range(depth):
             vstore(panel, vload(source + offset[k] + s0))
             panel += width
@@ -362,11 +405,12 @@ cdef void _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, i
         weight = job.weight + group * total * wide + k0 * wide + depth * first
         bias = job.bias + (group * wide + first) * (VL if g.by_rows else 1)
         panels = <const real_t *>(scratch + g.at_panels)
-        for q in range(_position_panels(g, box.positions)):
-            at = _position_start(g, box.positions, q)
-            count = _position_start(g, box.positions, q + 1) - at
+        for q in range(_position_panels(g, box)):
+            at = _position_start(g, box, q)
+            count = _position_start(g, box, q + 1) - at
             if g.direct_out:
-                _tile_in_place(job, box, group, first, width, at, count, weight, panels, bias, depth, k0 == 0, k1 == total)
+                _tile_in_place(job, box, group, first, width, at, count, weight, panels, bias, depth, k0 == 0, k1 == total,
+                               scratch)
             elif g.by_rows:
                 _tile(job, width, _cuts(count, VL), depth, weight, panels, _padded_width(g, count), bias,
                       partial + (first - row0) * partial_ld + at, partial_ld, k0 == 0, k1 == total)
@@ -376,6 +420,22 @@ cdef void _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, i
             panels += depth * _padded_width(g, count)
     if not g.direct_out and k1 == total:
         _scatter(job, box, group, row0, min(panel_start(g, last_panel), g.group_outputs), partial, partial_ld)
+
+
+cdef inline void _straight_tile(const Job *job, const Box *box, int64_t rows, int64_t vecs, int64_t depth,
+                                const real_t *weight, int64_t at, const real_t *bias, real_t *c, int64_t ldc, bint fresh,
+                                bint last, uint8_t *scratch) noexcept nogil:
+    """A tile that reads the gathered block: position ``at`` and its neighbours to the right."""
+    cdef const Geometry *g = job.g
+    cdef int64_t row = at // box.w
+    cdef int64_t h = row % box.h
+    cdef int64_t d = row // box.h % box.d
+    cdef Start start = start_at_rows(bias)
+    if not fresh:
+        start = start_at_result(c, ldc)
+    run_indexed_tile(<int>rows, <int>vecs, depth, weight,
+                     <const real_t *>(scratch + g.at_source) + (d * g.slots_h + h) * g.slots_w + at % box.w,
+                     <const int64_t *>(scratch + g.at_offsets), c, ldc, &start, &job.finish, last)
 
 
 cdef inline void _tile(const Job *job, int64_t rows, int64_t vecs, int64_t depth, const real_t *a, const real_t *b,
@@ -401,7 +461,7 @@ cdef inline real_t *_out_at(const Job *job, const Box *box, int64_t channel, int
 
 cdef void _tile_in_place(const Job *job, const Box *box, int64_t group, int64_t first, int64_t width, int64_t at,
                          int64_t count, const real_t *weight, const real_t *panels, const real_t *bias,
-                         int64_t depth, bint fresh, bint last) noexcept nogil:
+                         int64_t depth, bint fresh, bint last, uint8_t *scratch) noexcept nogil:
     """A tile that accumulates in the result itself; one that is not whole goes through a small buffer."""
     cdef const Geometry *g = job.g
     cdef real_t edge[TILE_ROWS * PANEL]
@@ -418,7 +478,9 @@ cdef void _tile_in_place(const Job *job, const Box *box, int64_t group, int64_t 
         if not fresh:
             for i in range(rows):
                 memcpy(edge + i * PANEL, to + i * ld, columns * sizeof(real_t))
-    if g.by_rows:
+    if g.straight:
+        _straight_tile(job, box, rows, vecs, depth, weight, at, bias, c, ldc, fresh, last, scratch)
+    elif g.by_rows:
         _tile(job, rows, vecs, depth, weight, panels, vecs * VL, bias, c, ldc, fresh, last)
     else:
         _tile(job, rows, vecs, depth, panels, weight, width, bias, c, ldc, fresh, last)

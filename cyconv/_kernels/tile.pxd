@@ -51,14 +51,16 @@ cdef inline Start start_at_result(const real_t *c, Py_ssize_t ldc) noexcept nogi
     return Start(c, ldc, VL)
 
 
-cdef inline inlined tile(const int rows, const int vecs, Py_ssize_t depth, const real_t *a, const real_t *b,
-                         Py_ssize_t ldb, real_t *c, Py_ssize_t ldc, const Start *start) noexcept nogil:
-    """One tile."""
+cdef inline inlined tile(const int rows, const int vecs, const bint indexed, Py_ssize_t depth, const real_t *a,
+                         const real_t *b, Py_ssize_t ldb, const int64_t *offset, real_t *c, Py_ssize_t ldc,
+                         const Start *start) noexcept nogil:
+    """One tile. Row k of B is at ``b + k * ldb``, or, ``indexed``, at ``b + offset[k]``."""
     # One array per vector column, innermost loops only, and no branch from first to last: that is what lets gcc keep the
     # accumulators in registers all the way.
     cdef vec_t acc0[TILE_ROWS]
     cdef vec_t acc1[TILE_ROWS]
     cdef vec_t av, b0, b1
+    cdef const real_t *bk = b
     cdef Py_ssize_t k
     cdef int i
     assume(depth > 0)
@@ -67,16 +69,18 @@ cdef inline inlined tile(const int rows, const int vecs, Py_ssize_t depth, const
         if vecs > 1:
             acc1[i] = vload(start.data + i * start.row + start.column)
     for k in range(depth):
-        b0 = vload(b)
+        if indexed:
+            bk = b + offset[k]
+        b0 = vload(bk)
         if vecs > 1:
-            b1 = vload(b + VL)
+            b1 = vload(bk + VL)
         for i in range(rows):
             av = vset(a[i])
             acc0[i] = acc0[i] + av * b0
             if vecs > 1:
                 acc1[i] = acc1[i] + av * b1
         a += rows
-        b += ldb
+        bk += ldb
     for i in range(rows):
         vstore(c + i * ldc, acc0[i])
         if vecs > 1:
@@ -95,58 +99,53 @@ cdef inline void activate(real_t *c, Py_ssize_t ldc, int rows, int vecs, const F
             vstore(c + i * ldc + j * VL, vat_most(vat_least(vleaky(vload(c + i * ldc + j * VL), slope), lo), hi))
 
 
+cdef inline inlined _any_rows(int rows, const int vecs, const bint indexed, Py_ssize_t depth, const real_t *a,
+                              const real_t *b, Py_ssize_t ldb, const int64_t *offset, real_t *c, Py_ssize_t ldc,
+                              const Start *start) noexcept nogil:
+    if TILE_ROWS >= 12 and rows == 12:
+        tile(12, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
+    elif TILE_ROWS >= 11 and rows == 11:
+        tile(11, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
+    elif TILE_ROWS >= 10 and rows == 10:
+        tile(10, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
+    elif TILE_ROWS >= 9 and rows == 9:
+        tile(9, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
+    elif TILE_ROWS >= 8 and rows == 8:
+        tile(8, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
+    elif TILE_ROWS >= 7 and rows == 7:
+        tile(7, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
+    elif TILE_ROWS >= 6 and rows == 6:
+        tile(6, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
+    elif TILE_ROWS >= 5 and rows == 5:
+        tile(5, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
+    elif TILE_ROWS >= 4 and rows == 4:
+        tile(4, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
+    elif TILE_ROWS >= 3 and rows == 3:
+        tile(3, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
+    elif TILE_ROWS >= 2 and rows == 2:
+        tile(2, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
+    elif TILE_ROWS >= 1 and rows == 1:
+        tile(1, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
+
+
 cdef inline void run_tile(int rows, int vecs, Py_ssize_t depth, const real_t *a, const real_t *b, Py_ssize_t ldb,
                           real_t *c, Py_ssize_t ldc, const Start *start, const Finish *finish, bint last) noexcept nogil:
     """The tile for these run-time ``rows`` (1 to TILE_ROWS) and ``vecs`` (1 to TILE_VECS), activated if ``last``."""
     if vecs == 2:
-        if TILE_ROWS >= 12 and rows == 12:
-            tile(12, 2, depth, a, b, ldb, c, ldc, start)
-        elif TILE_ROWS >= 11 and rows == 11:
-            tile(11, 2, depth, a, b, ldb, c, ldc, start)
-        elif TILE_ROWS >= 10 and rows == 10:
-            tile(10, 2, depth, a, b, ldb, c, ldc, start)
-        elif TILE_ROWS >= 9 and rows == 9:
-            tile(9, 2, depth, a, b, ldb, c, ldc, start)
-        elif TILE_ROWS >= 8 and rows == 8:
-            tile(8, 2, depth, a, b, ldb, c, ldc, start)
-        elif TILE_ROWS >= 7 and rows == 7:
-            tile(7, 2, depth, a, b, ldb, c, ldc, start)
-        elif TILE_ROWS >= 6 and rows == 6:
-            tile(6, 2, depth, a, b, ldb, c, ldc, start)
-        elif TILE_ROWS >= 5 and rows == 5:
-            tile(5, 2, depth, a, b, ldb, c, ldc, start)
-        elif TILE_ROWS >= 4 and rows == 4:
-            tile(4, 2, depth, a, b, ldb, c, ldc, start)
-        elif TILE_ROWS >= 3 and rows == 3:
-            tile(3, 2, depth, a, b, ldb, c, ldc, start)
-        elif TILE_ROWS >= 2 and rows == 2:
-            tile(2, 2, depth, a, b, ldb, c, ldc, start)
-        elif TILE_ROWS >= 1 and rows == 1:
-            tile(1, 2, depth, a, b, ldb, c, ldc, start)
+        _any_rows(rows, 2, 0, depth, a, b, ldb, NULL, c, ldc, start)
     else:
-        if TILE_ROWS >= 12 and rows == 12:
-            tile(12, 1, depth, a, b, ldb, c, ldc, start)
-        elif TILE_ROWS >= 11 and rows == 11:
-            tile(11, 1, depth, a, b, ldb, c, ldc, start)
-        elif TILE_ROWS >= 10 and rows == 10:
-            tile(10, 1, depth, a, b, ldb, c, ldc, start)
-        elif TILE_ROWS >= 9 and rows == 9:
-            tile(9, 1, depth, a, b, ldb, c, ldc, start)
-        elif TILE_ROWS >= 8 and rows == 8:
-            tile(8, 1, depth, a, b, ldb, c, ldc, start)
-        elif TILE_ROWS >= 7 and rows == 7:
-            tile(7, 1, depth, a, b, ldb, c, ldc, start)
-        elif TILE_ROWS >= 6 and rows == 6:
-            tile(6, 1, depth, a, b, ldb, c, ldc, start)
-        elif TILE_ROWS >= 5 and rows == 5:
-            tile(5, 1, depth, a, b, ldb, c, ldc, start)
-        elif TILE_ROWS >= 4 and rows == 4:
-            tile(4, 1, depth, a, b, ldb, c, ldc, start)
-        elif TILE_ROWS >= 3 and rows == 3:
-            tile(3, 1, depth, a, b, ldb, c, ldc, start)
-        elif TILE_ROWS >= 2 and rows == 2:
-            tile(2, 1, depth, a, b, ldb, c, ldc, start)
-        elif TILE_ROWS >= 1 and rows == 1:
-            tile(1, 1, depth, a, b, ldb, c, ldc, start)
+        _any_rows(rows, 1, 0, depth, a, b, ldb, NULL, c, ldc, start)
+    if last and finish.active:
+        activate(c, ldc, rows, vecs, finish)
+
+
+cdef inline void run_indexed_tile(int rows, int vecs, Py_ssize_t depth, const real_t *a, const real_t *b,
+                                  const int64_t *offset, real_t *c, Py_ssize_t ldc, const Start *start,
+                                  const Finish *finish, bint last) noexcept nogil:
+    """The same with row k of B at ``b + offset[k]``: B is not packed, but read where it lies."""
+    if vecs == 2:
+        _any_rows(rows, 2, 1, depth, a, b, 0, offset, c, ldc, start)
+    else:
+        _any_rows(rows, 1, 1, depth, a, b, 0, offset, c, ldc, start)
     if last and finish.active:
         activate(c, ldc, rows, vecs, finish)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cyconv._runtime import CACHES
+from cyconv._runtime import CACHES, VECTOR_BYTES
 
 #: Multiply-adds deep that one block of the dense product is, in bytes of one operand column. A tile row of A of
 #: 12 x 512 float32 is 24 KiB: it stays in a 32 KiB first-level cache while the panels of positions stream by.
@@ -15,6 +15,10 @@ DENSE_PANEL_BYTES = int(CACHES[1] * DENSE_PANEL_SHARE)
 
 #: Positions of a box: below 64 the tile loops are too short, above 4096 boxes get too few for the threads.
 DENSE_BOX = (64, 4096)
+
+#: Cycles of one multiply-add of a vector in the tile: the 64-byte ones of AVX-512 pass a 32-byte unit twice or take
+#: both units (Zen 4, small Intel cores); shorter ones find two units.
+DENSE_STEP_CYCLES = 1.0 if VECTOR_BYTES == 64 else 0.5
 
 #: Costs in cycles, for the choice between the two orientations of the dense product: packing one element of a
 #: panel, storing one element of a result that needs a scatter.
