@@ -22,6 +22,7 @@ cdef enum:
     REFLECT = 1
     REPLICATE = 2
     CIRCULAR = 3
+    SYMMETRIC = 4
 
 
 cdef struct Axis:
@@ -49,6 +50,11 @@ cdef inline int64_t source_index(int64_t i, int64_t size, int64_t mode) noexcept
     if mode == CIRCULAR:
         i = i % size
         return i + size if i < 0 else i
+    if mode == SYMMETRIC:
+        i = i % (2 * size)
+        if i < 0:
+            i += 2 * size
+        return i if i < size else 2 * size - 1 - i
     if size == 1:
         return 0
     i = i % (2 * size - 2)

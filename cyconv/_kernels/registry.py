@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 
 FLOATS = ("f32", "f64")
+UNSIGNED = ("u8", "u16", "u32", "u64")
 INTEGERS = ("i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64")
 
 #: family -> scalar types it is compiled for
@@ -17,6 +18,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "dense": FLOATS,
     "wgrad": FLOATS,
     "pool": FLOATS + INTEGERS,
+    "exact": FLOATS + UNSIGNED,
 }
 
 #: build -> compiler flags, best build last; the instruction set levels are those of the x86-64 psABI

@@ -31,19 +31,24 @@ def with_three_axes(array: Array) -> Array:
     return array[(slice(None), slice(None), *(np.newaxis,) * (5 - array.ndim))]
 
 
+def exported_strides(array: Array) -> tuple[int, ...]:
+    """Strides in scalars as kernels see them: for an axis of one cell, NumPy may export another number than its own."""
+    itemsize = array.itemsize
+    return tuple([step // itemsize for step in memoryview(array).strides or ()])
+
+
 def run_convolution(
     convolution: Convolution, x: Array, out: Array, pads: Sequence[tuple[int, int]], threads: int
 ) -> None:
     """Run on arrays (N, C, *spatial) of the right dtype, none of them empty."""
     x, out = with_three_axes(x), with_three_axes(out)
-    itemsize = x.itemsize
     call = Call(
         batch=x.shape[0],
         size=x.shape[2:],
         pads=triple_pads(pads),
         out=out.shape[2:],
-        x_strides=tuple(step // itemsize for step in x.strides),
-        out_strides=tuple(step // itemsize for step in out.strides),
+        x_strides=exported_strides(x),
+        out_strides=exported_strides(out),
     )
     convolution.run(call, x, out, threads)
 

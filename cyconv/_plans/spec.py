@@ -14,8 +14,10 @@ import numpy as np
 Triple = tuple[int, int, int]
 Pairs = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
-#: ``ZEROS`` and so on of ``gather.pxd``
+#: ``ZEROS`` and so on of ``gather.pxd``: what users of ``conv*`` may ask for ...
 PADDING_MODES = {"zeros": 0, "reflect": 1, "replicate": 2, "circular": 3}
+#: ... and all that kernels know; "symmetric" repeats the edge cell, which is what ``signal`` calls "symm"
+GATHER_MODES = PADDING_MODES | {"symmetric": 4}
 
 
 class Activation(NamedTuple):

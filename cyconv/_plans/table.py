@@ -42,3 +42,12 @@ GRADIENT_PANEL_BYTES = int(CACHES[1] * 0.45)
 GRADIENT_PRODUCT_BYTES = 8 << 20
 GRADIENT_ITEMS = 16
 GRADIENT_LEAST_PANELS = 6
+#: Exact integer correlation: outputs (rows, columns) of a box and taps of a block. The cells that a box reads through
+#: a block are at most 0.5 MB in 64-bit integers and then mostly stay in the second-level cache; smaller boxes gather
+#: more often what their neighbours gather too.
+EXACT_BOX = (32, 256)
+EXACT_BLOCK = (64, 256)
+
+#: Multiply-adds up to which ``signal`` takes the plain loop: one core does about 1e9 of them per second, and a plan
+#: costs 15 microseconds before its kernel starts.
+QUICK_PRODUCTS = 8192

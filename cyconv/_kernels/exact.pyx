@@ -1,0 +1,238 @@
+"""Plain images with one kernel: integers exactly (modulo 2**bits, as C computes them), and images of a few cells.
+
+    out[n, i, j] = sum over r, s of  w[r, s] * x[n, i + r - pad_h, j + s - pad_w]
+
+Signed and unsigned integers agree modulo 2**bits, so that the kernels of the unsigned types serve both; the order of the
+sum is free. Large images go by boxes:
+
+    for each item = (image, box of outputs):                             <- threads
+        for each block of taps:
+            gather the cells that the box reads through these taps (gather.pxd: boundary, strides)
+            for 4 rows x 2 vectors of outputs: every loaded vector serves the 4 rows
+
+``quick`` is one plain loop, for any type: on a 3x3 image a plan costs more than the arithmetic.
+
+Assumptions (guaranteed by ``_plans/exact.py`` and ``signal.py``): no size is zero; all arrays have the scalar type of
+this module and the sizes that are given; strides are whole scalars; scratch holds ``num_threads * scratch_bytes``.
+"""
+from cpython.buffer cimport Py_buffer, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cython.parallel cimport prange, threadid
+from libc.stdint cimport int64_t, uint8_t
+from libc.string cimport memset
+
+from cyconv._kernels.gather cimport Axis, Source, gather_row, source_index
+from cyconv._kernels.simd cimport VL, real_t, vec_t, vload, vset, vstore, vzero
+
+cdef enum:
+    ROWS = 4
+    VECS = 2
+    WIDTH = VECS * VL
+
+cdef struct Geometry:
+    int64_t batch, size_h, size_w, taps_h, taps_w, out_h, out_w, pad_h, pad_w, mode
+    int64_t box_h, box_w, block_h, block_w
+    int64_t at_sums, scratch_bytes
+
+#: order of the numbers that ``run`` takes; boxes must be whole multiples of ``TILE``
+FIELDS = (
+    "batch", "size_h", "size_w", "taps_h", "taps_w", "out_h", "out_w", "pad_h", "pad_w", "mode",
+    "box_h", "box_w", "block_h", "block_w",
+    "at_sums", "scratch_bytes",
+)
+TILE = (ROWS, WIDTH)
+
+cdef struct Job:
+    const Geometry *g
+    Source x
+    const real_t *w
+    real_t *out
+    int64_t out_n, out_h, out_w
+
+
+cdef struct Views:
+    Py_buffer all[5]
+    int count
+
+
+cdef int _open(Views *views, object array, bint writable) except -1:
+    PyObject_GetBuffer(array, &views.all[views.count], PyBUF_STRIDES | (PyBUF_WRITABLE if writable else 0))
+    views.count += 1
+    return 0
+
+
+cdef void _close(Views *views):
+    while views.count > 0:
+        views.count -= 1
+        PyBuffer_Release(&views.all[views.count])
+
+
+def quick(x, w, out, int64_t pad_h, int64_t pad_w, bint flip):
+    """Correlate (or, with ``flip``, convolve) one small image (H, W) with zeros around it."""
+    cdef Views views
+    views.count = 0
+    try:
+        _open(&views, x, False)
+        _open(&views, w, False)
+        _open(&views, out, True)
+        _quick(&views.all[0], &views.all[1], &views.all[2], pad_h, pad_w, flip)
+    finally:
+        _close(&views)
+
+
+cdef void _quick(const Py_buffer *x, const Py_buffer *w, const Py_buffer *out, int64_t pad_h, int64_t pad_w,
+                 bint flip) noexcept nogil:
+    cdef int64_t step = sizeof(real_t)
+    cdef int64_t x_h = x.strides[0] // step, x_w = x.strides[1] // step
+    cdef int64_t w_h = w.strides[0] // step, w_w = w.strides[1] // step
+    cdef int64_t out_w = out.strides[1] // step
+    cdef const real_t *taps = <const real_t *>w.buf
+    cdef const real_t *cells
+    cdef const real_t *row
+    cdef real_t *to
+    cdef real_t total
+    cdef int64_t i, j, r, s, r0, r1, s0, s1
+    if flip:
+        taps += (w.shape[0] - 1) * w_h + (w.shape[1] - 1) * w_w
+        w_h, w_w = -w_h, -w_w
+    for i in range(out.shape[0]):
+        to = <real_t *>out.buf + i * (out.strides[0] // step)
+        r0 = max(<int64_t>0, pad_h - i)
+        r1 = min(w.shape[0], x.shape[0] + pad_h - i)
+        for j in range(out.shape[1]):
+            s0 = max(<int64_t>0, pad_w - j)
+            s1 = min(w.shape[1], x.shape[1] + pad_w - j)
+            total = <real_t>0
+            for r in range(r0, r1):
+                cells = <const real_t *>x.buf + (i + r - pad_h) * x_h + (j - pad_w) * x_w
+                row = taps + r * w_h
+                for s in range(s0, s1):
+                    total = total + row[s * w_w] * cells[s * x_w]
+            to[j * out_w] = total
+
+
+def run(x, w, out, geometry, scratch, int num_threads):
+    """All images of ``x`` (N, H, W) with the kernel ``w`` (R, S; C-contiguous) into ``out`` (N, OH, OW).
+
+    ``geometry`` is int64, in the order of ``FIELDS``; ``scratch`` is bytes.
+    """
+    cdef Views views
+    cdef const Geometry *g
+    views.count = 0
+    try:
+        _open(&views, x, False)
+        _open(&views, w, False)
+        _open(&views, out, True)
+        _open(&views, geometry, False)
+        _open(&views, scratch, True)
+        g = <const Geometry *>views.all[3].buf
+        if views.all[3].len != sizeof(Geometry) or sizeof(Geometry) != 8 * len(FIELDS):
+            raise ValueError("geometry does not have the fields of this kernel")
+        if views.all[4].len < num_threads * g.scratch_bytes:
+            raise ValueError("scratch is too small")
+        _run(&views.all[0], &views.all[1], &views.all[2], g, <uint8_t *>views.all[4].buf, num_threads)
+    finally:
+        _close(&views)
+
+
+cdef int _run(const Py_buffer *x, const Py_buffer *w, const Py_buffer *out, const Geometry *g, uint8_t *scratch,
+              int num_threads) except -1:
+    cdef Job job
+    cdef int64_t step = sizeof(real_t)
+    cdef int64_t items = g.batch * _cuts(g.out_h, g.box_h) * _cuts(g.out_w, g.box_w)
+    cdef int64_t item
+    job.g = g
+    job.x = Source(<const real_t *>x.buf, x.strides[0] // step, 0, 0, x.strides[1] // step, x.strides[2] // step)
+    job.w = <const real_t *>w.buf
+    job.out = <real_t *>out.buf
+    job.out_n, job.out_h, job.out_w = out.strides[0] // step, out.strides[1] // step, out.strides[2] // step
+    for item in prange(items, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads,
+                       use_threads_if=num_threads > 1):
+        _run_item(&job, item, scratch + threadid() * g.scratch_bytes)
+    return 0
+
+
+cdef inline int64_t _cuts(int64_t total, int64_t box) noexcept nogil:
+    return (total + box - 1) // box
+
+
+cdef void _run_item(const Job *job, int64_t item, uint8_t *scratch) noexcept nogil:
+    """One box: its sums gather in scratch, block of taps by block of taps, then go where the result wants them."""
+    cdef const Geometry *g = job.g
+    cdef real_t *cells = <real_t *>scratch
+    cdef real_t *sums = <real_t *>(scratch + g.at_sums)
+    cdef int64_t across = _cuts(g.out_w, g.box_w)
+    cdef int64_t down = _cuts(g.out_h, g.box_h)
+    cdef int64_t n = item // across // down
+    cdef int64_t h0 = item // across % down * g.box_h
+    cdef int64_t w0 = item % across * g.box_w
+    cdef int64_t height = min(g.box_h, g.out_h - h0)
+    cdef int64_t width = min(g.box_w, g.out_w - w0)
+    cdef int64_t rows = _cuts(height, ROWS) * ROWS
+    cdef int64_t columns = _cuts(width, WIDTH) * WIDTH
+    cdef int64_t r0 = 0, s0, r1, s1, i, j
+    cdef real_t *to
+    memset(sums, 0, rows * g.box_w * sizeof(real_t))
+    while r0 < g.taps_h:
+        r1 = min(r0 + g.block_h, g.taps_h)
+        s0 = 0
+        while s0 < g.taps_w:
+            s1 = min(s0 + g.block_w, g.taps_w)
+            _gather(job, n, h0 + r0, rows + r1 - r0 - 1, w0 + s0, columns, s1 - s0, cells)
+            _correlate(cells, columns + s1 - s0 - 1, job.w + r0 * g.taps_w + s0, g.taps_w, r1 - r0,
+                       s1 - s0, sums, g.box_w, rows, columns)
+            s0 = s1
+        r0 = r1
+    for i in range(height):
+        to = job.out + n * job.out_n + (h0 + i) * job.out_h + w0 * job.out_w
+        for j in range(width):
+            to[j * job.out_w] = sums[i * g.box_w + j]
+
+
+cdef void _gather(const Job *job, int64_t n, int64_t row, int64_t rows, int64_t column, int64_t columns, int64_t taps,
+                  real_t *cells) noexcept nogil:
+    """``rows`` rows of ``columns + taps - 1`` padded cells from (row, column) on."""
+    cdef const Geometry *g = job.g
+    cdef int64_t strip[3]
+    cdef int64_t i, k
+    cdef Axis axis = Axis(g.size_w, 1, g.pad_w, columns + taps - 1, 1, &strip[0])
+    strip[0], strip[1], strip[2] = 0, taps - 1, 0
+    for i in range(rows):
+        k = source_index(row + i - g.pad_h, g.size_h, g.mode)
+        gather_row(cells + i * (columns + taps - 1), 0, NULL if k < 0 else job.x.data + n * job.x.n + k * job.x.h, &job.x,
+                   1, column, columns, &axis, g.mode)
+
+
+cdef void _correlate(const real_t *cells, int64_t pitch, const real_t *w, int64_t w_row, int64_t taps_h, int64_t taps_w,
+                     real_t *sums, int64_t sums_row, int64_t rows, int64_t columns) noexcept nogil:
+    """Add what these taps give to the sums of ``rows`` x ``columns`` outputs."""
+    cdef vec_t acc[ROWS][VECS]
+    cdef vec_t v0, v1, tap
+    cdef const real_t *row
+    cdef int64_t i = 0, j, p, s, a
+    while i < rows:
+        j = 0
+        while j < columns:
+            for a in range(ROWS):
+                acc[a][0] = vload(sums + (i + a) * sums_row + j)
+                acc[a][1] = vload(sums + (i + a) * sums_row + j + VL)
+            for p in range(ROWS + taps_h - 1):
+                row = cells + (i + p) * pitch + j
+                if p >= ROWS - 1 and p < taps_h:        # this row of cells serves all outputs of the tile
+                    for s in range(taps_w):
+                        v0, v1 = vload(row + s), vload(row + s + VL)
+                        for a in range(ROWS):
+                            tap = vset(w[(p - a) * w_row + s])
+                            acc[a][0] = acc[a][0] + tap * v0
+                            acc[a][1] = acc[a][1] + tap * v1
+                else:
+                    for a in range(ROWS):
+                        if 0 <= p - a < taps_h:
+                            for s in range(taps_w):
+                                tap = vset(w[(p - a) * w_row + s])
+                                acc[a][0] = acc[a][0] + tap * vload(row + s)
+                                acc[a][1] = acc[a][1] + tap * vload(row + s + VL)
+            for a in range(ROWS):
+                vstore(sums + (i + a) * sums_row + j, acc[a][0])
+                vstore(sums + (i + a) * sums_row + j + VL, acc[a][1])
+            j += WIDTH
+        i += ROWS

@@ -1,0 +1,56 @@
+"""Plan of ``_kernels/exact.pyx``: boxes and scratch of exact integer correlation."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import ceil
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from cyconv import _runtime
+from cyconv._plans import table
+from cyconv._plans.spec import GATHER_MODES
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def kernel(dtype: np.dtype[Any]) -> ModuleType:
+    """The module for this type; signed integers use the unsigned ones, which agree modulo 2**bits."""
+    return _runtime.kernel("exact", np.dtype(f"u{dtype.itemsize}") if dtype.kind == "i" else dtype)
+
+
+def correlate(x: Array, w: Array, out: Array, pads: tuple[int, int], padding_mode: str, threads: int) -> None:
+    """Images (N, H, W) with one kernel (R, S) into (N, OH, OW), all of one integer type, none empty."""
+    geometry, scratch_bytes, threads = _blocks(
+        x.dtype, x.shape, w.shape, out.shape[1:], pads, padding_mode, threads
+    )
+    with _runtime.scratch(scratch_bytes * threads) as scratch:
+        kernel(x.dtype).run(x, np.ascontiguousarray(w), out, geometry, scratch, threads)
+
+
+@lru_cache(maxsize=256)
+def _blocks(
+    dtype: np.dtype[Any], size: tuple[int, ...], taps: tuple[int, ...], out: tuple[int, ...], pads: tuple[int, int],
+    padding_mode: str, threads: int,
+) -> tuple[Array, int, int]:
+    """The numbers that the kernel takes, the bytes of scratch per thread, and the threads worth starting."""
+    module = kernel(dtype)
+    box = [
+        min(ceil(cells / tile) * tile, most // tile * tile)
+        for cells, tile, most in zip(out, module.TILE, table.EXACT_BOX, strict=True)
+    ]
+    block = [min(t, most) for t, most in zip(taps, table.EXACT_BLOCK, strict=True)]
+    cells = (box[0] + block[0] - 1) * (box[1] + block[1] - 1) * dtype.itemsize
+    at_sums = ceil(cells / 64) * 64
+    scratch_bytes = at_sums + ceil(box[0] * box[1] * dtype.itemsize / 64) * 64
+    values = {
+        "batch": size[0], "size_h": size[1], "size_w": size[2], "taps_h": taps[0], "taps_w": taps[1],
+        "out_h": out[0], "out_w": out[1], "pad_h": pads[0], "pad_w": pads[1], "mode": GATHER_MODES[padding_mode],
+        "box_h": box[0], "box_w": box[1], "block_h": block[0], "block_w": block[1],
+        "at_sums": at_sums, "scratch_bytes": scratch_bytes,
+    }  # fmt: skip
+    items = size[0] * ceil(out[0] / box[0]) * ceil(out[1] / box[1])
+    geometry = np.array([values[name] for name in module.FIELDS], np.int64)
+    return geometry, scratch_bytes, max(1, min(threads, items))
