@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cyconv import _checks, _signal_run
-from cyconv._arrays import FLOAT32, FLOAT64, Array
+from cyconv._arrays import Array
 from cyconv._plans import exact, table
 from cyconv._runtime import threads_for
 from cyconv._signal_check import (
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 __all__ = ["convolve2d", "correlate2d"]
+
+_QUICK_TYPES = frozenset(map(np.dtype, "bBhHilqILQfd"))
 
 
 def correlate2d(
@@ -171,31 +173,32 @@ def convolve2d(
 
 
 def _quick(in1: Any, in2: Any, mode: str, fillvalue: Any, flip: bool) -> Array | None:
-    """A small plain float image with zeros around it, without a plan; None if this is anything else."""
+    """A small image of one plain type with zeros around it, without a plan; None if this is anything else."""
     if type(in1) is not np.ndarray or type(in2) is not np.ndarray or type(fillvalue) is not int or fillvalue:
         return None
     dtype = in1.dtype
-    if in2.dtype is not dtype or (dtype is not FLOAT64 and dtype is not FLOAT32):
+    if in2.dtype is not dtype or dtype not in _QUICK_TYPES:
         return None
     size, taps = in1.shape, in2.shape
     if len(size) != 2 or len(taps) != 2:
         return None
     h, w = size
     r, s = taps
-    if not h * w * r * s or (h + r) * (w + s) * r * s > table.QUICK_PRODUCTS:
+    if mode == "full":
+        p, q, oh, ow = r - 1, s - 1, h + r - 1, w + s - 1
+    elif mode == "same":
+        p, q, oh, ow = (r // 2, s // 2, h, w) if flip else ((r - 1) // 2, (s - 1) // 2, h, w)
+    elif mode == "valid":
+        p, q, oh, ow = 0, 0, h - r + 1, w - s + 1
+    else:
+        return None
+    products = oh * ow * r * s
+    if not 0 < products <= table.QUICK_PRODUCTS or (oh + r) * (ow + s) > table.QUICK_CELLS or oh < 0 or h * w == 0:
         return None
     if not in1.flags.aligned or not in2.flags.aligned:
         return None
-    if mode == "full":
-        pads, shape = (r - 1, s - 1), (h + r - 1, w + s - 1)
-    elif mode == "same":
-        pads, shape = (r // 2, s // 2) if flip else ((r - 1) // 2, (s - 1) // 2), size
-    elif mode == "valid" and h >= r and w >= s:
-        pads, shape = (0, 0), (h - r + 1, w - s + 1)
-    else:
-        return None
-    result = np.empty(shape, dtype)
-    exact.kernel(dtype).quick(in1, in2, result, *pads, flip)
+    result = np.empty((oh, ow), dtype)
+    exact.kernel(dtype).quick(in1, in2, result, p, q, flip)
     return result
 
 

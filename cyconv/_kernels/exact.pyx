@@ -10,7 +10,7 @@ sum is free. Large images go by boxes:
             gather the cells that the box reads through these taps (gather.pxd: boundary, strides)
             for 4 rows x 2 vectors of outputs: every loaded vector serves the 4 rows
 
-``quick`` is one plain loop, for any type: on a 3x3 image a plan costs more than the arithmetic.
+``quick`` does one box without a plan, for any type: on a small image a plan costs more than the arithmetic.
 
 Assumptions (guaranteed by ``_plans/exact.py`` and ``signal.py``): no size is zero; all arrays have the scalar type of
 this module and the sizes that are given; strides are whole scalars; scratch holds ``num_threads * scratch_bytes``.
@@ -18,6 +18,7 @@ this module and the sizes that are given; strides are whole scalars; scratch hol
 from cpython.buffer cimport Py_buffer, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int64_t, uint8_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from cyconv._kernels.gather cimport Axis, Source, gather_row, source_index
@@ -67,47 +68,55 @@ cdef void _close(Views *views):
 
 
 def quick(x, w, out, int64_t pad_h, int64_t pad_w, bint flip):
-    """Correlate (or, with ``flip``, convolve) one small image (H, W) with zeros around it."""
+    """Correlate (or, with ``flip``, convolve) one small image (H, W) with zeros around it, on this thread."""
     cdef Views views
+    cdef int done
     views.count = 0
     try:
         _open(&views, x, False)
         _open(&views, w, False)
         _open(&views, out, True)
-        _quick(&views.all[0], &views.all[1], &views.all[2], pad_h, pad_w, flip)
+        done = _quick(&views.all[0], &views.all[1], &views.all[2], pad_h, pad_w, flip)
     finally:
         _close(&views)
+    if not done:
+        raise MemoryError
 
 
-cdef void _quick(const Py_buffer *x, const Py_buffer *w, const Py_buffer *out, int64_t pad_h, int64_t pad_w,
+cdef bint _quick(const Py_buffer *x, const Py_buffer *w, const Py_buffer *out, int64_t pad_h, int64_t pad_w,
                  bint flip) noexcept nogil:
+    """One box, one block of taps; False if there is no memory for them."""
     cdef int64_t step = sizeof(real_t)
-    cdef int64_t x_h = x.strides[0] // step, x_w = x.strides[1] // step
-    cdef int64_t w_h = w.strides[0] // step, w_w = w.strides[1] // step
-    cdef int64_t out_w = out.strides[1] // step
-    cdef const real_t *taps = <const real_t *>w.buf
-    cdef const real_t *cells
-    cdef const real_t *row
-    cdef real_t *to
-    cdef real_t total
-    cdef int64_t i, j, r, s, r0, r1, s0, s1
+    cdef int64_t taps_h = w.shape[0], taps_w = w.shape[1]
+    cdef int64_t rows = _cuts(out.shape[0], ROWS) * ROWS, columns = _cuts(out.shape[1], WIDTH) * WIDTH
+    cdef int64_t pitch = columns + taps_w - 1
+    cdef int64_t height = rows + taps_h - 1
+    cdef real_t *cells = <real_t *>malloc((height * pitch + rows * columns + taps_h * taps_w) * sizeof(real_t))
+    cdef real_t *sums = cells + height * pitch
+    cdef real_t *taps = sums + rows * columns
+    if cells == NULL:
+        return False
+    memset(cells, 0, (height * pitch + rows * columns) * sizeof(real_t))
+    _copy(cells + pad_h * pitch + pad_w, pitch, <const real_t *>x.buf, x.strides[0] // step, x.strides[1] // step,
+          min(x.shape[0], height - pad_h), min(x.shape[1], pitch - pad_w))
     if flip:
-        taps += (w.shape[0] - 1) * w_h + (w.shape[1] - 1) * w_w
-        w_h, w_w = -w_h, -w_w
-    for i in range(out.shape[0]):
-        to = <real_t *>out.buf + i * (out.strides[0] // step)
-        r0 = max(<int64_t>0, pad_h - i)
-        r1 = min(w.shape[0], x.shape[0] + pad_h - i)
-        for j in range(out.shape[1]):
-            s0 = max(<int64_t>0, pad_w - j)
-            s1 = min(w.shape[1], x.shape[1] + pad_w - j)
-            total = <real_t>0
-            for r in range(r0, r1):
-                cells = <const real_t *>x.buf + (i + r - pad_h) * x_h + (j - pad_w) * x_w
-                row = taps + r * w_h
-                for s in range(s0, s1):
-                    total = total + row[s * w_w] * cells[s * x_w]
-            to[j * out_w] = total
+        _copy(taps, taps_w, <const real_t *>w.buf + (taps_h - 1) * (w.strides[0] // step)
+              + (taps_w - 1) * (w.strides[1] // step), -(w.strides[0] // step), -(w.strides[1] // step), taps_h, taps_w)
+    else:
+        _copy(taps, taps_w, <const real_t *>w.buf, w.strides[0] // step, w.strides[1] // step, taps_h, taps_w)
+    _correlate(cells, pitch, taps, taps_w, taps_h, taps_w, sums, columns, rows, columns)
+    _copy(<real_t *>out.buf, out.strides[0] // step, sums, columns, 1, out.shape[0], out.shape[1])
+    free(cells)
+    return True
+
+
+cdef inline void _copy(real_t *to, int64_t to_h, const real_t *source, int64_t h, int64_t w, int64_t rows,
+                       int64_t columns) noexcept nogil:
+    """A plane of any strides into rows of neighbours."""
+    cdef int64_t i, j
+    for i in range(rows):
+        for j in range(columns):
+            to[i * to_h + j] = source[i * h + j * w]
 
 
 def run(x, w, out, geometry, scratch, int num_threads):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from math import ceil
 from types import ModuleType
 from typing import Any
@@ -16,6 +16,7 @@ from cyconv._plans.spec import GATHER_MODES
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
+@cache
 def kernel(dtype: np.dtype[Any]) -> ModuleType:
     """The module for this type; signed integers use the unsigned ones, which agree modulo 2**bits."""
     return _runtime.kernel("exact", np.dtype(f"u{dtype.itemsize}") if dtype.kind == "i" else dtype)
