@@ -16,7 +16,7 @@ from cyconv._plans.spec import Activation, ConvSpec
 #: (images (N, H, W), result (N, OH, OW), cells before the first window, padding mode)
 Run = Callable[[Array, Array, tuple[int, int], str], None]
 
-#: most outputs per axis of a tile whose surroundings are built in memory
+#: most outputs per axis of a tile whose surroundings are in memory
 _TILE = 512
 
 
@@ -25,7 +25,7 @@ def correlate(
 ) -> None:
     """Correlate images (N, H, W) with a kernel (R, S) into (N, OH, OW), all promoting to the dtype of ``out``.
 
-    Outside of an image lies what ``mode`` says, or ``fill`` with mode "zeros". An image without cells needs that mode.
+    Outside of an image lies what ``mode`` says, or ``fill`` with mode "zeros"; images without cells need that mode.
     """
     if 0 in w.shape or (0 in x.shape and not fill):
         out[...] = 0
@@ -36,7 +36,10 @@ def correlate(
         for rows, columns in _tiles(range(out.shape[1]), range(out.shape[2])):
             _run_tile(run, x, out, w.shape, pads, mode, fill, rows, columns)
         return
-    run = _integer_runner(w, out.dtype, threads) if out.dtype.kind in "iu" else _float_runner(x, w, out, method, threads)
+    if out.dtype.kind in "iu":
+        run = _integer_runner(w, out.dtype, threads)
+    else:
+        run = _float_runner(x, w, out, method, threads)
     if not fill:
         run(x, out, pads, mode)
         return
@@ -111,7 +114,7 @@ def _as_channels(images: Array, real: Dtype) -> Array:
 
 
 def _extended_runner(w: Array) -> Run:
-    """Extended precision has no kernels: one multiply-add of whole arrays per tap, on a tile that needs no padding."""
+    """Extended precision has no kernels: one multiply-add of whole arrays per tap, without padding."""
 
     def run(x: Array, out: Array, pads: tuple[int, int], mode: str) -> None:
         rows, columns = out.shape[1:]

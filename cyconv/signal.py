@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,8 +65,8 @@ def correlate2d(
         "direct" adds up products, "fft" multiplies transforms (float32, float64 and their complex types), "auto"
         takes the quicker one.
     axes : tuple of two ints, optional
-        Which axes of in1 are H and W, if it has others too: one image per index of those. in2 then has two axes, or as
-        many as in1, and its other axes broadcast with those of in1. Not in SciPy.
+        Which axes of in1 are H and W, if it has others too: one image per index of those. in2 then has two axes,
+        or as many as in1, and its other axes broadcast with those of in1. Not in SciPy.
     out : ndarray, optional
         Where the result goes: its shape and dtype, any strides, writeable. It may overlap an input. Not in SciPy.
     num_threads : int, optional
@@ -79,8 +80,8 @@ def correlate2d(
     Raises
     ------
     ValueError
-        Arrays that are not 2-D, an unknown word, sizes that "valid" cannot place, a ``fillvalue`` that does not fit, a
-        dtype that is not in the list (bool with bool, float16, object), an empty in1 with "wrap" or "symm".
+        Arrays that are not 2-D, an unknown word, sizes that "valid" cannot place, a ``fillvalue`` that does not fit,
+        a dtype that is not in the list (bool with bool, float16, object), an empty in1 with "wrap" or "symm".
     TypeError
         in1 or in2 holds no numbers or is a masked array; ``out`` is not an array of the right dtype.
 
@@ -139,8 +140,8 @@ def convolve2d(
     in1, in2 : array_like
         ``(H, W)`` and ``(R, S)``, as in :func:`correlate2d`.
     mode : {"full", "same", "valid"}
-        As in :func:`correlate2d`, but p is 0 for "full", (R - 1) // 2 for "same" and R - 1 for "valid", and nothing is
-        reversed when in1 and in2 change places.
+        As in :func:`correlate2d`, but p is 0 for "full", (R - 1) // 2 for "same" and R - 1 for "valid", and nothing
+        is reversed when in1 and in2 change places.
     boundary, fillvalue, method, axes, out, num_threads
         As in :func:`correlate2d`.
 
@@ -207,8 +208,8 @@ def _filter(
     flip: bool,
 ) -> Array:
     """Check everything, then correlate; ``flip`` makes it a convolution."""
-    error = ValueError if flip else TypeError
-    x, w = as_plane("in1", in1, error), as_plane("in2", in2, error)
+    # SciPy's correlation takes the conjugate of in2 first, and that is where text fails
+    w, x = as_plane("in2", in2, ValueError if flip else TypeError), as_plane("in1", in1, ValueError)
     check_mode(mode)
     around = check_boundary(boundary)
     pair = _checked_axes(axes, x, w)
@@ -248,11 +249,11 @@ def _run_all(
     if out.size == 0:
         return
     lead = out.shape[:-2]
-    shared = w.size == w.shape[-2] * w.shape[-1]
-    count = 1 if shared else int(np.prod(lead))
-    x = np.broadcast_to(x, (*lead, *x.shape[-2:])).reshape(count, -1, *x.shape[-2:])
+    shared = prod(w.shape[:-2]) == 1
+    count, each = (1, prod(lead)) if shared else (prod(lead), 1)
+    x = np.broadcast_to(x, (*lead, *x.shape[-2:])).reshape(count, each, *x.shape[-2:])
     w = np.broadcast_to(w, ((1,) * len(lead) if shared else lead) + w.shape[-2:]).reshape(count, *w.shape[-2:])
-    results = out.reshape(count, -1, *out.shape[-2:])
+    results = out.reshape(count, each, *out.shape[-2:])
     if backwards:
         results = results[..., ::-1, ::-1]
     for images, kernel, result in zip(x, w, results, strict=True):

@@ -2,8 +2,8 @@
 
     out[n, i, j] = sum over r, s of  w[r, s] * x[n, i + r - pad_h, j + s - pad_w]
 
-Signed and unsigned integers agree modulo 2**bits, so that the kernels of the unsigned types serve both; the order of the
-sum is free. Large images go by boxes:
+Signed and unsigned integers agree modulo 2**bits, so that the kernels of the unsigned types serve both; the order of
+the sum is free. Large images go by boxes:
 
     for each item = (image, box of outputs):                             <- threads
         for each block of taps:
@@ -22,7 +22,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from cyconv._kernels.gather cimport Axis, Source, gather_row, source_index
-from cyconv._kernels.simd cimport VL, real_t, vec_t, vload, vset, vstore, vzero
+from cyconv._kernels.simd cimport VL, real_t, vec_t, vload, vset, vstore
 
 cdef enum:
     ROWS = 4
@@ -207,8 +207,8 @@ cdef void _gather(const Job *job, int64_t n, int64_t row, int64_t rows, int64_t 
     strip[0], strip[1], strip[2] = 0, taps - 1, 0
     for i in range(rows):
         k = source_index(row + i - g.pad_h, g.size_h, g.mode)
-        gather_row(cells + i * (columns + taps - 1), 0, NULL if k < 0 else job.x.data + n * job.x.n + k * job.x.h, &job.x,
-                   1, column, columns, &axis, g.mode)
+        gather_row(cells + i * (columns + taps - 1), 0, NULL if k < 0 else job.x.data + n * job.x.n + k * job.x.h,
+                   &job.x, 1, column, columns, &axis, g.mode)
 
 
 cdef void _correlate(const real_t *cells, int64_t pitch, const real_t *w, int64_t w_row, int64_t taps_h, int64_t taps_w,

@@ -32,9 +32,9 @@ def with_three_axes(array: Array) -> Array:
 
 
 def exported_strides(array: Array) -> tuple[int, ...]:
-    """Strides in scalars as kernels see them: for an axis of one cell, NumPy may export another number than its own."""
+    """Strides in scalars as kernels see them; for an axis of one cell NumPy may export another than its own."""
     itemsize = array.itemsize
-    return tuple([step // itemsize for step in memoryview(array).strides or ()])
+    return tuple([step // itemsize for step in array.data.strides or ()])
 
 
 def run_convolution(
