@@ -42,6 +42,7 @@ GRADIENT_PANEL_BYTES = int(CACHES[1] * 0.45)
 GRADIENT_PRODUCT_BYTES = 8 << 20
 GRADIENT_ITEMS = 16
 GRADIENT_LEAST_PANELS = 6
+
 #: Exact integer correlation: outputs (rows, columns) of a box and taps of a block. The cells that a box reads through
 #: a block are at most 0.5 MB in 64-bit integers and then mostly stay in the second-level cache; smaller boxes gather
 #: more often what their neighbours gather too.
