@@ -12,7 +12,7 @@ from cyconv._arrays import Array
 from cyconv._axes import explicit_padding
 from cyconv._plans.arrays import fill_with_bias, run_convolution, triple, triple_pads
 from cyconv._plans.convolution import Convolution, Explanation, check_supported
-from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec
+from cyconv._plans.spec import CONV_PADDING_MODES, Call, ConvSpec
 from cyconv._runtime import threads_for
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class ConvPlan:
         if out_channels % self._groups:
             raise ValueError(f"groups must divide K = {out_channels} (weight.shape[0]), got {self._groups}")
         self._padding = padding if isinstance(padding, str) else explicit_padding(padding, axes)
-        self._padding_mode = _checks.check_choice("padding_mode", padding_mode, PADDING_MODES)
+        self._padding_mode = _checks.check_choice("padding_mode", padding_mode, CONV_PADDING_MODES)
         self._activation = _checks.parse_activation(activation)
         self._layout = layout
         self._algorithm = _checks.check_choice("algorithm", algorithm, _CHOICES)

@@ -12,7 +12,7 @@ from cyconv._arrays import Array
 from cyconv._plans.arrays import run_convolution, triple, triple_pads, with_three_axes
 from cyconv._plans.convolution import Convolution
 from cyconv._plans.gradients import weight_gradient
-from cyconv._plans.spec import PADDING_MODES, Activation, Call, ConvSpec
+from cyconv._plans.spec import CONV_PADDING_MODES, Activation, Call, ConvSpec
 from cyconv._plans.transposed import run_transposed
 from cyconv._runtime import threads_for
 from cyconv.conv_plan import Padding, Size, as_weight, place_windows
@@ -51,7 +51,7 @@ def _windows(
 ) -> Windows:  # fmt: skip
     stride = _checks.as_ints("stride", stride, axes, minimum=1)
     dilation = _checks.as_ints("dilation", dilation, axes, minimum=1)
-    mode = _checks.check_choice("padding_mode", padding_mode, PADDING_MODES)
+    mode = _checks.check_choice("padding_mode", padding_mode, CONV_PADDING_MODES)
     pads, out = place_windows(size, kernel, stride, padding, dilation, mode)
     return Windows(kernel, stride, dilation, pads, out, mode)
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from cyconv import _checks, _signal_run
 from cyconv._arrays import Array
-from cyconv._plans import exact, table
+from cyconv._plans import exact
+from cyconv._plans import signal_table as table
 from cyconv._runtime import threads_for
 from cyconv._signal_check import (
     as_plane,

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from cyconv import _runtime
-from cyconv._plans import table
-from cyconv._plans.spec import GATHER_MODES
+from cyconv._plans import signal_table as table
+from cyconv._plans.spec import PADDING_MODES
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -48,7 +48,7 @@ def _blocks(
     scratch_bytes = at_sums + ceil(box[0] * box[1] * dtype.itemsize / 64) * 64
     values = {
         "batch": size[0], "size_h": size[1], "size_w": size[2], "taps_h": taps[0], "taps_w": taps[1],
-        "out_h": out[0], "out_w": out[1], "pad_h": pads[0], "pad_w": pads[1], "mode": GATHER_MODES[padding_mode],
+        "out_h": out[0], "out_w": out[1], "pad_h": pads[0], "pad_w": pads[1], "mode": PADDING_MODES[padding_mode],
         "box_h": box[0], "box_w": box[1], "block_h": block[0], "block_w": block[1],
         "at_sums": at_sums, "scratch_bytes": scratch_bytes,
     }  # fmt: skip

@@ -14,10 +14,10 @@ import numpy as np
 Triple = tuple[int, int, int]
 Pairs = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
-#: ``ZEROS`` and so on of ``gather.pxd``: what users of ``conv*`` may ask for ...
-PADDING_MODES = {"zeros": 0, "reflect": 1, "replicate": 2, "circular": 3}
-#: ... and all that kernels know; "symmetric" repeats the edge cell, which is what ``signal`` calls "symm"
-GATHER_MODES = PADDING_MODES | {"symmetric": 4}
+#: ``ZEROS`` and so on of ``gather.pxd``; "symmetric" repeats the edge cell and serves ``signal``
+PADDING_MODES = {"zeros": 0, "reflect": 1, "replicate": 2, "circular": 3, "symmetric": 4}
+#: what ``conv*`` offers
+CONV_PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 
 class Activation(NamedTuple):

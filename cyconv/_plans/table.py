@@ -42,14 +42,3 @@ GRADIENT_PANEL_BYTES = int(CACHES[1] * 0.45)
 GRADIENT_PRODUCT_BYTES = 8 << 20
 GRADIENT_ITEMS = 16
 GRADIENT_LEAST_PANELS = 6
-
-#: Exact integer correlation: outputs (rows, columns) of a box and taps of a block. The cells that a box reads through
-#: a block are at most 0.5 MB in 64-bit integers and then mostly stay in the second-level cache; smaller boxes gather
-#: more often what their neighbours gather too.
-EXACT_BOX = (32, 256)
-EXACT_BLOCK = (64, 256)
-
-#: Cells and multiply-adds up to which ``signal`` works without a plan: what is copied stays in the first two caches,
-#: and one core does 3e10 multiply-adds per second, so that the work is less than the 30 microseconds of a plan.
-QUICK_CELLS = 1 << 15
-QUICK_PRODUCTS = 1 << 20
