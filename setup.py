@@ -25,6 +25,8 @@ from setuptools.command.build_ext import build_ext
 
 HERE = Path(__file__).resolve().parent
 KERNELS = Path("cyconv") / "_kernels"
+#: the module that holds Cython's memoryviews for all the others, instead of a copy in each
+SHARED = "cyconv._kernels.shared"
 
 
 def load_registry():
@@ -54,7 +56,7 @@ def make_extensions() -> list[setuptools.Extension]:
         return made
 
     builds = REGISTRY.builds()
-    found = [extension("cpu", "cpu", {}, builds["baseline"])]
+    found = [extension(name, name, {}, builds["baseline"]) for name in ("shared", "cpu")]
     for family in chosen("CYCONV_BUILD_FAMILIES", REGISTRY.FAMILIES):
         for scalar in REGISTRY.FAMILIES[family]:
             for build in chosen("CYCONV_BUILD_ISA", builds):
@@ -96,11 +98,16 @@ class BuildKernels(build_ext):
         """Cython to C, once per family; nothing generated lands in the source folders."""
         from Cython.Build import cythonize
 
-        families = sorted({ext.family for ext in self.extensions})
+        families = sorted({ext.family for ext in self.extensions} - {"shared"})
         out = Path(self.build_temp).resolve() / "cython"
+        shared = out / KERNELS / "shared.c"
         cythonize(
-            [setuptools.Extension(f"cyconv._kernels.{f}", [str(KERNELS / f"{f}.pyx")]) for f in families],
+            [
+                setuptools.Extension(SHARED, [str(KERNELS / "shared.c")]),
+                *(setuptools.Extension(f"cyconv._kernels.{f}", [str(KERNELS / f"{f}.pyx")]) for f in families),
+            ],
             build_dir=str(out),
+            shared_utility_qualified_name=SHARED,
             include_path=["."],
             nthreads=0,
             quiet=True,
@@ -114,7 +121,7 @@ class BuildKernels(build_ext):
                 "freethreading_compatible": True,
             },
         )
-        return {f: out / KERNELS / f"{f}.c" for f in families}
+        return {"shared": shared} | {f: out / KERNELS / f"{f}.c" for f in families}
 
     def base_flags(self) -> list[str]:
         # Contraction to fused multiply-adds is wanted; nothing here lets the compiler reorder a sum.
