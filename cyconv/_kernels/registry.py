@@ -19,6 +19,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "wgrad": FLOATS,
     "pool": FLOATS + INTEGERS,
     "exact": FLOATS + UNSIGNED,
+    "sliding": FLOATS,
 }
 
 #: build -> compiler flags, best build last; the instruction set levels are those of the x86-64 psABI

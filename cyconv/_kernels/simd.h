@@ -77,6 +77,13 @@ typedef int32_t lane_int_t;
 #define CYCONV_TILE_ROWS 6
 #endif
 
+/* Vector registers of the instruction set. */
+#if defined(__AVX512F__) || defined(__aarch64__)
+#define CYCONV_REGISTERS 32
+#else
+#define CYCONV_REGISTERS 16
+#endif
+
 #define CYCONV_VL (CYCONV_VEC_BYTES / CYCONV_REAL_SIZE)
 
 /* may_alias: a vector access to an array of scalars is not a strict-aliasing violation.
@@ -162,6 +169,18 @@ static inline vec_t vevery_second(vec_t a, vec_t b, int first) {
     for (int l = 0; l < CYCONV_VL; l++) lanes[l] = (lane_int_t)(first + 2 * l);
     return __builtin_shuffle(a, b, lanes);
 #endif
+}
+
+/* The same vector, in a register from here on: without this, compilers load it again from memory for each use. */
+static inline vec_t vhold(vec_t v) {
+#if defined(__AVX512F__)
+    __asm__("" : "+v"(v));
+#elif defined(__x86_64__)
+    __asm__("" : "+x"(v));
+#elif defined(__aarch64__)
+    __asm__("" : "+w"(v));
+#endif
+    return v;
 }
 
 /* The type of functions whose loops must see constant trip counts: they are expanded where they are called. */

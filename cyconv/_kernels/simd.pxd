@@ -15,12 +15,14 @@ cdef extern from "simd.h" nogil:
         TILE_ROWS "CYCONV_TILE_ROWS"
         REAL_SIZE "CYCONV_REAL_SIZE"
         REAL_IS_FLOAT "CYCONV_REAL_IS_FLOAT"
+        REGISTERS "CYCONV_REGISTERS"
     vec_t vload(const real_t *p)
     void vstore(real_t *p, vec_t v)
     vec_t vset(real_t x)
     vec_t vzero()
     vec_t vat_least(vec_t v, vec_t lo)
     vec_t vat_most(vec_t v, vec_t hi)
+    vec_t vhold(vec_t v)
     vec_t vleaky(vec_t v, vec_t slope)
     void assume "CYCONV_ASSUME"(bint fact)
     real_t lowest()

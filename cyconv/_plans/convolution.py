@@ -11,7 +11,8 @@ import numpy as np
 
 from cyconv import _runtime
 from cyconv._plans.dense import Dense
-from cyconv._plans.spec import Call, ConvSpec, bytes_moved, flops
+from cyconv._plans.sliding import Sliding
+from cyconv._plans.spec import Call, ConvSpec, bytes_moved, contiguous, flops
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -40,7 +41,7 @@ class Algorithm(Protocol):
         """Seconds that such a call should take."""
 
 
-ALGORITHMS: tuple[type[Algorithm], ...] = (Dense,)
+ALGORITHMS: tuple[type[Algorithm], ...] = (Dense, Sliding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,16 @@ class Candidate:
     kind: type[Algorithm]
     seconds: float
     workspace: int
+    rank: float
+    """Seconds on one thread with contiguous arrays."""
 
 
 @lru_cache(maxsize=1024)
 def candidates(spec: ConvSpec, call: Call, threads: int, algorithm: str, limit: int | None) -> tuple[Candidate, ...]:
-    """Algorithms that may serve this call, the quickest one first."""
+    """Algorithms that may serve this call, the quickest one first.
+
+    They do not round alike, so neither the number of threads nor gaps in the arrays may change the order.
+    """
     refusals = []
     found = []
     for kind in ALGORITHMS:
@@ -64,14 +70,15 @@ def candidates(spec: ConvSpec, call: Call, threads: int, algorithm: str, limit: 
         if reason is None:
             need = kind.workspace(spec, call, threads)
             if limit is None or need <= limit:
-                found.append(Candidate(kind, kind.estimate(spec, call, threads), need))
+                rank = kind.estimate(spec, contiguous(spec, call), 1)
+                found.append(Candidate(kind, kind.estimate(spec, call, threads), need, rank))
                 continue
             reason = f"it needs {need} bytes of scratch memory with {threads} threads"
         refusals.append(f"{kind.name}: {reason}")
     if not found:
         asked = f"workspace_limit={limit}" if limit is not None else f"algorithm={algorithm!r}"
         raise ValueError(f"{asked} cannot be met ({'; '.join(refusals)})")
-    return tuple(sorted(found, key=lambda candidate: candidate.seconds))
+    return tuple(sorted(found, key=lambda candidate: candidate.rank))
 
 
 class Convolution:
@@ -109,7 +116,7 @@ class Convolution:
         elif len(ranked) == 1:
             why = "the only algorithm for this layer"
         else:
-            why = f"estimated {ranked[1].seconds / chosen.seconds:.2f} times as fast as {ranked[1].kind.__name__}"
+            why = f"estimated {ranked[1].rank / chosen.rank:.2f} times as fast as {ranked[1].kind.__name__}"
         return Explanation(
             algorithm=chosen.kind.name,
             kernel=chosen.kind.__name__.lower(),

@@ -91,3 +91,18 @@ def bytes_moved(spec: ConvSpec, call: Call) -> int:
         + call.batch * spec.out_channels * call.positions
     )
     return scalars * spec.dtype.itemsize
+
+
+def contiguous(spec: ConvSpec, call: Call) -> Call:
+    """The same call with both arrays contiguous, channels last where the input has them last."""
+    last = call.x_strides[1] == 1 != call.x_strides[4]
+
+    def strides(channels: int, size: Triple) -> tuple[int, ...]:
+        plane = prod(size)
+        inner = channels if last else 1
+        steps = (size[1] * size[2] * inner, size[2] * inner, inner)
+        return (channels * plane, 1 if last else plane, *steps)
+
+    return call._replace(
+        x_strides=strides(spec.in_channels, call.size), out_strides=strides(spec.out_channels, call.out)
+    )

@@ -42,3 +42,18 @@ GRADIENT_PANEL_BYTES = int(CACHES[1] * 0.45)
 GRADIENT_PRODUCT_BYTES = 8 << 20
 GRADIENT_ITEMS = 16
 GRADIENT_LEAST_PANELS = 6
+#: The sliding kernel: block of gathered input cells of one box, a quarter of the second-level cache.
+SLIDING_BLOCK_BYTES = CACHES[1] // 4
+#: Bytes of neighbouring channels that a box takes when vectors run along the channels.
+SLIDING_CHANNEL_BYTES = 256
+#: Scratch of all threads together; a call runs on fewer threads rather than take more.
+SLIDING_SCRATCH_BYTES = 32 << 20
+#: Beyond these the block of one row of outputs no longer fits into the first-level caches.
+SLIDING_MOST_INPUTS = 16
+SLIDING_MOST_TAPS = 1 << 16
+
+SLIDING_STEP_CYCLES = 1.2
+SLIDING_LOW_FACTOR = 2.0
+SLIDING_STORE_CYCLES = 3.0
+SLIDING_FILL_CYCLES = 3.0
+SLIDING_ITEM_CYCLES = 150.0

@@ -1,0 +1,269 @@
+"""Sliding convolution: few channels per group, depthwise and plain images, where a matrix product would be mostly empty.
+
+    out[n, k, d, h, w] = act(bias[k] + sum over c, t, s, r of
+                             weight[k, c, t, r, s] * x[n, c, d * sd + t * dd, h * sh + r * dh, w * sw + s * dw])
+
+The input cells of a box of outputs are copied into a block (``sliding_fill.pxd``) in which every tap is a plain shift;
+the register tile (``sliding_tile.pxd``) sweeps over it. Vectors run along W, or along the channels when they lie next
+to each other and there is one per group:
+
+    for each item = (image, group or some channels, box)               <- threads
+        fill the block
+        for each output of the group, row of tiles, tile: one sweep per pass
+
+With dilation, the rows of a tile are those that share input rows: ``row_gap`` outputs apart, ``row_step`` slots apart.
+
+An output element is one chain of multiply-adds over (pass, c, t, s, r): neither boxes nor threads change a bit of it.
+FLOPs 2 K CRS P; bytes: x (and what neighbouring boxes share) and out once.
+
+Assumptions (guaranteed by ``_plans/sliding.py``): no size is zero; x, out and the packed weights have the sizes that the
+geometry says; scratch holds ``num_threads * scratch_bytes``; coordinates and offsets fit in 63 bits.
+"""
+from cython.parallel cimport prange, threadid
+from libc.stdint cimport int64_t, uint8_t
+
+from cyconv._kernels.activation cimport silu
+from cyconv._kernels.gather cimport Axis, Source
+from cyconv._kernels.simd cimport VL, real_t
+from cyconv._kernels.sliding_fill cimport Block, Box, Span, clear_block, copy_cells, fill_block, find_spans
+from cyconv._kernels.sliding_tile cimport ROWS, VECS, LONGEST_RUN, Slide, Sweep, pick_tile
+from cyconv._kernels.tile cimport Finish
+
+cdef struct Geometry:
+    int64_t batch, inputs, group_inputs, group_outputs
+    int64_t size_d, size_h, size_w, out_d, out_h, out_w
+    int64_t stride_d, stride_h, stride_w, pad_d, pad_h, pad_w, padding_mode
+    int64_t planes, columns, passes
+    int64_t slots_d, slots_h, slots_w, strips_d, strips_h, strips_w
+    int64_t units, box_c, box_d, box_h, box_w
+    int64_t by_channels, row_gap, row_step, weight_step, direct_out
+    int64_t chunks, at_spans, at_partial, scratch_bytes
+    int64_t is_silu, has_activation
+
+#: order of the geometry vector that ``run`` takes
+FIELDS = (
+    "batch", "inputs", "group_inputs", "group_outputs",
+    "size_d", "size_h", "size_w", "out_d", "out_h", "out_w",
+    "stride_d", "stride_h", "stride_w", "pad_d", "pad_h", "pad_w", "padding_mode",
+    "planes", "columns", "passes",
+    "slots_d", "slots_h", "slots_w", "strips_d", "strips_h", "strips_w",
+    "units", "box_c", "box_d", "box_h", "box_w",
+    "by_channels", "row_gap", "row_step", "weight_step", "direct_out",
+    "chunks", "at_spans", "at_partial", "scratch_bytes",
+    "is_silu", "has_activation",
+)
+LANES = VL
+TILE = (ROWS, VECS)
+RUN = LONGEST_RUN
+
+cdef struct Pass:
+    # lengths of its two runs, their first slots in the block, where its weights start
+    int64_t taps, second_taps, run, second_run, weight
+
+cdef struct Job:
+    const Geometry *g
+    Source x
+    Axis axis_d, axis_h, axis_w
+    const int64_t *plane
+    const int64_t *column
+    const Pass *passes
+    const real_t *weight
+    const real_t *bias
+    real_t *out
+    int64_t out_n, out_k, out_d, out_h, out_w
+    int64_t lane        # what lies between two lanes of a vector in the result
+    int64_t cells       # scalars per slot of W in the block: 1, or the channels of the box
+    Finish finish
+
+
+def run(const real_t[:, :, :, :, :] x, const real_t[::1] weight, const real_t[::1] bias,
+        real_t[:, :, :, :, :] out, const int64_t[::1] geometry, const int64_t[::1] tables,
+        const real_t[::1] activation, uint8_t[::1] scratch, int num_threads):
+    """The whole convolution. ``tables`` are the strips of D, H, W, then planes, columns and passes; ``activation`` is
+    (slope, lo, hi)."""
+    cdef Job job
+    cdef const Geometry *g = <const Geometry *>&geometry[0]
+    cdef int64_t items, chunk
+    cdef int64_t step = sizeof(real_t)
+    if geometry.shape[0] != len(FIELDS) or sizeof(Geometry) != 8 * len(FIELDS):
+        raise ValueError("geometry does not have the fields of this kernel")
+    if scratch.shape[0] < num_threads * g.scratch_bytes:
+        raise ValueError("scratch is too small")
+    job.g = g
+    job.x = Source(&x[0, 0, 0, 0, 0], x.strides[0] // step, x.strides[1] // step, x.strides[2] // step,
+                   x.strides[3] // step, x.strides[4] // step)
+    job.axis_d = Axis(g.size_d, g.stride_d, g.pad_d, g.slots_d, g.strips_d, &tables[0])
+    job.axis_h = Axis(g.size_h, g.stride_h, g.pad_h, g.slots_h, g.strips_h, job.axis_d.strip + 3 * g.strips_d)
+    job.axis_w = Axis(g.size_w, g.stride_w, g.pad_w, g.slots_w, g.strips_w, job.axis_h.strip + 3 * g.strips_h)
+    job.plane = job.axis_w.strip + 3 * g.strips_w
+    job.column = job.plane + g.planes
+    job.passes = <const Pass *>(job.column + g.columns)
+    job.weight = &weight[0]
+    job.bias = &bias[0]
+    job.out = &out[0, 0, 0, 0, 0]
+    job.out_n, job.out_k = out.strides[0] // step, out.strides[1] // step
+    job.out_d, job.out_h, job.out_w = out.strides[2] // step, out.strides[3] // step, out.strides[4] // step
+    job.lane = job.out_k * g.group_outputs if g.by_channels else job.out_w
+    job.cells = g.box_c if g.by_channels else 1
+    job.finish = Finish(g.has_activation, activation[0], activation[1], activation[2])
+    items = g.batch * g.units * _cuts(g.out_d, g.box_d) * _cuts(g.out_h, g.box_h) * _cuts(g.out_w, g.box_w)
+    for chunk in prange(g.chunks, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads,
+                        use_threads_if=num_threads > 1):
+        _run_items(&job, items * chunk // g.chunks, items * (chunk + 1) // g.chunks,
+                   &scratch[threadid() * g.scratch_bytes])
+
+
+cdef inline int64_t _cuts(int64_t total, int64_t box) noexcept nogil:
+    return (total + box - 1) // box
+
+
+cdef void _run_items(const Job *job, int64_t item, int64_t end, uint8_t *scratch) noexcept nogil:
+    """A stretch of items; the innermost index is the image row of boxes, so that spans are rarely worked out again."""
+    cdef const Geometry *g = job.g
+    cdef Block block
+    cdef Span *wide = <Span *>(scratch + g.at_spans)
+    cdef Span *high = wide + g.strips_w
+    cdef real_t *partial = <real_t *>(scratch + g.at_partial)
+    cdef int64_t known = -1
+    cdef int64_t index, width
+    cdef Box box
+    cdef Sweep sweep
+    block.data = <real_t *>scratch
+    block.by_channels = g.by_channels
+    block.cell = job.cells
+    block.row = g.slots_w * block.cell
+    block.plane = g.slots_h * block.row
+    block.channel = g.slots_d * block.plane
+    sweep.plane = job.plane
+    sweep.column = job.column
+    sweep.planes = g.planes
+    sweep.columns = g.columns
+    sweep.finish = job.finish
+    sweep.x_row = g.row_step * g.slots_w * job.cells
+    while item < end:
+        index = item
+        box.h = index % _cuts(g.out_h, g.box_h) * g.box_h
+        box.height = min(g.box_h, g.out_h - box.h)
+        index = index // _cuts(g.out_h, g.box_h)
+        box.d = index % _cuts(g.out_d, g.box_d) * g.box_d
+        box.depth = min(g.box_d, g.out_d - box.d)
+        index = index // _cuts(g.out_d, g.box_d)
+        box.c = index % g.units * g.box_c
+        box.channels = min(g.box_c, g.inputs - box.c)
+        index = index // g.units
+        box.n = index % g.batch
+        box.w = index // g.batch * g.box_w
+        box.width = min(g.box_w, g.out_w - box.w)
+        if known != box.w:
+            known = box.w
+            width = box.width if g.by_channels else max(box.width, <int64_t>VL)
+            find_spans(wide, &job.axis_w, box.w, width)
+            clear_block(&block, g.slots_h * g.slots_d * (1 if g.by_channels else g.group_inputs))
+        find_spans(high, &job.axis_h, box.h, box.height)
+        fill_block(&block, &job.x, &box, &job.axis_d, &job.axis_h, &job.axis_w, high, wide, g.padding_mode)
+        if g.by_channels:
+            _sweep_channels(job, &box, &sweep, block.data, partial)
+        else:
+            _sweep_rows(job, &box, &sweep, block.data, partial)
+        item += 1
+
+
+cdef inline int64_t tile_rows(int64_t rows) noexcept nogil:
+    """Height of the tiles for so many rows; where they do not divide them, the last tile overlaps the one before."""
+    return ROWS if rows >= ROWS else 4 if rows >= 4 else 1
+
+
+cdef inline real_t *_out_at(const Job *job, const Box *box, int64_t channel, int64_t d, int64_t h, int64_t w) noexcept nogil:
+    return (job.out + box.n * job.out_n + channel * job.out_k + (box.d + d) * job.out_d + (box.h + h) * job.out_h
+            + (box.w + w) * job.out_w)
+
+
+cdef void _sweep_rows(const Job *job, const Box *box, Sweep *sweep, const real_t *block, real_t *partial) noexcept nogil:
+    """Vectors along W: all outputs of one group in one box."""
+    cdef const Geometry *g = job.g
+    cdef int64_t first = box.c // g.group_inputs * g.group_outputs
+    cdef int64_t channel, d, gap, rows, height, j, w, left
+    cdef const real_t *x
+    for channel in range(first, first + g.group_outputs):
+        for d in range(box.depth):
+            for gap in range(min(g.row_gap, box.height)):
+                rows = _cuts(box.height - gap, g.row_gap)
+                height = tile_rows(rows)
+                j = 0
+                while j < rows:
+                    j = min(j, rows - height)
+                    x = block + (d * g.slots_h + gap) * g.slots_w + j * sweep.x_row
+                    w = 0
+                    while w < box.width:
+                        left = box.width - w
+                        if VECS == 2 and left > VL:
+                            sweep.x_vec = min(<int64_t>VL, left - VL)
+                            _tile(job, sweep, height, 2, sweep.x_vec + VL, x + w, job.weight + channel * g.weight_step,
+                                  job.bias + channel, _out_at(job, box, channel, d, gap + j * g.row_gap, w), partial)
+                            w += VL + sweep.x_vec
+                        else:
+                            w = max(<int64_t>0, min(w, box.width - VL))
+                            sweep.x_vec = 0
+                            _tile(job, sweep, height, 1, min(<int64_t>VL, box.width - w), x + w,
+                                  job.weight + channel * g.weight_step, job.bias + channel,
+                                  _out_at(job, box, channel, d, gap + j * g.row_gap, w), partial)
+                            w += VL
+                    j += height
+
+
+cdef void _sweep_channels(const Job *job, const Box *box, Sweep *sweep, const real_t *block,
+                          real_t *partial) noexcept nogil:
+    """Vectors along the channels: output ``m`` of each of the groups in one box."""
+    cdef const Geometry *g = job.g
+    cdef int64_t all_lanes = g.units * g.box_c
+    cdef int64_t m, d, gap, rows, height, j, w, c
+    cdef const real_t *x
+    sweep.x_vec = 0
+    for m in range(g.group_outputs):
+        for d in range(box.depth):
+            for gap in range(min(g.row_gap, box.height)):
+                rows = _cuts(box.height - gap, g.row_gap)
+                height = tile_rows(rows)
+                j = 0
+                while j < rows:
+                    j = min(j, rows - height)
+                    for w in range(box.width):
+                        x = block + ((d * g.slots_h + gap) * g.slots_w + w) * g.box_c + j * sweep.x_row
+                        c = 0
+                        while c < box.channels:
+                            _tile(job, sweep, height, 1, min(<int64_t>VL, box.channels - c), x + c,
+                                  job.weight + (m * all_lanes + box.c + c) // VL * g.weight_step,
+                                  job.bias + m * all_lanes + box.c + c,
+                                  _out_at(job, box, (box.c + c) * g.group_outputs + m, d, gap + j * g.row_gap, w),
+                                  partial)
+                            c += VL
+                    j += height
+
+
+cdef inline void _tile(const Job *job, Sweep *sweep, int64_t rows, int64_t vecs, int64_t lanes, const real_t *x,
+                       const real_t *w, const real_t *bias, real_t *to, real_t *partial) noexcept nogil:
+    """One finished tile, ``lanes`` wide. In place if its lanes are neighbours and fill their vectors."""
+    cdef const Geometry *g = job.g
+    cdef bint in_place = g.direct_out and lanes >= VL
+    cdef real_t *c = to if in_place else partial
+    cdef Slide tile = pick_tile(rows, vecs, g.by_channels)
+    cdef const Pass *step
+    cdef int64_t p, i, j
+    sweep.c_row = job.out_h * g.row_gap if in_place else VECS * VL
+    sweep.c_vec = sweep.x_vec
+    for p in range(g.passes):
+        step = &job.passes[p]
+        sweep.run = step.run * g.slots_w * job.cells
+        sweep.second_run = step.second_run * g.slots_w * job.cells
+        sweep.fresh = p == 0
+        sweep.last = p == g.passes - 1
+        tile(step.taps, step.second_taps, x, w + step.weight, bias, c, sweep)
+    if g.is_silu:
+        silu(c, sweep.c_row, rows, lanes)
+    if not in_place:
+        for j in range(rows):
+            if job.lane == 1:
+                copy_cells(to + j * job.out_h * g.row_gap, c + j * sweep.c_row, lanes)
+            else:
+                for i in range(lanes):
+                    to[j * job.out_h * g.row_gap + i * job.lane] = c[j * sweep.c_row + i]

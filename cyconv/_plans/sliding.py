@@ -1,0 +1,342 @@
+"""Plan of the sliding kernel: orientation, passes, boxes and scratch of ``_kernels/sliding.pyx``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from math import ceil, gcd, prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cyconv import _runtime
+from cyconv._plans import table
+from cyconv._plans.gathering import AxisLayout, lay_out_axis
+from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, bytes_moved
+
+Array = np.ndarray[Any, np.dtype[Any]]
+_LINE = 64
+_SPAN_BYTES = 40
+#: lengths of two runs of taps that one pass of the kernel can have
+_PAIRS = ((2, 1), (3, 2), (4, 3), (6, 5))
+
+
+class Orientation(NamedTuple):
+    """How the kernel sees the axes."""
+
+    by_channels: bool
+    swapped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """One call's layout, in the form that the kernel takes."""
+
+    orientation: Orientation
+    geometry: Array
+    tables: Array
+    scratch_bytes: int
+    threads: int
+    seconds: float
+
+
+class Sliding:
+    """Direct convolution by sliding over rows, for few channels per group: depthwise layers and plain images."""
+
+    name = "direct"
+
+    def __init__(self, spec: ConvSpec, weight: Array, bias: Array | None) -> None:
+        self.spec = spec
+        self.kernel = _runtime.kernel("sliding", spec.dtype)
+        self._weight = np.asarray(weight, spec.dtype)
+        self._bias = np.zeros(spec.out_channels, spec.dtype) if bias is None else np.asarray(bias, spec.dtype)
+        self._packed: dict[Orientation, tuple[Array, Array]] = {}
+        act = spec.activation
+        self._activation = np.array([act.slope, act.lo, act.hi], spec.dtype)
+
+    def run(self, call: Call, x: Array, out: Array, threads: int) -> None:
+        """Compute into ``out``; both arrays are seen as (N, C, D, H, W)."""
+        blocks = blocks_for(self.spec, call, threads)
+        weight, bias = self._pack(blocks.orientation)
+        if blocks.orientation.swapped:
+            x, out = x.swapaxes(3, 4), out.swapaxes(3, 4)
+        with _runtime.scratch(blocks.scratch_bytes) as scratch:
+            self.kernel.run(
+                x, weight, bias, out, blocks.geometry, blocks.tables, self._activation, scratch, blocks.threads
+            )
+
+    @staticmethod
+    def supports(spec: ConvSpec) -> str | None:
+        """Few channels per group, and a kernel whose rows fit into scratch memory."""
+        if spec.group_inputs > table.SLIDING_MOST_INPUTS:
+            return f"more than {table.SLIDING_MOST_INPUTS} input channels per group"
+        if spec.depth > table.SLIDING_MOST_TAPS:
+            return f"more than {table.SLIDING_MOST_TAPS} taps per group"
+        return None
+
+    @staticmethod
+    def workspace(spec: ConvSpec, call: Call, threads: int) -> int:
+        """Bytes of scratch memory of such a call."""
+        return blocks_for(spec, call, threads).scratch_bytes
+
+    @staticmethod
+    def estimate(spec: ConvSpec, call: Call, threads: int) -> float:
+        """Seconds of such a call, from the cycles of tiles, filling and scattering."""
+        return blocks_for(spec, call, threads).seconds
+
+    def _pack(self, orientation: Orientation) -> tuple[Array, Array]:
+        """Weights in the order of use, and the bias; packed on first use. Two threads may pack the same at once."""
+        if orientation not in self._packed:
+            weight, spec = self._weight, self.spec
+            if orientation.swapped:
+                weight, spec = weight.swapaxes(3, 4), _swap_spec(spec)
+            runs = [run for step in find_passes(spec) for run in step]
+            order = _order_of_use(spec)
+            packed = np.concatenate(
+                [weight[:, :, :, list(run)].swapaxes(3, 4).reshape(len(weight), -1) for run in runs], axis=1
+            )[:, order]
+            bias = self._bias
+            if orientation.by_channels:
+                lanes, across = _tile(spec).lanes, _channel_box(spec)
+                width = across * ceil(spec.groups / across)
+                packed = _by_lanes(packed, spec.groups, width).reshape(-1, width // lanes, lanes, spec.depth)
+                packed = packed.swapaxes(2, 3)
+                bias = _by_lanes(bias[:, None], spec.groups, width)
+            self._packed[orientation] = (
+                np.ascontiguousarray(packed).reshape(-1), np.ascontiguousarray(bias).reshape(-1)
+            )
+        return self._packed[orientation]
+
+
+def _by_lanes(values: Array, groups: int, width: int) -> Array:
+    """``(groups * m, n)`` as ``(m, width, n)``: lane i is group i, lanes beyond the groups are zero."""
+    values = values.reshape(groups, -1, values.shape[1]).swapaxes(0, 1)
+    out = np.zeros((values.shape[0], width, values.shape[2]), values.dtype)
+    out[:, :groups] = values
+    return out
+
+
+# ----------------------------------------------------------------------------------------------------- passes
+
+Run = tuple[int, ...]
+
+
+def find_passes(spec: ConvSpec) -> list[tuple[Run, ...]]:
+    """The taps along H as runs that share input rows, one run or two to a pass of the kernel.
+
+    Taps share rows where their coordinates are equal modulo the stride; long runs are cut into equal parts.
+    """
+    taps, stride, dilation = spec.kernel[1], spec.stride[1], spec.dilation[1]
+    by_phase: dict[int, list[int]] = {}
+    for tap in range(taps):
+        by_phase.setdefault(tap * dilation % stride, []).append(tap)
+    runs: list[Run] = []
+    for members in by_phase.values():
+        parts = ceil(len(members) / _tile(spec).run)
+        size, longer = divmod(len(members), parts)
+        at = 0
+        for part in range(parts):
+            end = at + size + (part < longer)
+            runs.append(tuple(members[at:end]))
+            at = end
+    if len(runs) == 2 and (len(runs[0]), len(runs[1])) in _PAIRS:
+        return [(runs[0], runs[1])]
+    return [(run,) for run in runs]
+
+
+def _order_of_use(spec: ConvSpec) -> Array:
+    """From weights as [run][plane][s][r] to the order of the kernel, [pass][plane][run][s][r]."""
+    planes, columns = spec.group_inputs * spec.kernel[0], spec.kernel[2]
+    order, start = [], 0
+    for step in find_passes(spec):
+        blocks = []
+        for run in step:
+            size = planes * columns * len(run)
+            blocks.append(np.arange(start, start + size).reshape(planes, -1))
+            start += size
+        order.append(np.concatenate(blocks, axis=1).reshape(-1))
+    return np.concatenate(order)
+
+
+# ------------------------------------------------------------------------------------------------ block sizes
+
+
+class Tile(NamedTuple):
+    """The register tile of a build: rows, vectors, scalars per vector, longest run of taps."""
+
+    rows: int
+    vecs: int
+    lanes: int
+    run: int
+
+
+def _tile(spec: ConvSpec) -> Tile:
+    kernel = _runtime.kernel("sliding", spec.dtype)
+    rows, vecs = kernel.TILE
+    return Tile(rows, vecs, kernel.LANES, kernel.RUN)
+
+
+def _round_up(value: int, step: int) -> int:
+    return -(-value // step) * step
+
+
+def _swap_spec(spec: ConvSpec) -> ConvSpec:
+    """The same layer with H and W exchanged."""
+
+    def swap(triple: tuple[int, int, int]) -> tuple[int, int, int]:
+        return triple[0], triple[2], triple[1]
+
+    return replace(spec, kernel=swap(spec.kernel), stride=swap(spec.stride), dilation=swap(spec.dilation))
+
+
+def _swap_call(call: Call) -> Call:
+    d, h, w = call.size
+    p, q, r = call.pads
+    od, oh, ow = call.out
+    (*xs, xh, xw), (*os, yh, yw) = call.x_strides, call.out_strides
+    return Call(call.batch, (d, w, h), (p, r, q), (od, ow, oh), (*xs, xw, xh), (*os, yw, yh))
+
+
+def _orient(spec: ConvSpec, call: Call) -> Orientation:
+    """Vectors run where scalars are neighbours: along the channels, or along W; tiles are as high as they can be."""
+    _, xc, _, xh, xw = call.x_strides
+    _, _, (oh, ow) = call.batch, call.size, call.out[1:]
+    by_channels = spec.group_inputs == 1 and xc == 1 and xw != 1 and 2 * spec.groups >= _tile(spec).lanes
+    if by_channels:
+        return Orientation(True, oh < ow and oh < _tile(spec).rows)
+    return Orientation(False, xh == 1 and xw != 1 and oh > 1)
+
+
+def _channel_box(spec: ConvSpec) -> int:
+    """Channels of a box, whole vectors: equal parts of all channels, each some cache lines long."""
+    lanes = _tile(spec).lanes
+    vectors = ceil(spec.groups / lanes)
+    most = max(1, table.SLIDING_CHANNEL_BYTES // (lanes * spec.dtype.itemsize))
+    return ceil(vectors / ceil(vectors / most)) * lanes
+
+
+Box = tuple[int, int, int]
+
+
+def _layouts(spec: ConvSpec, box: Box, narrowest: int) -> list[AxisLayout]:
+    sizes = (*box[:2], max(box[2], narrowest))
+    return [lay_out_axis(spec.kernel[i], spec.stride[i], spec.dilation[i], sizes[i]) for i in range(3)]
+
+
+def _choose_box(spec: ConvSpec, call: Call, channels: int, narrowest: int, threads: int, units: int) -> Box:
+    """Depth, height and width of a box: all of the width, then of the height, then of the depth that fits the cache.
+
+    Boxes that lie above each other fill the rows between them twice, so they are as high as they may be; they are
+    lower only where the threads would have too few of them.
+    """
+    limit = table.SLIDING_BLOCK_BYTES // spec.dtype.itemsize
+    rows = _tile(spec).rows
+    d, h, w = call.out
+
+    def fits(box: Box) -> bool:
+        return channels * prod(layout.slots for layout in _layouts(spec, box, narrowest)) <= limit
+
+    width = w
+    while width > 4 * narrowest and not fits((1, min(h, rows), width)):
+        width = _round_up(ceil(width / 2), 2 * narrowest)
+    wanted = ceil(4 * threads / (units * call.batch * d * ceil(w / width))) if threads > 1 else 1
+    cuts = min(wanted, max(1, h // (2 * rows)))
+    height = _round_up(ceil(h / cuts), rows)
+    while height > 1 and not fits((1, min(h, height), width)):
+        cuts += 1
+        height = _round_up(ceil(h / cuts), rows) if h > rows * cuts else height // 2
+    height = min(h, height)
+    depth = 1
+    while height == h and width == w and depth < d and fits((depth + 1, height, width)):
+        depth += 1
+    return ceil(d / ceil(d / depth)), height, width
+
+
+@lru_cache(maxsize=512)
+def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
+    """The layout of this call."""
+    orientation = _orient(spec, call)
+    if orientation.swapped:
+        spec, call = _swap_spec(spec), _swap_call(call)
+    tile = _tile(spec)
+    by_channels = orientation.by_channels
+    box_c = _channel_box(spec) if by_channels else spec.group_inputs
+    units = ceil(spec.in_channels / box_c)
+    narrowest = 1 if by_channels else tile.lanes
+    box = _choose_box(spec, call, box_c, narrowest, threads, units)
+    layouts = _layouts(spec, box, narrowest)
+    itemsize = spec.dtype.itemsize
+
+    at_spans = _round_up((box_c * prod(layout.slots for layout in layouts) + 2 * tile.lanes) * itemsize, _LINE)
+    at_partial = at_spans + _round_up(sum(len(layout.strips) for layout in layouts[1:]) * _SPAN_BYTES, _LINE)
+    scratch_bytes = at_partial + _round_up(tile.rows * tile.vecs * tile.lanes * itemsize, _LINE)
+    items = call.batch * units * prod(ceil(n / b) for n, b in zip(call.out, box, strict=True))
+    threads = max(1, min(threads, items, table.SLIDING_SCRATCH_BYTES // scratch_bytes))
+    step = spec.dilation[1] // gcd(spec.dilation[1], spec.stride[1])
+    lane_step = call.out_strides[1] * spec.group_outputs if by_channels else call.out_strides[4]
+    values = {
+        "batch": call.batch, "inputs": spec.in_channels,
+        "group_inputs": spec.group_inputs, "group_outputs": spec.group_outputs,
+        "padding_mode": PADDING_MODES[spec.padding_mode],
+        "planes": spec.group_inputs * spec.kernel[0], "columns": spec.kernel[2], "passes": len(find_passes(spec)),
+        "units": units, "box_c": box_c,
+        "by_channels": by_channels, "row_gap": step, "row_step": min(step, box[1]),
+        "weight_step": spec.depth * (tile.lanes if by_channels else 1), "direct_out": lane_step == 1,
+        "chunks": 1 if threads == 1 else min(items, 8 * threads),
+        "at_spans": at_spans, "at_partial": at_partial, "scratch_bytes": scratch_bytes,
+        "is_silu": spec.activation.silu,
+        "has_activation": not spec.activation.silu and spec.activation.kind != "none",
+    }  # fmt: skip
+    for i, axis in enumerate("dhw"):
+        values |= {
+            f"size_{axis}": call.size[i], f"out_{axis}": call.out[i], f"stride_{axis}": spec.stride[i],
+            f"pad_{axis}": call.pads[i][0], f"slots_{axis}": layouts[i].slots,
+            f"strips_{axis}": len(layouts[i].strips), f"box_{axis}": box[i],
+        }  # fmt: skip
+    geometry = np.array([values[name] for name in _runtime.kernel("sliding", spec.dtype).FIELDS], np.int64)
+    tables = _tables(spec, layouts, box_c if by_channels else 1, tile.lanes if by_channels else 1)
+    seconds = _seconds(spec, call, box, tile, by_channels, lane_step == 1, items) / threads
+    seconds = max(seconds, bytes_moved(spec, call) / table.BANDWIDTH) + table.CALL_SECONDS
+    return Blocks(orientation, geometry, tables, scratch_bytes * threads, threads, seconds)
+
+
+def _tables(spec: ConvSpec, layouts: list[AxisLayout], cells: int, unit: int) -> Array:
+    """The strips of the three axes, the offsets of planes and of columns, and the passes."""
+    strips = [number for layout in layouts for strip in layout.strips for number in strip]
+    plane = layouts[1].slots * layouts[2].slots * cells
+    planes = [
+        (c * layouts[0].slots + slot) * plane for c in range(spec.group_inputs) for slot in layouts[0].tap_slots
+    ]
+    columns = [slot * cells for slot in layouts[2].tap_slots]
+    passes, weight = [], 0
+    for step in find_passes(spec):
+        first, second = step[0], step[1] if len(step) == 2 else ()
+        slots = [layouts[1].tap_slots[run[0]] if run else 0 for run in (first, second)]
+        passes += [len(first), len(second), *slots, weight]
+        weight += (len(first) + len(second)) * len(planes) * len(columns) * unit
+    return np.array(strips + planes + columns + passes, np.int64)
+
+
+def _seconds(
+    spec: ConvSpec, call: Call, box: Box, tile: Tile, by_channels: bool, direct_out: bool, items: int
+) -> float:
+    """Time of one thread for tiles, filling and scattering."""
+    _, h, w = call.out
+    lines = call.batch * prod(call.out[:2])
+    if by_channels:
+        vectors = lines * w * ceil(spec.groups / tile.lanes) * spec.group_outputs
+        across = w * _round_up(spec.groups, tile.lanes)
+    else:
+        vectors = lines * ceil(w / tile.lanes) * spec.out_channels
+        across = w * spec.in_channels
+    low = 1.0 if h >= tile.rows else table.SLIDING_LOW_FACTOR
+    passes = len(find_passes(spec))
+    cycles = vectors * (spec.depth * table.SLIDING_STEP_CYCLES * low + table.SLIDING_STORE_CYCLES * passes)
+    neighbours = call.x_strides[1] == 1 if by_channels else call.x_strides[4] * spec.stride[2] == 1
+    again = 1 + (spec.kernel[1] - 1) * spec.dilation[1] / (spec.stride[1] * box[1])
+    cells = call.batch * call.out[0] * h * across * spec.stride[1] * spec.stride[2] * spec.kernel[0] * again
+    cycles += cells * (table.SLIDING_FILL_CYCLES / tile.lanes if neighbours else 1.0)
+    cycles += items * table.SLIDING_ITEM_CYCLES
+    if not direct_out:
+        cycles += table.DENSE_SCATTER_CYCLES * call.batch * call.positions * spec.out_channels
+    return cycles / table.CLOCK_HZ
