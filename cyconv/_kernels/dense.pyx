@@ -25,27 +25,14 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy
 
 from cyconv._kernels.activation cimport silu
-from cyconv._kernels.gather cimport Axis, Source, gather_block
-from cyconv._kernels.simd cimport TILE_ROWS, VL, real_t, vload, vstore
+from cyconv._kernels.dense_geometry cimport (PANEL, Box, Geometry, Job, balanced, box_at, box_count, cuts, panel_start,
+                                             weight_panels, weight_width)
+from cyconv._kernels.dense_panels cimport gather_and_pack, padded_width, position_panels, position_start
+from cyconv._kernels.gather cimport Axis, Source
+from cyconv._kernels.simd cimport TILE_ROWS, VL, real_t
 from cyconv._kernels.tile cimport (TILE_VECS, Finish, Start, run_indexed_tile, run_tile, start_at_columns,
                                    start_at_result, start_at_rows)
 
-cdef enum:
-    PANEL = TILE_VECS * VL
-    MAX_PIECES = PANEL + 2
-    ROWS_TOGETHER = 32
-
-cdef struct Geometry:
-    int64_t batch, groups, group_inputs, group_outputs
-    int64_t size_d, size_h, size_w, out_d, out_h, out_w
-    int64_t stride_d, stride_h, stride_w, pad_d, pad_h, pad_w, padding_mode
-    int64_t taps, slots_d, slots_h, slots_w, strips_d, strips_h, strips_w
-    int64_t box_n, box_d, box_h, box_w
-    int64_t block, parts, by_rows, direct_in, direct_out, straight
-    int64_t at_source, at_panels, at_tile, at_offsets, scratch_bytes
-    int64_t is_silu, has_activation
-
-#: order of the geometry vector that ``run`` takes
 FIELDS = (
     "batch", "groups", "group_inputs", "group_outputs",
     "size_d", "size_h", "size_w", "out_d", "out_h", "out_w",
@@ -59,42 +46,6 @@ FIELDS = (
 ROWS = TILE_ROWS
 LANES = VL
 VECS = TILE_VECS
-
-cdef struct Box:
-    int64_t n0, n, d0, d, h0, h, w0, w, positions
-
-cdef struct Job:
-    const Geometry *g
-    Source x
-    Axis axis_d, axis_h, axis_w
-    const int64_t *tap_offset
-    const real_t *weight
-    const real_t *bias
-    real_t *out
-    int64_t out_n, out_k, out_d, out_h, out_w
-    Finish finish
-
-
-cdef inline int64_t weight_width(const Geometry *g) noexcept nogil:
-    """Output channels of a group as the packed weights hold them: whole vectors if they are the vector side."""
-    return g.group_outputs if g.by_rows else (g.group_outputs + VL - 1) // VL * VL
-
-
-cdef inline int64_t weight_panels(const Geometry *g) noexcept nogil:
-    cdef int64_t width = TILE_ROWS if g.by_rows else PANEL
-    return (g.group_outputs + width - 1) // width
-
-
-cdef inline int64_t balanced(int64_t total, int64_t parts, int64_t index) noexcept nogil:
-    """First element of part ``index`` when ``total`` is cut into ``parts`` that differ by one at most."""
-    return total * index // parts
-
-
-cdef inline int64_t panel_start(const Geometry *g, int64_t panel) noexcept nogil:
-    """First output channel of a weight panel: equal rows on the row side, whole tiles on the vector side."""
-    if g.by_rows:
-        return balanced(g.group_outputs, weight_panels(g), panel)
-    return min(panel * PANEL, weight_width(g))
 
 
 def pack_weights(const real_t[:, :, ::1] weight, real_t[::1] packed, const int64_t[::1] geometry, int num_threads):
@@ -164,33 +115,6 @@ def run(const real_t[:, :, :, :, :] x, const real_t[::1] weight, const real_t[::
         _run_item(&job, item, &scratch[threadid() * g.scratch_bytes])
 
 
-cdef inline int64_t _cuts(int64_t total, int64_t box) noexcept nogil:
-    return (total + box - 1) // box
-
-
-cdef inline int64_t box_count(const Geometry *g) noexcept nogil:
-    return (_cuts(g.batch, g.box_n) * _cuts(g.out_d, g.box_d) * _cuts(g.out_h, g.box_h) * _cuts(g.out_w, g.box_w))
-
-
-cdef inline Box box_at(const Geometry *g, int64_t index) noexcept nogil:
-    cdef Box box
-    cdef int64_t cuts = _cuts(g.out_w, g.box_w)
-    box.w0 = index % cuts * g.box_w
-    box.w = min(g.box_w, g.out_w - box.w0)
-    index = index // cuts
-    cuts = _cuts(g.out_h, g.box_h)
-    box.h0 = index % cuts * g.box_h
-    box.h = min(g.box_h, g.out_h - box.h0)
-    index = index // cuts
-    cuts = _cuts(g.out_d, g.box_d)
-    box.d0 = index % cuts * g.box_d
-    box.d = min(g.box_d, g.out_d - box.d0)
-    box.n0 = index // cuts * g.box_n
-    box.n = min(g.box_n, g.batch - box.n0)
-    box.positions = box.n * box.d * box.h * box.w
-    return box
-
-
 cdef void _run_item(const Job *job, int64_t item, uint8_t *scratch) noexcept nogil:
     cdef const Geometry *g = job.g
     cdef int64_t part = item % g.parts
@@ -202,188 +126,10 @@ cdef void _run_item(const Job *job, int64_t item, uint8_t *scratch) noexcept nog
     cdef int64_t k0 = 0, k1
     while k0 < depth:
         k1 = min(k0 + g.block, depth)
-        _gather_and_pack(job, &box, group, k0, k1, scratch)
+        gather_and_pack(job, &box, group, k0, k1, scratch)
         _multiply(job, &box, group, k0, k1, first_panel, last_panel, scratch)
         k0 = k1
 
-
-# ------------------------------------------------------------------------------------------ panels of positions
-
-cdef struct Pieces:
-    # a panel of positions as runs of neighbours: ``count`` copies of up to VL scalars
-    int64_t count
-    int64_t source[MAX_PIECES]
-    int64_t to[MAX_PIECES]
-    int64_t length[MAX_PIECES]
-
-
-cdef inline int64_t _position_panels(const Geometry *g, const Box *box) noexcept nogil:
-    if g.straight:
-        return box.positions // box.w * _cuts(box.w, PANEL)
-    return _cuts(box.positions, PANEL if g.by_rows else TILE_ROWS)
-
-
-cdef inline int64_t _position_start(const Geometry *g, const Box *box, int64_t panel) noexcept nogil:
-    """First position of a panel: whole tiles on the vector side, equal rows on the row side."""
-    cdef int64_t panels
-    if g.straight:
-        panels = _cuts(box.w, PANEL)
-        return panel // panels * box.w + panel % panels * PANEL
-    if g.by_rows:
-        return min(panel * PANEL, box.positions)
-    return balanced(box.positions, _position_panels(g, box), panel)
-
-
-cdef inline int64_t _padded_width(const Geometry *g, int64_t width) noexcept nogil:
-    """Scalars per kk of a panel of ``width`` positions."""
-    return _cuts(width, VL) * VL if g.by_rows else width
-
-
-cdef void _gather_and_pack(const Job *job, const Box *box, int64_t group, int64_t k0, int64_t k1,
-                           uint8_t *scratch) noexcept nogil:
-    """Panels ``[panel][kk][position]`` of this box for kk from k0 to k1."""
-    cdef const Geometry *g = job.g
-    cdef real_t *panels = <real_t *>(scratch + g.at_panels)
-    cdef int64_t *offset = <int64_t *>(scratch + g.at_offsets)
-    cdef real_t *block = <real_t *>(scratch + g.at_source)
-    cdef int64_t c0 = k0 // g.taps
-    cdef int64_t channels = (k1 + g.taps - 1) // g.taps - c0
-    cdef int64_t base_channel = group * g.group_inputs + c0
-    cdef int64_t step_n, step_c, step_d, step_h, k, panel, first, width
-    cdef const real_t *source
-    cdef Pieces pieces
-    if g.direct_in:
-        # one tap, no padding, neighbours are neighbours: the input itself is the block
-        step_n, step_c = job.x.n, job.x.c
-        step_d, step_h = job.x.d * g.stride_d, job.x.h * g.stride_h
-        source = (job.x.data + box.n0 * step_n + base_channel * step_c + box.d0 * step_d + box.h0 * step_h + box.w0)
-    else:
-        gather_block(block, &job.x, box.n0, box.n, base_channel, channels, box.d0, box.d, box.h0, box.h,
-                     box.w0, box.w, &job.axis_d, &job.axis_h, &job.axis_w, g.padding_mode)
-        step_h = g.slots_w
-        step_d = step_h * g.slots_h
-        step_c = step_d * g.slots_d
-        step_n = step_c * channels
-        source = block
-    for k in range(k0, k1):
-        offset[k - k0] = (k // g.taps - c0) * step_c + job.tap_offset[k % g.taps]
-    if g.straight:
-        return
-    if g.direct_in:
-        _copy_positions(panels, source, offset, k1 - k0, box, g, step_n, step_d, step_h)
-        return
-    for panel in range(_position_panels(g, box)):
-        first = _position_start(g, box, panel)
-        width = _position_start(g, box, panel + 1) - first
-        _find_pieces(&pieces, box, first, width, step_n, step_d, step_h)
-        _pack_positions(panels, source, offset, k1 - k0, _padded_width(g, width), &pieces)
-        panels += (k1 - k0) * _padded_width(g, width)
-
-
-cdef void _copy_positions(real_t *panels, const real_t *source, const int64_t *offset, int64_t depth, const Box *box,
-                          const Geometry *g, int64_t step_n, int64_t step_d, int64_t step_h) noexcept nogil:
-    """Panels straight from the input. Its rows lie pages apart: only as many as the first page table level knows are
-    read side by side."""
-    cdef int64_t k0 = 0, k1, panel, first, width
-    cdef real_t *to
-    cdef Pieces pieces
-    while k0 < depth:
-        k1 = min(k0 + ROWS_TOGETHER, depth)
-        to = panels
-        for panel in range(_position_panels(g, box)):
-            first = _position_start(g, box, panel)
-            width = _position_start(g, box, panel + 1) - first
-            _find_pieces(&pieces, box, first, width, step_n, step_d, step_h)
-            width = _padded_width(g, width)
-            _copy_pieces(to + k0 * width, source, offset + k0, k1 - k0, width, &pieces)
-            to += depth * width
-        k0 = k1
-
-
-cdef void _copy_pieces(real_t *to, const real_t *source, const int64_t *offset, int64_t depth, int64_t width,
-                       const Pieces *pieces) noexcept nogil:
-    """Not a scalar more than the pieces have: the input has no slack behind its end."""
-    cdef int64_t k, q, i
-    cdef const real_t *from_
-    if pieces.count == TILE_VECS and pieces.length[1] == VL:
-        for k in range(depth):
-            from_ = source + offset[k]
-            vstore(to, vload(from_ + pieces.source[0]))
-            vstore(to + VL, vload(from_ + pieces.source[1]))
-            to += width
-        return
-    for k in range(depth):
-        from_ = source + offset[k]
-        for q in range(pieces.count):
-            for i in range(pieces.length[q]):
-                to[pieces.to[q] + i] = from_[pieces.source[q] + i]
-        to += width
-
-
-cdef void _find_pieces(Pieces *pieces, const Box *box, int64_t first, int64_t width, int64_t step_n, int64_t step_d,
-                       int64_t step_h) noexcept nogil:
-    cdef int64_t w = first % box.w
-    cdef int64_t h = first // box.w % box.h
-    cdef int64_t d = first // (box.w * box.h) % box.d
-    cdef int64_t n = first // (box.w * box.h * box.d)
-    cdef int64_t done = 0, length
-    pieces.count = 0
-    while done < width:
-        length = min(min(box.w - w, width - done), <int64_t>VL)
-        pieces.source[pieces.count] = n * step_n + d * step_d + h * step_h + w
-        pieces.to[pieces.count] = done
-        pieces.length[pieces.count] = length
-        pieces.count += 1
-        done += length
-        w += length
-        if w == box.w:
-            w = 0
-            h += 1
-            if h == box.h:
-                h = 0
-                d += 1
-                if d == box.d:
-                    d = 0
-                    n += 1
-
-
-cdef void _pack_positions(real_t *panel, const real_t *source, const int64_t *offset, int64_t depth, int64_t width,
-                          const Pieces *pieces) noexcept nogil:
-    """Whole vectors are stored in ascending order: what a piece stores too much, the next one overwrites; the panels
-    have a vector of slack at their end, and so has a gathered block."""
-    cdef int64_t k, q
-    cdef int64_t s0 = pieces.source[0]
-    cdef int64_t s1, s2, t1, t2
-    cdef const real_t *from_
-    if pieces.count == 1:
-        for k in range(depth):
-            vstore(panel, vload(source + offset[k] + s0))
-            panel += width
-    elif pieces.count == 2:
-        s1, t1 = pieces.source[1], pieces.to[1]
-        for k in range(depth):
-            from_ = source + offset[k]
-            vstore(panel, vload(from_ + s0))
-            vstore(panel + t1, vload(from_ + s1))
-            panel += width
-    elif pieces.count == 3:
-        s1, t1 = pieces.source[1], pieces.to[1]
-        s2, t2 = pieces.source[2], pieces.to[2]
-        for k in range(depth):
-            from_ = source + offset[k]
-            vstore(panel, vload(from_ + s0))
-            vstore(panel + t1, vload(from_ + s1))
-            vstore(panel + t2, vload(from_ + s2))
-            panel += width
-    else:
-        for k in range(depth):
-            from_ = source + offset[k]
-            for q in range(pieces.count):
-                vstore(panel + pieces.to[q], vload(from_ + pieces.source[q]))
-            panel += width
-
-
-# ---------------------------------------------------------------------------------------------------- the product
 
 cdef void _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, int64_t k1, int64_t first_panel,
                     int64_t last_panel, uint8_t *scratch) noexcept nogil:
@@ -393,7 +139,7 @@ cdef void _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, i
     cdef int64_t total = g.group_inputs * g.taps
     cdef int64_t wide = weight_width(g)
     cdef int64_t row0 = panel_start(g, first_panel)
-    cdef int64_t partial_ld = _cuts(box.positions, VL) * VL if g.by_rows else panel_start(g, last_panel) - row0
+    cdef int64_t partial_ld = cuts(box.positions, VL) * VL if g.by_rows else panel_start(g, last_panel) - row0
     cdef real_t *partial = <real_t *>(scratch + g.at_tile)
     cdef const real_t *weight
     cdef const real_t *bias
@@ -405,19 +151,19 @@ cdef void _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, i
         weight = job.weight + group * total * wide + k0 * wide + depth * first
         bias = job.bias + (group * wide + first) * (VL if g.by_rows else 1)
         panels = <const real_t *>(scratch + g.at_panels)
-        for q in range(_position_panels(g, box)):
-            at = _position_start(g, box, q)
-            count = _position_start(g, box, q + 1) - at
+        for q in range(position_panels(g, box)):
+            at = position_start(g, box, q)
+            count = position_start(g, box, q + 1) - at
             if g.direct_out:
                 _tile_in_place(job, box, group, first, width, at, count, weight, panels, bias, depth, k0 == 0, k1 == total,
                                scratch)
             elif g.by_rows:
-                _tile(job, width, _cuts(count, VL), depth, weight, panels, _padded_width(g, count), bias,
+                _tile(job, width, cuts(count, VL), depth, weight, panels, padded_width(g, count), bias,
                       partial + (first - row0) * partial_ld + at, partial_ld, k0 == 0, k1 == total)
             else:
                 _tile(job, count, width // VL, depth, panels, weight, width, bias,
                       partial + at * partial_ld + first - row0, partial_ld, k0 == 0, k1 == total)
-            panels += depth * _padded_width(g, count)
+            panels += depth * padded_width(g, count)
     if not g.direct_out and k1 == total:
         _scatter(job, box, group, row0, min(panel_start(g, last_panel), g.group_outputs), partial, partial_ld)
 
@@ -468,7 +214,7 @@ cdef void _tile_in_place(const Job *job, const Box *box, int64_t group, int64_t 
     cdef real_t *to = _out_at(job, box, group * g.group_outputs + first, at)
     cdef int64_t rows = width if g.by_rows else count
     cdef int64_t columns = count if g.by_rows else min(width, g.group_outputs - first)
-    cdef int64_t vecs = _cuts(columns, VL)
+    cdef int64_t vecs = cuts(columns, VL)
     cdef int64_t ld = job.out_k if g.by_rows else job.out_w
     cdef int64_t i
     cdef real_t *c = to

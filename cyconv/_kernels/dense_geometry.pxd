@@ -1,0 +1,84 @@
+"""The sizes of one call of the dense kernel, and how they cut into boxes of positions and panels of channels."""
+from libc.stdint cimport int64_t
+
+from cyconv._kernels.gather cimport Axis, Source
+from cyconv._kernels.simd cimport TILE_ROWS, VL, real_t
+from cyconv._kernels.tile cimport TILE_VECS, Finish
+
+cdef enum:
+    PANEL = TILE_VECS * VL
+
+cdef struct Geometry:
+    int64_t batch, groups, group_inputs, group_outputs
+    int64_t size_d, size_h, size_w, out_d, out_h, out_w
+    int64_t stride_d, stride_h, stride_w, pad_d, pad_h, pad_w, padding_mode
+    int64_t taps, slots_d, slots_h, slots_w, strips_d, strips_h, strips_w
+    int64_t box_n, box_d, box_h, box_w
+    int64_t block, parts, by_rows, direct_in, direct_out, straight
+    int64_t at_source, at_panels, at_tile, at_offsets, scratch_bytes
+    int64_t is_silu, has_activation
+
+#: order of the geometry vector that ``run`` takes
+
+cdef struct Box:
+    int64_t n0, n, d0, d, h0, h, w0, w, positions
+
+cdef struct Job:
+    const Geometry *g
+    Source x
+    Axis axis_d, axis_h, axis_w
+    const int64_t *tap_offset
+    const real_t *weight
+    const real_t *bias
+    real_t *out
+    int64_t out_n, out_k, out_d, out_h, out_w
+    Finish finish
+
+
+cdef inline int64_t cuts(int64_t total, int64_t box) noexcept nogil:
+    return (total + box - 1) // box
+
+
+cdef inline int64_t weight_width(const Geometry *g) noexcept nogil:
+    """Output channels of a group as the packed weights hold them: whole vectors if they are the vector side."""
+    return g.group_outputs if g.by_rows else (g.group_outputs + VL - 1) // VL * VL
+
+
+cdef inline int64_t weight_panels(const Geometry *g) noexcept nogil:
+    cdef int64_t width = TILE_ROWS if g.by_rows else PANEL
+    return (g.group_outputs + width - 1) // width
+
+
+cdef inline int64_t balanced(int64_t total, int64_t parts, int64_t index) noexcept nogil:
+    """First element of part ``index`` when ``total`` is cut into ``parts`` that differ by one at most."""
+    return total * index // parts
+
+
+cdef inline int64_t panel_start(const Geometry *g, int64_t panel) noexcept nogil:
+    """First output channel of a weight panel: equal rows on the row side, whole tiles on the vector side."""
+    if g.by_rows:
+        return balanced(g.group_outputs, weight_panels(g), panel)
+    return min(panel * PANEL, weight_width(g))
+
+
+cdef inline int64_t box_count(const Geometry *g) noexcept nogil:
+    return (cuts(g.batch, g.box_n) * cuts(g.out_d, g.box_d) * cuts(g.out_h, g.box_h) * cuts(g.out_w, g.box_w))
+
+
+cdef inline Box box_at(const Geometry *g, int64_t index) noexcept nogil:
+    cdef Box box
+    cdef int64_t count = cuts(g.out_w, g.box_w)
+    box.w0 = index % count * g.box_w
+    box.w = min(g.box_w, g.out_w - box.w0)
+    index = index // count
+    count = cuts(g.out_h, g.box_h)
+    box.h0 = index % count * g.box_h
+    box.h = min(g.box_h, g.out_h - box.h0)
+    index = index // count
+    count = cuts(g.out_d, g.box_d)
+    box.d0 = index % count * g.box_d
+    box.d = min(g.box_d, g.out_d - box.d0)
+    box.n0 = index // count * g.box_n
+    box.n = min(g.box_n, g.batch - box.n0)
+    box.positions = box.n * box.d * box.h * box.w
+    return box
