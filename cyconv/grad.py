@@ -19,9 +19,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cyconv import grad_conv
+from cyconv import _grad_conv
 from cyconv._arrays import Array
 from cyconv.conv_plan import Padding, Size
+from cyconv.grad_pool import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    adaptive_max_pool3d,
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    lp_pool1d,
+    lp_pool2d,
+    lp_pool3d,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+)
 from cyconv.grad_transpose import (
     conv_transpose1d_input,
     conv_transpose1d_weight,
@@ -35,6 +52,15 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 __all__ = [
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool3d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
     "conv1d_bias",
     "conv1d_input",
     "conv1d_weight",
@@ -50,6 +76,12 @@ __all__ = [
     "conv_transpose2d_weight",
     "conv_transpose3d_input",
     "conv_transpose3d_weight",
+    "lp_pool1d",
+    "lp_pool2d",
+    "lp_pool3d",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
 ]
 
 
@@ -112,7 +144,7 @@ def conv2d_input(
            [ 4., 10.,  6.],
            [ 3.,  7.,  4.]])
     """
-    return grad_conv.conv_input(
+    return _grad_conv.conv_input(
         2, input_size, weight, grad_output, stride, padding, dilation, groups, padding_mode, layout, out,
         num_threads,
     )  # fmt: skip
@@ -156,7 +188,7 @@ def conv1d_input(
     >>> grad.conv1d_input((3,), np.array([1.0, -1.0]), np.array([1.0, 2.0]))
     array([ 1.,  1., -2.])
     """
-    return grad_conv.conv_input(
+    return _grad_conv.conv_input(
         1, input_size, weight, grad_output, stride, padding, dilation, groups, padding_mode, layout, out,
         num_threads,
     )  # fmt: skip
@@ -200,7 +232,7 @@ def conv3d_input(
     >>> grad.conv3d_input((1, 4, 4, 4), np.ones((8, 1, 3, 3, 3)), np.ones((8, 2, 2, 2))).shape
     (1, 4, 4, 4)
     """
-    return grad_conv.conv_input(
+    return _grad_conv.conv_input(
         3, input_size, weight, grad_output, stride, padding, dilation, groups, padding_mode, layout, out,
         num_threads,
     )  # fmt: skip
@@ -264,7 +296,7 @@ def conv2d_weight(
     array([[ 8., 12.],
            [20., 24.]])
     """
-    return grad_conv.conv_weight(
+    return _grad_conv.conv_weight(
         2, x, weight_size, grad_output, stride, padding, dilation, groups, padding_mode, layout, out,
         num_threads,
     )  # fmt: skip
@@ -308,7 +340,7 @@ def conv1d_weight(
     >>> grad.conv1d_weight(np.array([1.0, 4.0, 9.0]), (2,), np.array([1.0, 1.0]))
     array([ 5., 13.])
     """
-    return grad_conv.conv_weight(
+    return _grad_conv.conv_weight(
         1, x, weight_size, grad_output, stride, padding, dilation, groups, padding_mode, layout, out,
         num_threads,
     )  # fmt: skip
@@ -352,7 +384,7 @@ def conv3d_weight(
     >>> grad.conv3d_weight(np.ones((1, 4, 4, 4)), (8, 1, 3, 3, 3), np.ones((8, 2, 2, 2))).shape
     (8, 1, 3, 3, 3)
     """
-    return grad_conv.conv_weight(
+    return _grad_conv.conv_weight(
         3, x, weight_size, grad_output, stride, padding, dilation, groups, padding_mode, layout, out,
         num_threads,
     )  # fmt: skip
@@ -389,7 +421,7 @@ def conv2d_bias(
     >>> grad.conv2d_bias(np.ones((8, 2, 4, 4)))
     array([128., 128.])
     """
-    return grad_conv.conv_bias(2, grad_output, layout, out)
+    return _grad_conv.conv_bias(2, grad_output, layout, out)
 
 
 def conv1d_bias(
@@ -419,7 +451,7 @@ def conv1d_bias(
     >>> grad.conv1d_bias(np.ones((8, 2, 4)))
     array([32., 32.])
     """
-    return grad_conv.conv_bias(1, grad_output, layout, out)
+    return _grad_conv.conv_bias(1, grad_output, layout, out)
 
 
 def conv3d_bias(
@@ -449,4 +481,4 @@ def conv3d_bias(
     >>> grad.conv3d_bias(np.ones((8, 2, 2, 2, 2)))
     array([64., 64.])
     """
-    return grad_conv.conv_bias(3, grad_output, layout, out)
+    return _grad_conv.conv_bias(3, grad_output, layout, out)

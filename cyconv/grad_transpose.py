@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cyconv import grad_conv
+from cyconv import _grad_conv
 from cyconv._arrays import Array
 from cyconv.conv_plan import Padding, Size
 
@@ -73,7 +73,7 @@ def conv_transpose2d_input(
     array([[4., 4.],
            [4., 4.]])
     """
-    return grad_conv.transposed_input(
+    return _grad_conv.transposed_input(
         2, input_size, weight, grad_output, stride, padding, output_padding, dilation, groups, layout, out,
         num_threads,
     )  # fmt: skip
@@ -117,7 +117,7 @@ def conv_transpose1d_input(
     >>> grad.conv_transpose1d_input((2,), np.array([1.0, 2.0]), np.ones(4), stride=2)
     array([3., 3.])
     """
-    return grad_conv.transposed_input(
+    return _grad_conv.transposed_input(
         1, input_size, weight, grad_output, stride, padding, output_padding, dilation, groups, layout, out,
         num_threads,
     )  # fmt: skip
@@ -161,7 +161,7 @@ def conv_transpose3d_input(
     >>> grad.conv_transpose3d_input((1, 2, 2, 2), np.ones((1, 3, 2, 2, 2)), np.ones((3, 3, 3, 3))).shape
     (1, 2, 2, 2)
     """
-    return grad_conv.transposed_input(
+    return _grad_conv.transposed_input(
         3, input_size, weight, grad_output, stride, padding, output_padding, dilation, groups, layout, out,
         num_threads,
     )  # fmt: skip
@@ -220,7 +220,7 @@ def conv_transpose2d_weight(
     array([[10., 10.],
            [10., 10.]])
     """
-    return grad_conv.transposed_weight(
+    return _grad_conv.transposed_weight(
         2, x, weight_size, grad_output, stride, padding, output_padding, dilation, groups, layout, out,
         num_threads,
     )  # fmt: skip
@@ -264,7 +264,7 @@ def conv_transpose1d_weight(
     >>> grad.conv_transpose1d_weight(np.array([1.0, 2.0]), (2,), np.ones(4), stride=2)
     array([3., 3.])
     """
-    return grad_conv.transposed_weight(
+    return _grad_conv.transposed_weight(
         1, x, weight_size, grad_output, stride, padding, output_padding, dilation, groups, layout, out,
         num_threads,
     )  # fmt: skip
@@ -308,7 +308,7 @@ def conv_transpose3d_weight(
     >>> grad.conv_transpose3d_weight(np.ones((1, 2, 2, 2)), (1, 3, 2, 2, 2), np.ones((3, 3, 3, 3))).shape
     (1, 3, 2, 2, 2)
     """
-    return grad_conv.transposed_weight(
+    return _grad_conv.transposed_weight(
         3, x, weight_size, grad_output, stride, padding, output_padding, dilation, groups, layout, out,
         num_threads,
     )  # fmt: skip

@@ -20,6 +20,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "pool": FLOATS + INTEGERS,
     "exact": FLOATS + UNSIGNED,
     "sliding": FLOATS,
+    "poolgrad": FLOATS,
 }
 
 #: build -> compiler flags, best build last; the instruction set levels are those of the x86-64 psABI

@@ -1,0 +1,174 @@
+"""Gradients of pooling, checked and sent to the kernels: what :mod:`cyconv.grad` makes public."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isinf, prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cyconv import _checks
+from cyconv._arrays import Array, Image
+from cyconv._plans.arrays import triple
+from cyconv._plans.pool_gradients import scatter, spread
+from cyconv._plans.pooling import PoolAxis
+from cyconv._pooling import Axes, Size, adaptive_axes, window_axes
+from cyconv._runtime import threads_for
+from cyconv.geometry import Padding
+from cyconv._grad_conv import filled, image_of_size, read_gradient
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+_NO_AXIS = PoolAxis(1, 1, 1, 1, 0, 0, 1)
+
+
+def _like_result(image: Image, out: Sequence[int]) -> tuple[int, ...]:
+    return image.result_shape(image.array.shape[1], out)
+
+
+def maximum(
+    axes: int, grad_output: ArrayLike, indices: ArrayLike, input_size: Sequence[int], layout: str, out: Array | None,
+    num_threads: int | None,
+) -> Array:  # fmt: skip
+    """The gradient of max-pooling, sliding or adaptive."""
+    image = image_of_size("input_size", input_size, axes, layout)
+    places = _checks.as_image("indices", indices, axes, layout)
+    shape = _like_result(places, places.array.shape[2:])
+    grad = read_gradient(grad_output, axes, layout, shape)
+    threads = _checks.check_threads(num_threads)
+    if places.array.dtype.kind not in "iu":
+        raise TypeError(f"indices must be integers, got dtype {places.array.dtype}")
+    if (places.rank, places.array.shape[:2]) != (image.rank, image.array.shape[:2]):
+        raise ValueError(f"indices and input_size must agree in N and C, got shapes {shape} and {tuple(input_size)}")
+    cells = prod(image.array.shape[2:])
+    if cells == 0:
+        raise ValueError(f"input_size must have at least 1 cell along every spatial axis, got {tuple(input_size)}")
+    # an unsigned index beyond 2**63 must not come out negative
+    at = np.minimum(places.array, 2**63 - 1) if places.array.dtype == np.uint64 else places.array
+    flat = at.astype(np.int64, copy=False).reshape(*at.shape[:2], -1)
+    if out is not None and flat.size:
+        _check_indices(int(flat.min()), cells)
+        _check_indices(int(flat.max()), cells)
+
+    def compute(values: Array, dtype: np.dtype[Any]) -> None:
+        view = image.result_view(values)
+        plane = view.reshape(*view.shape[:2], cells)
+        source = grad.astype(dtype, copy=False).reshape(flat.shape)
+        bad = scatter(source, flat, plane, threads_for(threads))
+        if bad is not None:
+            _check_indices(bad, cells)
+        if not np.may_share_memory(plane, view):
+            view[...] = plane.reshape(view.shape)
+
+    return filled(out, _shape(input_size), [("grad_output", grad)], compute)
+
+
+def _check_indices(index: int, cells: int) -> None:
+    if not -1 <= index < cells:
+        raise ValueError(f"indices must be 0 to {cells - 1} (the cells of a plane of input_size) or -1, got {index}")
+
+
+def _shape(input_size: Sequence[int]) -> tuple[int, ...]:
+    return tuple(int(n) for n in input_size)
+
+
+def average(
+    axes: int, grad_output: ArrayLike, input_size: Sequence[int], kernel_size: Size, stride: Size | None,
+    padding: Padding, dilation: Size, ceil_mode: bool, count_include_pad: bool, divisor_override: int | None,
+    layout: str, out: Array | None, num_threads: int | None,
+) -> Array:  # fmt: skip
+    """The gradient of average pooling."""
+    image = image_of_size("input_size", input_size, axes, layout)
+    windows = window_axes(image.array.shape[2:], kernel_size, stride, padding, dilation, ceil_mode)
+    count_padding = _checks.as_flag("count_include_pad", count_include_pad)
+    divisor = divisor_override
+    if divisor is not None:
+        divisor = _checks.as_int("divisor_override", divisor, minimum=1)
+    return _average(axes, image, windows, grad_output, count_padding, divisor, layout, out, num_threads, input_size)
+
+
+def adaptive_average(
+    axes: int, grad_output: ArrayLike, input_size: Sequence[int], layout: str, out: Array | None,
+    num_threads: int | None,
+) -> Array:  # fmt: skip
+    """The gradient of adaptive and of global average pooling."""
+    image = image_of_size("input_size", input_size, axes, layout)
+    given = _checks.as_image("grad_output", grad_output, axes, layout)
+    windows = adaptive_axes(image.array.shape[2:], given.array.shape[2:])
+    return _average(axes, image, windows, grad_output, False, None, layout, out, num_threads, input_size)
+
+
+def _average(
+    axes: int, image: Image, windows: Axes, grad_output: ArrayLike, count_padding: bool, divisor: int | None,
+    layout: str, out: Array | None, num_threads: int | None, input_size: Sequence[int],
+) -> Array:  # fmt: skip
+    threads = _checks.check_threads(num_threads)
+    shape = _like_result(image, [axis.out for axis in windows])
+    grad = read_gradient(grad_output, axes, layout, shape)
+
+    def compute(values: Array, dtype: np.dtype[Any]) -> None:
+        _spread(image, grad.astype(dtype, copy=False), values, windows, count_padding, divisor, threads)
+
+    return filled(out, _shape(input_size), [("grad_output", grad)], compute)
+
+
+def _spread(
+    image: Image, grad: Array, values: Array, windows: Axes, count_padding: bool, divisor: int | None,
+    threads: int | None,
+) -> None:  # fmt: skip
+    """Spread ``grad`` (N, C, *spatial) over ``values``, which is in the caller's layout."""
+    view = image.result_view(values)
+    if all(axis.covers for axis in windows):
+        view[...] = grad / grad.dtype.type(divisor or prod(axis.size for axis in windows))
+        return
+    target = values if values.flags.c_contiguous else np.empty(values.shape, values.dtype)
+    spatial = range(2, grad.ndim)
+    order = (0, *spatial, 1) if image.channels_last else (0, 1, *spatial)
+    outputs, cells = triple(grad.shape[2:]), triple(view.shape[2:])
+    lead, inner = (len(grad), grad.shape[1]) if image.channels_last else (len(grad) * grad.shape[1], 1)
+    spread(
+        np.ascontiguousarray(grad.transpose(order)).reshape(lead, *outputs, inner),
+        image.result_view(target).transpose(order).reshape(lead, *cells, inner),
+        (_NO_AXIS, _NO_AXIS, *windows)[-3:],
+        count_padding,
+        divisor,
+        threads_for(threads),
+    )
+    if target is not values:
+        values[...] = target
+
+
+def lp(
+    axes: int, grad_output: ArrayLike, x: ArrayLike, output: ArrayLike, norm_type: float, kernel_size: Size,
+    stride: Size | None, padding: Padding, dilation: Size, ceil_mode: bool, layout: str, out: Array | None,
+    num_threads: int | None,
+) -> Array:  # fmt: skip
+    """The gradient of Lp-pooling."""
+    image = _checks.as_image("x", x, axes, layout)
+    norm = _checks.as_real("norm_type", norm_type)
+    if norm <= 0 or isinf(norm):
+        raise ValueError(
+            f"norm_type must be greater than 0 and finite (use max_pool{axes}d of abs(x) for infinity), got {norm}"
+        )
+    windows = window_axes(image.array.shape[2:], kernel_size, stride, padding, dilation, ceil_mode)
+    shape = _like_result(image, [axis.out for axis in windows])
+    grad = read_gradient(grad_output, axes, layout, shape)
+    result = _checks.as_image("output", output, axes, layout)
+    if _like_result(result, result.array.shape[2:]) != shape:
+        raise ValueError(
+            f"output must have the shape of the result, {shape}, got {_like_result(result, result.array.shape[2:])}"
+        )
+    threads = _checks.check_threads(num_threads)
+
+    def compute(values: Array, dtype: np.dtype[Any]) -> None:
+        y, cells = result.array.astype(dtype, copy=False), image.array.astype(dtype, copy=False)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            shared = grad.astype(dtype, copy=False) * np.where(y == 0, 0, y ** dtype.type(1 - norm))
+            _spread(image, shared, values, windows, True, 1, threads)
+            slope = np.sign(cells) * np.abs(cells) ** dtype.type(norm - 1)
+            image.result_view(values)[...] *= np.where(cells == 0, 0, slope)
+
+    named = [("grad_output", grad), ("x", image.array), ("output", result.array)]
+    return filled(out, _like_result(image, image.array.shape[2:]), named, compute)

@@ -1,0 +1,109 @@
+"""Plan of the gradients of average pooling: which windows hold a cell (``_kernels/poolgrad.pyx``)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import gcd
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cyconv import _runtime
+from cyconv._plans.pooling import PoolAxis
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+#: Longest window that is spread tap by tap; beyond it every cell adds up the windows that hold it.
+_FEW_TAPS = 8
+
+
+class Covering(NamedTuple):
+    """The windows of one axis seen from the input: outputs lo, lo + step, ... below hi hold a cell."""
+
+    lo: Array
+    hi: Array
+    step: int
+    cells: Array
+    """Cells of each window that are there."""
+    extent: Array
+    """Cells of each window, padding included."""
+
+
+@lru_cache(maxsize=256)
+def covering(axis: PoolAxis) -> Covering:
+    """Tables of one axis; their time depends on the input, never on the window."""
+    if axis.stride == 0:
+        starts = [o * axis.size // axis.out for o in range(axis.out)]
+        stops = [-(-(o + 1) * axis.size // axis.out) for o in range(axis.out)]
+        at = np.arange(axis.size)
+        counts = np.subtract(stops, starts)
+        return Covering(
+            np.searchsorted(stops, at, side="right"), np.searchsorted(starts, at, side="right"), 1, counts, counts
+        )
+    common = gcd(axis.dilation, axis.stride)
+    step = axis.dilation // common
+    lo, hi = [], []
+    for cell in range(axis.before, axis.before + axis.size):
+        first = max(0, -(-(cell - axis.span + 1) // axis.stride))
+        last = min(axis.out, cell // axis.stride + 1)
+        if cell % common:
+            first = last  # no window has a tap here
+        while first < last and (cell - first * axis.stride) % axis.dilation:
+            first += 1
+        lo.append(first)
+        hi.append(last)
+    cells, extent = [], []
+    for o in range(axis.out):
+        start = o * axis.stride
+        below, inside, padded = (
+            min(axis.taps, max(0, -(-(end - start) // axis.dilation)))
+            for end in (axis.before, axis.before + axis.size, axis.before + axis.size + axis.after)
+        )
+        cells.append(inside - below)
+        extent.append(padded)
+    tables = np.array(lo, np.int64), np.array(hi, np.int64)
+    counts = np.array([float(n) for n in cells]), np.array([float(n) for n in extent])
+    return Covering(*tables, min(step, axis.out), *counts)  # a step beyond the last output is never taken
+
+
+def spread(
+    grad: Array, out: Array, axes: tuple[PoolAxis, ...], count_padding: bool, divisor: int | None, threads: int
+) -> None:
+    """Fill ``out`` from ``grad``, both C-contiguous, seen as (M, D, H, W, C) and not empty; one dtype.
+
+    ``axes`` are those of d, h, w.
+    """
+    tables = [covering(axis) for axis in axes]
+    scales = []
+    for table in tables:
+        counts = table.extent if count_padding else table.cells
+        if divisor is None:
+            scales.append(1 / np.maximum(counts, 1))  # a window without cells gives to none
+        else:
+            scales.append(np.ones(len(counts)))
+    if divisor is not None:
+        scales[0] /= divisor
+    w = axes[2]
+    few = w.stride > 0 and w.dilation == 1 and w.taps <= _FEW_TAPS and w.stride < 2**40
+    _runtime.kernel("poolgrad", grad.dtype).spread(
+        grad,
+        out,
+        np.concatenate([table.lo for table in tables]),
+        np.concatenate([table.hi for table in tables]),
+        np.array([table.step for table in tables], np.int64),
+        np.concatenate(scales).astype(grad.dtype),
+        w.taps if few else 0,
+        w.stride if few else 1,
+        w.before if few else 0,
+        np.empty((threads, grad.shape[3] * grad.shape[4]), grad.dtype),
+        threads,
+    )
+
+
+def scatter(grad: Array, indices: Array, out: Array, threads: int) -> int | None:
+    """Fill ``out`` (N, C, cells) from grad and indices (N, C, outputs); an index that does not exist, or None.
+
+    -1 is the index of a maximum of nothing but padding.
+    """
+    bad: int = _runtime.kernel("poolgrad", grad.dtype).scatter(grad, indices, out, threads)
+    return None if bad == -1 else bad

@@ -1,0 +1,293 @@
+"""Gradients of pooling against loops over windows, differences, threads and PyTorch."""
+
+import itertools
+import math
+
+import numpy as np
+import oracle
+import oracle_pool
+import pytest
+
+import cyconv
+from cyconv import grad
+
+WINDOWS = {
+    "2x2": (2, {}),
+    "3x3/2": (3, {"stride": 2, "padding": 1}),
+    "overlapping": ((2, 3), {"stride": 1, "padding": (1, 0)}),
+    "gaps": (2, {"stride": 5}),
+    "wide": ((5, 11), {"stride": 1, "padding": (2, 5)}),
+    "ceil": (3, {"stride": 2, "padding": ((0, 1), (1, 0)), "ceil_mode": True}),
+    "dilated": (3, {"stride": 2, "padding": 2, "dilation": 3}),
+    "dilated-even": (2, {"stride": 4, "padding": 1, "dilation": 2}),
+    "same": (3, {"stride": 2, "padding": "same"}),
+    "whole": ((9, 12), {}),
+}
+LAYOUTS = pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+
+
+def expected_average(g, size, axes, *, count_include_pad=True, divisor_override=None):
+    """Every window shares its gradient out, cell by cell; and the same with moduli, for the bound."""
+    g = oracle.wide(g)
+    value = np.zeros((*g.shape[:2], math.prod(size)))
+    flat = np.arange(math.prod(size)).reshape(size)
+    for out in itertools.product(*(range(len(axis)) for axis in axes)):
+        chosen = [axis[o] for axis, o in zip(axes, out, strict=True)]
+        cells = flat[np.ix_(*(w.cells for w in chosen))].ravel()
+        extent = math.prod(w.extent for w in chosen)
+        divisor = divisor_override or (extent if count_include_pad else cells.size)
+        value[..., cells] += g[(..., *out)][..., None] / max(divisor, 1)
+    return value.reshape(*g.shape[:2], *size)
+
+
+def bounded(g, size, axes, dtype, **kw):
+    """`Expected` of an average's gradient."""
+    value = expected_average(g, size, axes, **kw)
+    magnitude = expected_average(np.abs(g), size, axes, **kw)
+    return oracle.Expected(value, oracle.rounding(g[0, 0].size + 4, magnitude, value, dtype))
+
+
+def in_order(array, layout):
+    """(N, C, *spatial) in a layout."""
+    return array if layout == "NCHW" else np.ascontiguousarray(np.moveaxis(array, 1, -1))
+
+
+def back(array, layout):
+    """The opposite."""
+    return array if layout == "NCHW" else np.moveaxis(array, -1, 1)
+
+
+@DTYPES
+@LAYOUTS
+@pytest.mark.parametrize("how", [{}, {"count_include_pad": False}, {"divisor_override": 7}], ids=str)
+@pytest.mark.parametrize(("kernel", "case"), WINDOWS.values(), ids=WINDOWS)
+def test_average_follows_the_definition(kernel, case, how, layout, dtype):
+    rng = np.random.default_rng(0)
+    size = (9, 12)
+    axes = oracle_pool.axis_windows(np.empty((1, 1, *size)), kernel, **case)
+    g = rng.normal(size=(2, 5, *map(len, axes))).astype(dtype)
+    given = in_order(g, layout)
+    shape = in_order(np.empty((2, 5, *size)), layout).shape
+    one = grad.avg_pool2d(given, shape, kernel, layout=layout, num_threads=1, **case, **how)
+    oracle.assert_close(back(one, layout), bounded(g, size, axes, dtype, **how), dtype=dtype)
+    for threads in (2, 5):
+        again = grad.avg_pool2d(given, shape, kernel, layout=layout, num_threads=threads, **case, **how)
+        np.testing.assert_array_equal(again, one)
+
+
+@LAYOUTS
+def test_a_window_may_be_immense(layout):
+    """bad-input.md 7: the time depends on the input alone. The first of three windows ends on the first cell."""
+    g, shape = in_order(np.ones((1, 2, 3, 3)), layout), in_order(np.empty((1, 2, 9, 12)), layout).shape
+    how = {"stride": 2**60, "padding": 2**61, "divisor_override": 1, "layout": layout}
+    line = np.where(np.arange(12) == 0, 3.0, 2.0)
+    dx = back(grad.avg_pool2d(g, shape, 2**61 + 1, **how), layout)
+    np.testing.assert_array_equal(dx, np.broadcast_to(np.outer(line[:9], line), (1, 2, 9, 12)))
+
+
+@LAYOUTS
+@pytest.mark.parametrize("outputs", [(1, 1), (9, 12), (4, 5), (2, 7), (11, 20)], ids=str)
+def test_adaptive_average_follows_the_definition(outputs, layout):
+    g = np.random.default_rng(1).normal(size=(2, 5, *outputs)).astype(np.float32)
+    axes = [oracle_pool.adaptive_windows(n, o) for n, o in zip((9, 12), outputs, strict=True)]
+    shape = in_order(np.empty((2, 5, 9, 12)), layout).shape
+    dx = grad.adaptive_avg_pool2d(in_order(g, layout), shape, layout=layout)
+    oracle.assert_close(back(dx, layout), bounded(g, (9, 12), axes, np.float32), dtype=np.float32)
+
+
+@DTYPES
+@LAYOUTS
+@pytest.mark.parametrize(("kernel", "case"), WINDOWS.values(), ids=WINDOWS)
+def test_maximum_passes_to_the_first_of_equals(kernel, case, layout, dtype):
+    """Few different numbers, so that there are ties everywhere."""
+    rng = np.random.default_rng(2)
+    x = rng.integers(0, 3, (2, 70, 9, 12)).astype(dtype)
+    y, indices = cyconv.max_pool2d(x, kernel, return_indices=True, **case)
+    g = rng.integers(-5, 6, y.shape).astype(dtype)
+    expected = np.zeros((2, 70, 9 * 12))
+    for n, c, *o in np.ndindex(*g.shape):
+        if indices[n, c, *o] >= 0:
+            expected[n, c, indices[n, c, *o]] += g[n, c, *o]
+    given = in_order(g, layout), in_order(indices, layout), in_order(x, layout).shape
+    for threads in (1, 2, 5):
+        dx = grad.max_pool2d(*given, layout=layout, num_threads=threads)
+        assert dx.dtype == dtype
+        np.testing.assert_array_equal(back(dx, layout), expected.reshape(x.shape))
+
+
+@LAYOUTS
+def test_adaptive_maximum(layout):
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(2, 3, 9, 12))
+    y, indices = cyconv.adaptive_max_pool2d(x, (4, 5), return_indices=True)
+    g = rng.normal(size=y.shape)
+    given = in_order(g, layout), in_order(indices, layout), in_order(x, layout).shape
+    dx = grad.adaptive_max_pool2d(*given, layout=layout)
+    expected = np.zeros((2, 3, 108))
+    for n, c, *o in np.ndindex(*g.shape):
+        expected[n, c, indices[n, c, *o]] += g[n, c, *o]
+    np.testing.assert_allclose(back(dx, layout), expected.reshape(x.shape))
+
+
+def differences(function, x, g, at, step):
+    """Central differences of sum(g * function(x)) at some cells."""
+    x = x.copy()
+    for cell in at:
+        loss = []
+        for change in (step, -step):
+            x.flat[cell] += change
+            loss.append((g * function(x)).sum())
+            x.flat[cell] -= change
+        yield (loss[0] - loss[1]) / (2 * step)
+
+
+@pytest.mark.parametrize("naxes", [1, 2, 3])
+@pytest.mark.parametrize("norm", [1, 2, 3.5])
+@pytest.mark.parametrize("case", [{}, {"stride": 1, "padding": 1}, {"stride": 2, "dilation": 2}], ids=str)
+def test_lp_by_differences(naxes, norm, case):
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(2, 3, *(6, 7, 8)[-naxes:])) + 0.0
+    x[np.abs(x) < 0.05] = 0.3  # away from the kink of |x|
+    pool, back_ = getattr(cyconv, f"lp_pool{naxes}d"), getattr(grad, f"lp_pool{naxes}d")
+    y = pool(x, norm, 2, **case)
+    g = rng.normal(size=y.shape)
+    dx = back_(g, x, y, norm, 2, **case)
+    at = rng.integers(0, x.size, 20)
+    slopes = list(differences(lambda v: pool(v, norm, 2, **case), x, g, at, 1e-5))
+    np.testing.assert_allclose(dx.flat[at], slopes, atol=1e-7)
+
+
+def test_lp_of_zeros_is_zero():
+    x = np.zeros((1, 2, 4, 4), np.float32)
+    dx = grad.lp_pool2d(np.ones((1, 2, 2, 2), np.float32), x, cyconv.lp_pool2d(x, 2, 2), 2, 2)
+    np.testing.assert_array_equal(dx, x)
+
+
+@pytest.mark.parametrize("naxes", [1, 2, 3])
+def test_linear_ones_by_differences(naxes):
+    rng = np.random.default_rng(5)
+    x = rng.integers(-8, 9, (2, 3, *(4, 6, 8)[-naxes:])).astype(float)
+    cases = [
+        ("avg_pool", (2,), {"stride": 1, "padding": 1}),
+        ("adaptive_avg_pool", (2,), {}),
+    ]
+    for name, args, case in cases:
+        pool = getattr(cyconv, f"{name}{naxes}d")
+        g = rng.integers(-8, 9, pool(x, *args, **case).shape).astype(float)
+        dx = getattr(grad, f"{name}{naxes}d")(g, x.shape, *(args if name == "avg_pool" else ()), **case)
+        at = rng.integers(0, x.size, 15)
+        np.testing.assert_allclose(
+            dx.flat[at], list(differences(lambda v: pool(v, *args, **case), x, g, at, 1.0)), atol=1e-12  # noqa: B023
+        )
+    y, indices = getattr(cyconv, f"max_pool{naxes}d")(x, 2, return_indices=True)
+    dx = getattr(grad, f"max_pool{naxes}d")(np.ones_like(y), indices, x.shape)
+    assert dx.sum() == y.size
+    np.testing.assert_array_equal(np.sort((x * dx).ravel())[np.sort((x * dx).ravel()) != 0], np.sort(y[y != 0]))
+
+
+def test_ranks_dtypes_and_out():
+    rng = np.random.default_rng(6)
+    g = rng.normal(size=(3, 4)).astype(np.float16)
+    dx = grad.avg_pool2d(g, (6, 8), 2)
+    assert dx.dtype == np.float16
+    np.testing.assert_array_equal(dx, np.repeat(np.repeat(g, 2, 0), 2, 1) / np.float16(4))
+    x = rng.normal(size=(5, 6, 8)).astype(np.float32)
+    y, indices = cyconv.max_pool2d(x, 2, return_indices=True)
+    plain = grad.max_pool2d(y, indices, x.shape)
+    turned, spaced = np.empty((5, 8, 6), "f4").swapaxes(1, 2), np.empty((5, 6, 16), "f4")[..., ::2]
+    for out in (np.empty_like(x)[:, ::-1], turned, spaced):
+        assert grad.max_pool2d(y, indices, x.shape, out=out) is not None
+        np.testing.assert_array_equal(out, plain)
+        grad.avg_pool2d(y, x.shape, 2, out=out)
+        np.testing.assert_array_equal(out, grad.avg_pool2d(y, x.shape, 2))
+    np.testing.assert_array_equal(grad.max_pool2d(y, indices.astype(np.uint8), x.shape), plain)
+    assert grad.max_pool2d(np.ones((0, 2, 2)), np.ones((0, 2, 2), int), (0, 4, 4)).shape == (0, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("g", "indices", "size"),
+    [
+        ((2, 3, 2, 2), (2, 3, 2, 2), (2, 3, 0, 4)),
+        ((2, 3, 2, 2), (2, 3, 2, 3), (2, 3, 4, 4)),
+        ((2, 3, 2, 2), (2, 3, 2, 2), (1, 3, 4, 4)),
+        ((2, 3, 2, 2), (2, 3, 2, 2), (2, 2, 4, 4)),
+        ((2, 3, 2, 2), (2, 3, 2, 2), (3, 4, 4)),
+        ((2, 3, 2, 2), (2, 3, 2, 2), (2, 3, 2**40, 2**40)),
+        ((3, 2, 2), (1, 3, 2, 2), (1, 3, 4, 4)),
+    ],
+    ids=str,
+)
+def test_arrays_that_do_not_belong_together(g, indices, size):
+    """bad-input.md 6."""
+    with pytest.raises(ValueError):
+        grad.max_pool2d(np.ones(g), np.zeros(indices, int), size)
+
+
+@pytest.mark.parametrize("index", [16, -2, 2**62, -(2**63), 10**6])
+@pytest.mark.parametrize("with_out", [False, True])
+def test_indices_out_of_range(index, with_out):
+    """bad-input.md 6: no write out of bounds, and `out` stays as it was."""
+    indices = np.zeros((2, 3, 2, 2), np.int64)
+    indices[1, 2, 1, 0] = index
+    out = np.full((2, 3, 4, 4), 7.0)
+    with pytest.raises(ValueError, match="indices"):
+        grad.max_pool2d(np.ones((2, 3, 2, 2)), indices, out.shape, out=out if with_out else None)
+    with pytest.raises(ValueError, match="indices"):
+        grad.max_pool2d(np.ones((2, 3, 2, 2)), np.full((2, 3, 2, 2), 2**64 - 1, np.uint64), out.shape)
+    assert (out == 7).all()
+    with pytest.raises(TypeError, match="indices"):
+        grad.max_pool2d(np.ones((2, 3, 2, 2)), np.zeros((2, 3, 2, 2)), out.shape)
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"stride": 0}, ValueError),
+        ({"stride": -2}, ValueError),
+        ({"kernel_size": 0}, ValueError),
+        ({"kernel_size": 7}, ValueError),
+        ({"padding": 2}, ValueError),
+        ({"dilation": 0}, ValueError),
+        ({"divisor_override": 0}, ValueError),
+        ({"divisor_override": 2.0}, TypeError),
+        ({"ceil_mode": 1}, TypeError),
+        ({"input_size": (2, 3, 5, 4)}, ValueError),
+        ({"input_size": (2, 3, 8, 8)}, ValueError),
+        ({"input_size": 4}, TypeError),
+        ({"layout": "CHW"}, ValueError),
+        ({"grad_output": np.ones((2, 3, 2, 2), int)}, TypeError),
+    ],
+    ids=str,
+)
+def test_bad_values(change, error):
+    how = {"grad_output": np.ones((2, 3, 2, 2)), "input_size": (2, 3, 4, 4), "kernel_size": 2, **change}
+    if change == {"input_size": (2, 3, 5, 4)}:
+        how["ceil_mode"] = True
+    with pytest.raises(error):
+        grad.avg_pool2d(how.pop("grad_output"), how.pop("input_size"), how.pop("kernel_size"), **how)
+
+
+@pytest.mark.parametrize("norm", [0, -1, math.nan, math.inf])
+def test_bad_norm(norm):
+    with pytest.raises(ValueError, match="norm_type"):
+        grad.lp_pool2d(np.ones((2, 2)), np.ones((4, 4)), np.ones((2, 2)), norm, 2)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "case"), [WINDOWS[name] for name in ("2x2", "3x3/2", "overlapping", "gaps")], ids=str
+)
+def test_agrees_with_torch(kernel, case):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(7)
+    x = rng.integers(0, 4, (2, 3, 9, 12)).astype(float)
+    for name in ("max_pool2d", "avg_pool2d"):
+        tx = torch.tensor(x, requires_grad=True)
+        ty = getattr(torch.nn.functional, name)(tx, kernel, **case)
+        g = rng.normal(size=ty.shape)
+        ty.backward(torch.tensor(g))
+        if name == "max_pool2d":
+            dx = grad.max_pool2d(g, cyconv.max_pool2d(x, kernel, return_indices=True, **case)[1], x.shape)
+        else:
+            dx = grad.avg_pool2d(g, x.shape, kernel, **case)
+        np.testing.assert_allclose(dx, tx.grad.numpy(), atol=1e-12)
