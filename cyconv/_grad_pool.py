@@ -10,13 +10,13 @@ import numpy as np
 
 from cyconv import _checks
 from cyconv._arrays import Array, Image
+from cyconv._grad_conv import filled, image_of_size, read_gradient
 from cyconv._plans.arrays import triple
 from cyconv._plans.pool_gradients import scatter, spread
 from cyconv._plans.pooling import PoolAxis
 from cyconv._pooling import Axes, Size, adaptive_axes, window_axes
 from cyconv._runtime import threads_for
 from cyconv.geometry import Padding
-from cyconv._grad_conv import filled, image_of_size, read_gradient
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -47,7 +47,7 @@ def maximum(
         raise ValueError(f"input_size must have at least 1 cell along every spatial axis, got {tuple(input_size)}")
     # an unsigned index beyond 2**63 must not come out negative
     at = np.minimum(places.array, 2**63 - 1) if places.array.dtype == np.uint64 else places.array
-    flat = at.astype(np.int64, copy=False).reshape(*at.shape[:2], -1)
+    flat = at.astype(np.int64, copy=False).reshape(*at.shape[:2], prod(at.shape[2:]))
     if out is not None and flat.size:
         _check_indices(int(flat.min()), cells)
         _check_indices(int(flat.max()), cells)

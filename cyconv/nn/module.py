@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from cyconv._arrays import Array
 
 Shape = tuple[int, ...]
+Kept = TypeVar("Kept")
 
 
 class Parameter:
@@ -115,7 +116,7 @@ class Module:
         """This layer as :func:`cyconv.receptive_field` wants it; None: it works cell by cell."""
         return None
 
-    def saved(self, value: Any) -> Any:
+    def saved(self, value: Kept | None) -> Kept:
         """What :meth:`forward` kept, or an error that says that it did not run."""
         if value is None:
             raise RuntimeError(f"{type(self).__name__}.backward() needs a forward pass before it")
