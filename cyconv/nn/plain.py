@@ -134,7 +134,8 @@ class ReLU(Module):
     array([0., 2.])
     """
 
-    _y: Array | None = None
+    def __init__(self) -> None:
+        self._y: Array | None = None
 
     def forward(self, x: Array) -> Array:
         """Cut off below 0."""
@@ -159,7 +160,8 @@ class Sigmoid(Module):
     array([0. , 0.5, 1. ])
     """
 
-    _y: Array | None = None
+    def __init__(self) -> None:
+        self._y: Array | None = None
 
     def forward(self, x: Array) -> Array:
         """Compute it from exp of a negative number, which cannot overflow."""
@@ -171,7 +173,8 @@ class Sigmoid(Module):
     def backward(self, grad: Array) -> Array:
         """``grad * y * (1 - y)``."""
         y = self.saved(self._y)
-        return grad * y * (1 - y)
+        result: Array = grad * y * (1 - y)
+        return result
 
 
 class Softmax(Module):
