@@ -199,7 +199,7 @@ class Softmax(Module):
 
     def forward(self, x: Array) -> Array:
         """Compute it from differences to the maximum, which cannot overflow."""
-        y = np.exp(x - x.max(axis=self.axis, keepdims=True))
+        y: Array = np.exp(x - x.max(axis=self.axis, keepdims=True))
         y /= y.sum(axis=self.axis, keepdims=True)
         self._y = y
         return y
