@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from cyconv import _checks, geometry
 from cyconv._arrays import Array
 from cyconv._axes import explicit_padding
-from cyconv._plans.arrays import fill_with_bias, run_convolution, triple, triple_pads
-from cyconv._plans.convolution import Convolution, Explanation, check_supported
+from cyconv._plans.arrays import call_of, fill_with_bias, run_convolution, triple, triple_pads, with_three_axes
+from cyconv._plans.convolution import Algorithm, Convolution, Explanation, check_supported
 from cyconv._plans.spec import CONV_PADDING_MODES, Call, ConvSpec
 from cyconv._runtime import threads_for
 
@@ -25,9 +25,30 @@ Padding: TypeAlias = int | str | Sequence[int] | Sequence[tuple[int, int]]
 Activation: TypeAlias = str | tuple[Any, ...] | None
 
 _LETTERS = {1: "S", 2: "R, S", 3: "T, R, S"}
+#: shapes that a plan remembers; networks with more sizes than this start again
+_MOST_SHORTCUTS = 64
+#: a shortcut keeps the rank and layout of an image, not its cells
+_NOTHING = np.empty(0)
 _CHOICES = ("auto", "direct", "winograd", "fft")
 #: coordinates must stay this far from the end of 64-bit integers
 LARGEST_EXTENT = 2**61
+
+
+class Shortcut(NamedTuple):
+    """What a call with an array of this shape, strides and dtype found out: only the array itself is new."""
+
+    algorithm: Algorithm
+    call: Call
+    image: _checks.Image
+    shape: tuple[int, ...]
+    threads: int
+
+    def run(self, x: Array) -> Array:
+        """Convolve another such array into a new one."""
+        result = np.empty(self.shape, x.dtype)
+        view = self.image.result_view
+        self.algorithm.run(self.call, with_three_axes(view(x)), with_three_axes(view(result)), self.threads)
+        return result
 
 
 class ConvPlan:
@@ -83,6 +104,7 @@ class ConvPlan:
         if keep:
             self._weight = self._weight.copy()
             self._bias = None if self._bias is None else self._bias.copy()
+        self._shortcuts: dict[tuple[Any, ...], Shortcut] = {}
         self._ready: dict[tuple[np.dtype[Any], tuple[int, ...]], Convolution] = {}
         # names are checked now, whatever images come later
         geometry.resolve_padding(padding, self._kernel, self._kernel, self._stride, self._dilation)
@@ -105,7 +127,28 @@ class ConvPlan:
         ndarray
             The result, in the rank and layout of x.
         """
+        if out is None and type(x) is np.ndarray:
+            key = x.shape, x.strides, x.dtype, threads_for(self._threads)
+            shortcut = self._shortcuts.get(key)
+            if shortcut is not None and x.flags.aligned:
+                return shortcut.run(x)
+            image = _checks.as_image("x", x, self._axes, self._layout)
+            result = self.run_image(image)
+            self._remember(key, x, image, result)
+            return result
         return self.run_image(_checks.as_image("x", x, self._axes, self._layout), out)
+
+    def _remember(self, key: tuple[Any, ...], x: Array, image: _checks.Image, result: Array) -> None:
+        """Let the next image like x skip the checks, unless x needed more than a view."""
+        convolution = self._ready.get((x.dtype, self._stride))
+        if convolution is None or result.dtype != x.dtype or result.size == 0 or image.array.base is not x:
+            return
+        pads, _ = self._place(image.array.shape[2:])
+        call = call_of(with_three_axes(image.array), with_three_axes(image.result_view(result)), pads)
+        if len(self._shortcuts) >= _MOST_SHORTCUTS:
+            self._shortcuts.clear()
+        rank = _checks.Image(_NOTHING, image.rank, image.channels_last)
+        self._shortcuts[key] = Shortcut(convolution.algorithm(call, key[-1]), call, rank, result.shape, key[-1])
 
     def run_image(self, image: _checks.Image, out: Array | None = None) -> Array:
         """Convolve an image that was checked already."""

@@ -47,7 +47,7 @@ cdef inline int64_t padded_width(const Geometry *g, int64_t width) noexcept nogi
 
 
 cdef inline void gather_and_pack(const Job *job, const Box *box, int64_t group, int64_t k0, int64_t k1,
-                           uint8_t *scratch) noexcept nogil:
+                                 uint8_t *scratch) noexcept nogil:
     """Panels ``[panel][kk][position]`` of this box for kk from k0 to k1."""
     cdef const Geometry *g = job.g
     cdef real_t *panels = <real_t *>(scratch + g.at_panels)
@@ -88,7 +88,7 @@ cdef inline void gather_and_pack(const Job *job, const Box *box, int64_t group, 
 
 
 cdef inline void _copy_positions(real_t *panels, const real_t *source, const int64_t *offset, int64_t depth, const Box *box,
-                          const Geometry *g, int64_t step_n, int64_t step_d, int64_t step_h) noexcept nogil:
+                                 const Geometry *g, int64_t step_n, int64_t step_d, int64_t step_h) noexcept nogil:
     """Panels straight from the input. Its rows lie pages apart: only as many as the first page table level knows are
     read side by side."""
     cdef int64_t k0 = 0, k1, panel, first, width
@@ -108,7 +108,7 @@ cdef inline void _copy_positions(real_t *panels, const real_t *source, const int
 
 
 cdef inline void _copy_pieces(real_t *to, const real_t *source, const int64_t *offset, int64_t depth, int64_t width,
-                       const Pieces *pieces) noexcept nogil:
+                              const Pieces *pieces) noexcept nogil:
     """Not a scalar more than the pieces have: the input has no slack behind its end."""
     cdef int64_t k, q, i
     cdef const real_t *from_
@@ -128,7 +128,7 @@ cdef inline void _copy_pieces(real_t *to, const real_t *source, const int64_t *o
 
 
 cdef inline void _find_pieces(Pieces *pieces, const Box *box, int64_t first, int64_t width, int64_t step_n, int64_t step_d,
-                       int64_t step_h) noexcept nogil:
+                              int64_t step_h) noexcept nogil:
     cdef int64_t w = first % box.w
     cdef int64_t h = first // box.w % box.h
     cdef int64_t d = first // (box.w * box.h) % box.d
@@ -155,7 +155,7 @@ cdef inline void _find_pieces(Pieces *pieces, const Box *box, int64_t first, int
 
 
 cdef inline void _pack_positions(real_t *panel, const real_t *source, const int64_t *offset, int64_t depth, int64_t width,
-                          const Pieces *pieces) noexcept nogil:
+                                 const Pieces *pieces) noexcept nogil:
     """Whole vectors are stored in ascending order: what a piece stores too much, the next one overwrites; the panels
     have a vector of slack at their end, and so has a gathered block."""
     cdef int64_t k, q

@@ -16,11 +16,11 @@ cdef inline inlined _spin(Py_ssize_t steps, real_t seed, real_t *sink) noexcept 
     cdef vec_t acc[CHAINS]
     cdef vec_t x = vset(seed)
     cdef vec_t y = vset(<real_t>1 - seed)
-    cdef Py_ssize_t step
+    cdef Py_ssize_t _step
     cdef int i
     for i in range(CHAINS):
         acc[i] = vset(<real_t>i)
-    for step in range(steps):
+    for _step in range(steps):
         for i in range(CHAINS):
             acc[i] = acc[i] * x + y
     for i in range(CHAINS):

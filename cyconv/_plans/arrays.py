@@ -42,7 +42,12 @@ def run_convolution(
 ) -> None:
     """Run on arrays (N, C, *spatial) of the right dtype, none of them empty."""
     x, out = with_three_axes(x), with_three_axes(out)
-    call = Call(
+    convolution.run(call_of(x, out, pads), x, out, threads)
+
+
+def call_of(x: Array, out: Array, pads: Sequence[tuple[int, int]]) -> Call:
+    """The call with these arrays (N, C, D, H, W)."""
+    return Call(
         batch=x.shape[0],
         size=x.shape[2:],
         pads=triple_pads(pads),
@@ -50,7 +55,6 @@ def run_convolution(
         x_strides=exported_strides(x),
         out_strides=exported_strides(out),
     )
-    convolution.run(call, x, out, threads)
 
 
 def fill_with_bias(out: Array, bias: Array | None, activation: Activation) -> None:

@@ -98,10 +98,14 @@ class Convolution:
 
     def run(self, call: Call, x: Array, out: Array, threads: int) -> None:
         """Compute one call; nothing in it is empty."""
+        self.algorithm(call, threads).run(call, x, out, threads)
+
+    def algorithm(self, call: Call, threads: int) -> Algorithm:
+        """The choice for this call, with its weights packed."""
         kind = self.candidates(call, threads)[0].kind
         if kind not in self._ready:
             self._ready[kind] = kind(self.spec, self._weight, self._bias)
-        self._ready[kind].run(call, x, out, threads)
+        return self._ready[kind]
 
     def candidates(self, call: Call, threads: int) -> tuple[Candidate, ...]:
         """What could serve this call, the choice first."""
