@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import cyconv
 from cyconv import receptive_field
 
 
@@ -298,3 +299,10 @@ def test_bad_index(index, error):
 
 def test_index_past_a_known_end_only():
     assert receptive_field([{"kernel_size": 3}]).region(10**6) == slice(10**6, 10**6 + 3)
+
+
+def test_plans_are_layers():
+    plan = cyconv.plan_conv2d([[[[1.0] * 3] * 3]], stride=2, padding=1)
+    assert receptive_field([plan, plan], (9, 9)) == receptive_field(
+        [{"kernel_size": (3, 3), "stride": 2, "padding": 1}] * 2, (9, 9)
+    )
