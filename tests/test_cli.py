@@ -276,7 +276,7 @@ def test_a_kernel_from_a_file_is_centred_as_same_padding_is(shape, tmp_path):
 @pytest.mark.parametrize("shape", [(3, 3), (4, 1), (9, 2), (50, 3)])
 def test_bands_of_rows_do_not_show(band_rows, shape, monkeypatch):
     planes = pixels("float32", (2, 23, 11)).round()
-    weights = np.random.default_rng(2).integers(-8, 8, (1, 1, *shape)).astype(float)  # exact in float32
+    weights = np.random.default_rng(2).integers(-8, 8, (1, *shape)).astype(float)  # exact in float32
     whole = filtering.apply_kernel(planes, weights, lambda rows: None)
     monkeypatch.setattr(filtering, "BAND_PIXELS", band_rows * planes.shape[2])
     reported: list[int] = []

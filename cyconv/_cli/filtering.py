@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cyconv import conv2d
 from cyconv._cli import CommandError
 from cyconv._cli.images import Pixels, check_writable, read_image, read_npy, write_image
+from cyconv.signal import correlate2d
 
 Weights = npt.NDArray[np.float64]
 
@@ -35,9 +35,9 @@ SIZED_KERNELS = ("gaussian", "box")
 
 
 def named_kernel(name: str, size: int | None) -> Weights:
-    """Weights ``(K, 1, R, S)`` of a named kernel; K = 2 stands for the two directions of a gradient."""
+    """Weights ``(K, R, S)`` of a named kernel; K = 2 stands for the two directions of a gradient."""
     if name in FIXED_KERNELS:
-        return np.array(FIXED_KERNELS[name])[:, None]
+        return np.array(FIXED_KERNELS[name])
     size = 5 if size is None else size
     if size < 1 or size % 2 == 0:
         raise CommandError(f"--size must be odd and at least 1, got {size}")
@@ -46,11 +46,11 @@ def named_kernel(name: str, size: int | None) -> Weights:
     line: Weights = np.exp(-0.5 * (cells / sigma) ** 2) if name == "gaussian" else np.ones(size)
     line /= line.sum()
     weights: Weights = line[:, None] * line
-    return weights[None, None]
+    return weights[None]
 
 
 def load_kernel(name: str, size: int | None) -> Weights:
-    """Weights ``(K, 1, R, S)`` of a named kernel or of a ``.npy`` file."""
+    """Weights ``(K, R, S)`` of a named kernel or of a ``.npy`` file."""
     if size is not None and name not in SIZED_KERNELS:
         raise CommandError(f"--size goes with {' and '.join(SIZED_KERNELS)} alone, not with {name!r}")
     if name in FIXED_KERNELS or name in SIZED_KERNELS:
@@ -65,7 +65,7 @@ def load_kernel(name: str, size: int | None) -> Weights:
     weights = kernel.astype(np.float64)
     if not np.isfinite(weights).all():
         raise CommandError(f"{path} holds NaN or infinity; a kernel is finite")
-    return weights[None, None]
+    return weights[None]
 
 
 def apply_kernel(planes: Pixels, weights: Weights, advance: Callable[[int], object]) -> Pixels:
@@ -75,7 +75,7 @@ def apply_kernel(planes: Pixels, weights: Weights, advance: Callable[[int], obje
     kernel reaches, so the result does not depend on them.
     """
     height, width = planes.shape[1:]
-    rows, columns = weights.shape[2:]
+    rows, columns = weights.shape[1:]
     above, left = (rows - 1) // 2, (columns - 1) // 2
     below, right = rows - 1 - above, columns - 1 - left
     # float32 holds every result of 8-bit pixels to a small part of a step; deeper pixels get float64.
@@ -87,16 +87,16 @@ def apply_kernel(planes: Pixels, weights: Weights, advance: Callable[[int], obje
         last = min(first + step, height)
         start, stop = max(first - above, 0), min(last + below, height)
         outside = (above - (first - start), below - (stop - last))
-        band = planes[:, None, start:stop].astype(compute)
-        result = conv2d(band, weights, padding=(outside, (left, right)), padding_mode="replicate")
-        out[:, first:last] = _to_pixels(_magnitude(result), planes.dtype)
+        band = np.pad(planes[:, start:stop], ((0, 0), outside, (left, right)), "edge").astype(compute)
+        results = [correlate2d(band, weight, "valid", axes=(1, 2)) for weight in weights]
+        out[:, first:last] = _to_pixels(_magnitude(*results), planes.dtype)
         advance(last - first)
     return out
 
 
-def _magnitude(result: Pixels) -> Pixels:
-    """The one channel, or the length of the vector that two channels are."""
-    return result[:, 0] if result.shape[1] == 1 else np.hypot(result[:, 0], result[:, 1])
+def _magnitude(result: Pixels, *other: Pixels) -> Pixels:
+    """The one result, or the length of the vector that two results are."""
+    return np.hypot(result, *other) if other else result
 
 
 def _to_pixels(values: Pixels, dtype: np.dtype[np.generic]) -> Pixels:
@@ -132,5 +132,5 @@ def run(image: str, kernel: str, output: str, size: int | None) -> None:
         seconds = time.perf_counter() - start
     picture._replace(pixels=pixels).colours[...] = np.moveaxis(filtered, 0, -1)
     write_image(Path(output), pixels)
-    shape = "x".join(map(str, weights.shape[2:]))
+    shape = "x".join(map(str, weights.shape[1:]))
     print(f"{output}: {width}x{height} {pixels.dtype}, {kernel} {shape}, {seconds * 1e3:.1f} ms")
