@@ -8,11 +8,11 @@ with it. Places have the lanes of the scalar type, which must have at least 32 b
 """
 from libc.stdint cimport int64_t
 
-from cyconv._kernels.rows cimport Rows, fill, split
-from cyconv._kernels.simd cimport (
-    VL, beats, ivec_t, ivless, ivload, ivselect, ivset, ivstore, lane_int_t, lowest, real_t,
-    ties, vbeats, vec_t, vload, vselect, vstore, vties,
+from cyconv._kernels.lanes cimport (
+    beats, ivec_t, ivless, ivload, ivselect, ivset, ivstore, lane_int_t, lowest, ties, vbeats, vselect, vties,
 )
+from cyconv._kernels.rows cimport Rows, fill, split
+from cyconv._kernels.simd cimport VL, real_t, vec_t, vload, vstore
 from cyconv._kernels.windows cimport EACH, HALF, Block, Geometry, Job, Window, place_columns, window
 
 cdef enum:

@@ -107,7 +107,7 @@ cdef inline void _down_running(const Job *job, const Block *b, real_t *v, real_t
         mine + g.at_ping, mine + g.at_pong, mine + g.at_rest,
     )
     for r in range(b.rows):
-        combine(<int>g.op, mine + g.at_line if g.across == HALF else v + r * g.pitch, found.at, found.count, width, True)
+        combine(<int>g.op, mine + g.at_line if g.across == HALF else v + r * g.pitch, found.at, found.count, width, True, False)
         if g.across == HALF:
             _halve(g, v + r * g.pitch, mine + g.at_line)
         for j in range(found.count):
@@ -175,11 +175,11 @@ cdef inline void _across(const Job *job, const Block *b, const real_t *v, bint s
             if g.across == PICK:
                 row = found.at[0]
                 if found.count > 1:
-                    combine(<int>g.op, mine + g.at_line, found.at, found.count, reach, slack)
+                    combine(<int>g.op, mine + g.at_line, found.at, found.count, reach, slack, False)
                     row = mine + g.at_line
                 pick(out, row, b.columns, g.w.stride, inner)
             else:
-                combine(<int>g.op, out, found.at, found.count, b.columns * inner, slack)
+                combine(<int>g.op, out, found.at, found.count, b.columns * inner, slack, False)
             for j in range(found.count):
                 found.at[j] += g.pitch
         if g.op == SUM and REAL_IS_FLOAT:

@@ -8,9 +8,9 @@ what remains by one vector that ends where the row ends: its cells are computed 
 from libc.math cimport frexp
 from libc.string cimport memcpy
 
+from cyconv._kernels.lanes cimport lowest, maximum, vmaximum, vpart
 from cyconv._kernels.simd cimport (
-    REAL_IS_FLOAT, VL, inlined, lowest, maximum, real_t, vec_t, vevery_second, vload, vmaximum, vpart, vset,
-    vstore, vzero,
+    REAL_IS_FLOAT, REAL_SIZE, VL, inlined, prefetch, real_t, vec_t, vevery_second, vload, vset, vstore, vzero,
 )
 
 cdef enum:
@@ -18,6 +18,7 @@ cdef enum:
     SUM = 1
     FEW = 32     # rows that are combined in one go; more are combined in pairs of halves, so that sums are pairwise
     LINE = 1024  # the same for the cells of one row
+    AHEAD = 4096 // REAL_SIZE
 
 
 cdef inline bint is_max(int op) noexcept nogil:
@@ -59,9 +60,12 @@ cdef inline vec_t _column(int op, const real_t **rows, int count, Py_ssize_t i) 
     return acc
 
 
-cdef inline inlined _combine(int op, real_t *dst, const real_t **rows, int count, Py_ssize_t n) noexcept nogil:
+cdef inline inlined _combine(int op, real_t *dst, const real_t **rows, int count, Py_ssize_t n, bint ahead) noexcept nogil:
     cdef Py_ssize_t i = 0
     while i + VL <= n:
+        if ahead:
+            prefetch(rows[count - 1] + i + AHEAD)
+            prefetch(rows[count - 2 if count > 1 else 0] + i + AHEAD)
         vstore(dst + i, _column(op, rows, count, i))
         i += VL
     if i < n:
@@ -79,10 +83,13 @@ cdef inline inlined _combine_short(int op, real_t *dst, const real_t **rows, int
         dst[i] = acc
 
 
-cdef inline void combine(int op, real_t *dst, const real_t **rows, int count, Py_ssize_t n, bint slack) noexcept nogil:
+cdef inline void combine(
+    int op, real_t *dst, const real_t **rows, int count, Py_ssize_t n, bint slack, bint ahead
+) noexcept nogil:
     """dst[i] = rows[0][i] o rows[1][i] o ... for i < n, from the left.
 
-    ``slack``: a vector can be read from the start of every row, however short it is.
+    ``slack``: a vector can be read from the start of every row, however short it is. ``ahead``: the rows come from
+    memory, where hardware loses track of them at every new one; what lies behind the last two is fetched.
     """
     cdef real_t part[VL]
     if n < VL:
@@ -96,28 +103,30 @@ cdef inline void combine(int op, real_t *dst, const real_t **rows, int count, Py
             _combine_short(MAX, dst, rows, count, n)
         else:
             _combine_short(SUM, dst, rows, count, n)
-    elif count == 1:
-        memcpy(dst, rows[0], n * sizeof(real_t))
     elif is_max(op):
-        if count == 2:
-            _combine(MAX, dst, rows, 2, n)
+        if count == 1:
+            _combine(MAX, dst, rows, 1, n, ahead)
+        elif count == 2:
+            _combine(MAX, dst, rows, 2, n, ahead)
         elif count == 3:
-            _combine(MAX, dst, rows, 3, n)
+            _combine(MAX, dst, rows, 3, n, ahead)
         else:
-            _combine(MAX, dst, rows, count, n)
+            _combine(MAX, dst, rows, count, n, ahead)
+    elif count == 1:
+        _combine(SUM, dst, rows, 1, n, ahead)
     elif count == 2:
-        _combine(SUM, dst, rows, 2, n)
+        _combine(SUM, dst, rows, 2, n, ahead)
     elif count == 3:
-        _combine(SUM, dst, rows, 3, n)
+        _combine(SUM, dst, rows, 3, n, ahead)
     else:
-        _combine(SUM, dst, rows, count, n)
+        _combine(SUM, dst, rows, count, n, ahead)
 
 
 cdef inline void combine2(int op, real_t *dst, const real_t *a, const real_t *b, Py_ssize_t n) noexcept nogil:
     cdef const real_t *rows[2]
     rows[0] = a
     rows[1] = b
-    combine(op, dst, rows, 2, n, False)
+    combine(op, dst, rows, 2, n, False, False)
 
 
 cdef inline void accumulate(int op, real_t *dst, const real_t *a, Py_ssize_t n) noexcept nogil:
@@ -161,12 +170,12 @@ cdef inline void combine_rows(int op, real_t *dst, const Rows *rows, Py_ssize_t 
         fill(dst, identity(op), n)
         return
     if rows.many <= FEW:
-        combine(op, dst, found, <int>rows.many, n, _point_at(rows, 0, rows.many, found))
+        combine(op, dst, found, <int>rows.many, n, _point_at(rows, 0, rows.many, found), True)
         return
     # Like the carries of a binary counter: a level waits with its combination for a neighbour of the same size.
     while start < rows.many:
         stop = min(start + FEW, rows.many)
-        combine(op, levels + depth * (n + VL), found, <int>(stop - start), n, _point_at(rows, start, stop, found))
+        combine(op, levels + depth * (n + VL), found, <int>(stop - start), n, _point_at(rows, start, stop, found), True)
         depth += 1
         done += 1
         pairs = done

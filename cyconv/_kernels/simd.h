@@ -106,55 +106,6 @@ static inline vec_t vat_least(vec_t v, vec_t lo) { return vselect(v < lo, lo, v)
 static inline vec_t vat_most(vec_t v, vec_t hi) { return vselect(v > hi, hi, v); }
 static inline vec_t vleaky(vec_t v, vec_t slope) { return vselect(v < vzero(), v * slope, v); }
 
-/* Minus infinity, or the smallest integer. */
-static inline real_t lowest(void) {
-    if (CYCONV_REAL_IS_FLOAT) return (real_t)-__builtin_inf();
-    return (real_t)-1 > 0 ? 0 : (real_t)((uint64_t)1 << (8 * CYCONV_REAL_SIZE - 1));
-}
-/* The larger one; NaN if either is NaN. */
-static inline real_t maximum(real_t a, real_t b) {
-    real_t larger = a > b ? a : b;
-#if CYCONV_REAL_IS_FLOAT
-    return a != a ? a : larger;
-#else
-    return larger;
-#endif
-}
-/* Lane by lane: of a > b ? a : b compilers make one instruction, which no vector expression gives. */
-static inline vec_t vmaximum(vec_t a, vec_t b) {
-    vec_t r;
-    for (int l = 0; l < CYCONV_VL; l++) r[l] = maximum(a[l], b[l]);
-    return r;
-}
-
-/* Whether a candidate c replaces v in a maximum: it is larger, or the first NaN; whether neither replaces the other. */
-#if CYCONV_REAL_IS_FLOAT
-static inline int beats(real_t c, real_t v) { return c > v || (c != c && v == v); }
-static inline int ties(real_t a, real_t b) { return a == b || (a != a && b != b); }
-static inline ivec_t vbeats(vec_t c, vec_t v) { return (ivec_t)(c > v) | ((ivec_t)(c != c) & (ivec_t)(v == v)); }
-static inline ivec_t vties(vec_t a, vec_t b) { return (ivec_t)(a == b) | ((ivec_t)(a != a) & (ivec_t)(b != b)); }
-#else
-static inline int beats(real_t c, real_t v) { return c > v; }
-static inline int ties(real_t a, real_t b) { return a == b; }
-static inline ivec_t vbeats(vec_t c, vec_t v) { return (ivec_t)(c > v); }
-static inline ivec_t vties(vec_t a, vec_t b) { return (ivec_t)(a == b); }
-#endif
-static inline ivec_t ivload(const lane_int_t *p) {
-    ivec_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-static inline void ivstore(lane_int_t *p, ivec_t v) { memcpy(p, &v, sizeof v); }
-static inline ivec_t ivset(lane_int_t x) { return x - (ivec_t){0}; }
-static inline ivec_t ivselect(ivec_t mask, ivec_t a, ivec_t b) { return (a & mask) | (b & ~mask); }
-static inline ivec_t ivless(ivec_t a, ivec_t b) { return (ivec_t)(a < b); }
-
-/* Lanes from first to before stop of v, the others replaced. */
-static inline vec_t vpart(vec_t v, int first, int stop, real_t other) {
-    vec_t r;
-    for (int l = 0; l < CYCONV_VL; l++) r[l] = l >= first && l < stop ? v[l] : other;
-    return r;
-}
 /* Lanes first, first + 2, first + 4, ... of the 2 VL lanes of a and b. */
 static inline vec_t vevery_second(vec_t a, vec_t b, int first) {
 #if defined(__clang__)

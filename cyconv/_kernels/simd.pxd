@@ -7,8 +7,6 @@
 cdef extern from "simd.h" nogil:
     ctypedef float real_t
     ctypedef float vec_t
-    ctypedef int lane_int_t
-    ctypedef int ivec_t
     ctypedef void inlined "CYCONV_INLINED"
     enum:
         VL "CYCONV_VL"
@@ -22,22 +20,8 @@ cdef extern from "simd.h" nogil:
     vec_t vzero()
     vec_t vat_least(vec_t v, vec_t lo)
     vec_t vat_most(vec_t v, vec_t hi)
+    vec_t vevery_second(vec_t a, vec_t b, int first)
     vec_t vhold(vec_t v)
     vec_t vleaky(vec_t v, vec_t slope)
     void assume "CYCONV_ASSUME"(bint fact)
-    real_t lowest()
-    real_t maximum(real_t a, real_t b)
-    vec_t vmaximum(vec_t a, vec_t b)
-    vec_t vselect(ivec_t mask, vec_t a, vec_t b)
-    bint beats(real_t c, real_t v)
-    bint ties(real_t a, real_t b)
-    ivec_t vbeats(vec_t c, vec_t v)
-    ivec_t vties(vec_t a, vec_t b)
-    ivec_t ivload(const lane_int_t *p)
-    void ivstore(lane_int_t *p, ivec_t v)
-    ivec_t ivset(lane_int_t x)
-    ivec_t ivselect(ivec_t mask, ivec_t a, ivec_t b)
-    ivec_t ivless(ivec_t a, ivec_t b)
-    vec_t vpart(vec_t v, int first, int stop, real_t other)
-    vec_t vevery_second(vec_t a, vec_t b, int first)
     void prefetch "CYCONV_PREFETCH"(const void *p)

@@ -1,0 +1,20 @@
+"""Names of ``lanes.h`` for Cython."""
+from cyconv._kernels.simd cimport real_t, vec_t
+
+cdef extern from "lanes.h" nogil:
+    ctypedef int lane_int_t
+    ctypedef int ivec_t
+    real_t lowest()
+    real_t maximum(real_t a, real_t b)
+    vec_t vmaximum(vec_t a, vec_t b)
+    vec_t vselect(ivec_t mask, vec_t a, vec_t b)
+    bint beats(real_t c, real_t v)
+    bint ties(real_t a, real_t b)
+    ivec_t vbeats(vec_t c, vec_t v)
+    ivec_t vties(vec_t a, vec_t b)
+    ivec_t ivload(const lane_int_t *p)
+    void ivstore(lane_int_t *p, ivec_t v)
+    ivec_t ivset(lane_int_t x)
+    ivec_t ivselect(ivec_t mask, ivec_t a, ivec_t b)
+    ivec_t ivless(ivec_t a, ivec_t b)
+    vec_t vpart(vec_t v, int first, int stop, real_t other)
