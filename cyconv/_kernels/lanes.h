@@ -90,6 +90,29 @@ static inline ivec_t ivcount(int first, int step) {
     return lanes;
 }
 
+/* The first n lanes of v to memory, n < VL. */
+static inline void vstore_part(real_t *p, vec_t v, int n) {
+    const char *from = (const char *)&v;
+    char *to = (char *)p;
+    int bytes = n * (int)sizeof(real_t);
+#define CYCONV_PIECE(size)           \
+    if (bytes & (size)) {            \
+        memcpy(to, from, size);      \
+        to += (size), from += (size); \
+    }
+    if (CYCONV_VEC_BYTES > 32) CYCONV_PIECE(32)
+    if (CYCONV_VEC_BYTES > 16) CYCONV_PIECE(16)
+    CYCONV_PIECE(8)
+    if (CYCONV_REAL_SIZE < 8) CYCONV_PIECE(4)
+    if (CYCONV_REAL_SIZE < 4) CYCONV_PIECE(2)
+    if (CYCONV_REAL_SIZE < 2) CYCONV_PIECE(1)
+#undef CYCONV_PIECE
+}
+
+/* Loops that are worth a call: compiled once, not into every caller. Cython writes "inline" before all that is shared. */
+#pragma GCC diagnostic ignored "-Wattributes"
+#define CYCONV_APART __attribute__((noinline)) void
+
 /* Lanes from first to before stop of v, the others replaced. */
 static inline vec_t vpart(vec_t v, int first, int stop, real_t other) {
     ivec_t lanes = ivcount(0, 1);

@@ -4,6 +4,8 @@ from cyconv._kernels.simd cimport real_t, vec_t
 cdef extern from "lanes.h" nogil:
     ctypedef int lane_int_t
     ctypedef int ivec_t
+    ctypedef void apart "CYCONV_APART"
+    void vstore_part(real_t *p, vec_t v, int n)
     real_t lowest()
     real_t maximum(real_t a, real_t b)
     vec_t vmaximum(vec_t a, vec_t b)

@@ -26,13 +26,13 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from cyconv._kernels.rows cimport (
-    MAX, SUM, Rows, Sources, combine, combine_line, combine_lines, combine_rows, divide, fill, identity, pick, split,
-    windows,
+    FEW, MAX, SUM, Room, Rows, Sources, Times, combine, combine_halves, combine_line, combine_lines, combine_rows,
+    divide, fill, identity, once, pick, point_at, split, windows,
 )
 from cyconv._kernels.best cimport best_row
 from cyconv._kernels.simd cimport REAL_IS_FLOAT, REAL_SIZE, VL, real_t
 from cyconv._kernels.windows cimport (
-    EACH, HALF, LINES, PICK, Axis, Block, Geometry, Job, Window, extent, place_columns, window,
+    EACH, FLAT, HALF, LINES, PICK, Axis, Block, Geometry, Job, Window, extent, place_columns, window,
 )
 
 #: order of the numbers that ``run`` takes, before the tables
@@ -49,8 +49,8 @@ AXIS_FIELDS = ("size", "out", "taps", "stride", "before", "after", "dilation", "
 # ------------------------------------------------------------------------------------------------------------- down
 
 
-cdef inline void _load(const Job *job, const Block *b, Window rows_d, Window rows_h, real_t *dst, real_t *levels) noexcept nogil:
-    """The columns of a block, over a window of rows."""
+cdef inline Rows _rows(const Job *job, const Block *b, Window rows_d, Window rows_h) noexcept nogil:
+    """The rows of one window, from the first column that the block sees."""
     cdef const Geometry *g = job.g
     cdef Rows rows
     rows.many = rows_d.cells * rows_h.cells
@@ -59,59 +59,132 @@ cdef inline void _load(const Job *job, const Block *b, Window rows_d, Window row
     rows.inner_step = g.h.dilation * g.x_h
     rows.first = b.x + rows_d.first * g.x_d + rows_h.first * g.x_h + b.first_column * g.inner
     rows.end = job.x + g.x_end
-    combine_rows(<int>g.op, dst, &rows, b.cells * g.inner, levels)
+    return rows
 
 
-cdef inline void _pad(const Geometry *g, const Block *b, real_t *row) noexcept nogil:
-    fill(row, identity(<int>g.op), b.pad_left * g.inner)
-    fill(row + (b.pad_left + b.cells) * g.inner, identity(<int>g.op), b.pad_right * g.inner)
+cdef inline void _pad(const Geometry *g, const Block *b, real_t *v, int64_t rows) noexcept nogil:
+    """Identities left and right of rows."""
+    cdef int64_t r, right = (b.pad_left + b.cells) * g.inner
+    for r in range(rows if b.pad_left + b.pad_right > 0 else 0):
+        fill(v, identity(<int>g.op), b.pad_left * g.inner)
+        fill(v + right, identity(<int>g.op), b.pad_right * g.inner)
+        v += g.pitch
 
 
-cdef inline void _halve(const Geometry *g, real_t *halves, const real_t *row) noexcept nogil:
-    split(halves, halves + g.pitch // 2, row, g.pitch // 2)
+cdef inline void _pad_halves(const Geometry *g, const Block *b, real_t *v) noexcept nogil:
+    cdef int64_t r, i, width = b.pad_left + b.cells + b.pad_right
+    for r in range(b.rows if b.pad_left + b.pad_right > 0 else 0):
+        for i in range(b.pad_left):
+            v[i // 2 + i % 2 * (g.pitch // 2)] = identity(<int>g.op)
+        for i in range(b.pad_left + b.cells, width):
+            v[i // 2 + i % 2 * (g.pitch // 2)] = identity(<int>g.op)
+        v += g.pitch
+
+
+cdef inline int64_t _alike(const Axis *a, int64_t o, int64_t most) noexcept nogil:
+    """How many windows from o on, at least one, lie wholly in the input if the first of them does."""
+    cdef int64_t start = o * a.stride - a.before, room = a.size - start - ((a.taps - 1) * a.dilation + 1)
+    if a.stride == 0 or start < 0 or room < 0:
+        return 1
+    return min(most, room // a.stride + 1)
+
+
+cdef inline void _load(
+    const Job *job, const Block *b, Window rows_d, Window rows_h, real_t *v, int64_t rounds, int64_t step, bint halves,
+    real_t *mine,
+) noexcept nogil:
+    """``rounds`` rows of v from windows of rows that lie ``step`` rows of x apart."""
+    cdef const Geometry *g = job.g
+    cdef int64_t n = b.cells * g.inner, left = b.pad_left * g.inner, r, half = g.pitch // 2
+    cdef int64_t reach = (n + 2 * VL - 1) // (2 * VL) * 2 * VL if halves else VL
+    cdef Rows rows = _rows(job, b, rows_d, rows_h)
+    cdef const real_t *found[FEW]
+    cdef const real_t *last[FEW]
+    cdef Times times
+    cdef Room room
+    cdef real_t *line = mine + g.at_line
+    times.rounds = rounds
+    times.dst_step = g.pitch
+    times.src_step = step * g.x_h
+    room.read = room.write = room.ahead = True
+    if 0 < rows.many <= FEW and n > 0:
+        room.read = point_at(&rows, 0, rows.many, found, reach)
+        rows.first += (rounds - 1) * times.src_step
+        room.read = point_at(&rows, 0, rows.many, last, reach) and room.read
+        rows.first -= (rounds - 1) * times.src_step
+        if not halves and (room.read or n >= VL):
+            combine(<int>g.op, v + left, found, <int>rows.many, n, times, room)
+            return
+        if halves and room.read and b.pad_left % 2 == 0:
+            combine_halves(<int>g.op, v + left // 2, v + half + left // 2, found, <int>rows.many, n, times)
+            return
+        if halves and room.read:
+            combine_halves(<int>g.op, v + half + left // 2, v + left // 2 + 1, found, <int>rows.many, n, times)
+            return
+    for r in range(rounds):
+        if halves:
+            combine_rows(<int>g.op, line + left, &rows, n, mine + g.at_levels)
+            split(v, v + half, line, half)
+        else:
+            combine_rows(<int>g.op, v + left, &rows, n, mine + g.at_levels)
+        v += g.pitch
+        rows.first += times.src_step
 
 
 cdef inline void _down(const Job *job, const Block *b, real_t *v, real_t *mine) noexcept nogil:
     """Every output row of the block by itself."""
     cdef const Geometry *g = job.g
-    cdef int64_t r, left = b.pad_left * g.inner
-    cdef real_t *row
-    for r in range(b.rows):
-        row = mine + g.at_line if g.across == HALF else v + r * g.pitch
-        if r == 0 or g.across != HALF:
-            _pad(g, b, row)
-        _load(job, b, window(g, &g.d, b.od), window(g, &g.h, b.oh + r), row + left, mine + g.at_levels)
-        if g.across == HALF:
-            _halve(g, v + r * g.pitch, row)
+    cdef int64_t r = 0, rounds
+    while r < b.rows:
+        rounds = _alike(&g.h, b.oh + r, b.rows - r)
+        _load(
+            job, b, window(g, &g.d, b.od), window(g, &g.h, b.oh + r), v + r * g.pitch, rounds, g.h.stride,
+            g.across == HALF, mine,
+        )
+        r += rounds
+    if g.across == HALF:
+        _pad_halves(g, b, v)
+    else:
+        _pad(g, b, v, b.rows)
 
 
 cdef inline void _down_running(const Job *job, const Block *b, real_t *v, real_t *mine) noexcept nogil:
     """All rows of the block at once: loaded once each, then windows of rows by doubling."""
     cdef const Geometry *g = job.g
     cdef const Axis *a = &g.h
-    cdef int64_t first = b.oh * a.stride - a.before, r, j, width = (b.pad_left + b.cells + b.pad_right) * g.inner
+    cdef int64_t first = b.oh * a.stride - a.before, width = (b.pad_left + b.cells + b.pad_right) * g.inner, r
     cdef int64_t rows = (b.rows - 1) * a.stride + (a.taps - 1) * a.dilation + 1
+    cdef int64_t above = min(max(-first, 0), rows), below = min(max(first + rows - a.size, 0), rows)
     cdef real_t *loaded = mine + g.at_loaded
+    cdef real_t *line = mine + g.at_line
     cdef Window one
     cdef Sources found
+    cdef Times times = once()
+    cdef Room room
+    fill(loaded, identity(<int>g.op), above * g.pitch)
+    fill(loaded + (rows - below) * g.pitch, identity(<int>g.op), below * g.pitch)
+    one.first = first + above
     one.cells = 1
-    for r in range(rows):
-        one.first = first + r
-        if one.first < 0 or one.first >= a.size:
-            fill(loaded + r * g.pitch, identity(<int>g.op), width)
-        else:
-            _pad(g, b, loaded + r * g.pitch)
-            _load(job, b, window(g, &g.d, b.od), one, loaded + r * g.pitch + b.pad_left * g.inner, mine + g.at_levels)
-    found = windows(
-        <int>g.op, loaded, ((b.rows - 1) * a.stride) * g.pitch + width, a.dilation * g.pitch, a.taps,
-        mine + g.at_ping, mine + g.at_pong, mine + g.at_rest,
+    if above + below < rows:
+        _load(job, b, window(g, &g.d, b.od), one, loaded + above * g.pitch, rows - above - below, 1, False, mine)
+        fill(loaded + (rows - below) * g.pitch, identity(<int>g.op), below * g.pitch)  # its first vector was room
+        _pad(g, b, loaded + above * g.pitch, rows - above - below)
+    windows(
+        <int>g.op, loaded, (b.rows - 1) * a.stride * g.pitch + width, a.dilation * g.pitch, a.taps,
+        mine + g.at_ping, mine + g.at_pong, mine + g.at_rest, &found,
     )
+    room.read, room.write, room.ahead = True, g.inner == 1, False
+    times.src_step = a.stride * g.pitch
+    if g.across != HALF:
+        times.rounds = b.rows
+        times.dst_step = g.pitch
+        combine(<int>g.op, v, found.at, found.count, width, times, room)
+        return
     for r in range(b.rows):
-        combine(<int>g.op, mine + g.at_line if g.across == HALF else v + r * g.pitch, found.at, found.count, width, True, False)
-        if g.across == HALF:
-            _halve(g, v + r * g.pitch, mine + g.at_line)
+        combine(<int>g.op, line, found.at, found.count, width, once(), room)
+        split(v + r * g.pitch, v + r * g.pitch + g.pitch // 2, line, g.pitch // 2)
         for j in range(found.count):
-            found.at[j] += a.stride * g.pitch
+            found.at[j] += times.src_step
 
 
 # ----------------------------------------------------------------------------------------------------------- across
@@ -158,28 +231,33 @@ cdef inline void _across(const Job *job, const Block *b, const real_t *v, bint s
     cdef int64_t r, j, inner = g.inner, reach
     cdef real_t *out
     cdef Sources found
+    cdef Times times
+    cdef Room room
     cdef const real_t *row
     reach = ((b.columns - 1) * g.w.stride + 1) * inner
     if g.across == HALF:
         found = _halves(g, v)
     elif g.across != EACH:
-        found = windows(
+        windows(
             <int>g.op, v, (b.rows - 1) * g.pitch + reach, g.w.dilation * inner, g.w.taps,
-            mine + g.at_ping, mine + g.at_pong, mine + g.at_rest,
+            mine + g.at_ping, mine + g.at_pong, mine + g.at_rest, &found,
         )
+    room.read, room.write, room.ahead = slack, False, False
+    if g.across == FLAT or g.across == HALF:
+        times.rounds = b.rows
+        times.dst_step = g.out_h
+        times.src_step = g.pitch
+        combine(<int>g.op, b.out, found.at, found.count, b.columns * inner, times, room)
     for r in range(b.rows):
         out = b.out + r * g.out_h
         if g.across == EACH:
             _each(job, b, v + r * g.pitch, out, mine + g.at_levels)
-        else:
-            if g.across == PICK:
-                row = found.at[0]
-                if found.count > 1:
-                    combine(<int>g.op, mine + g.at_line, found.at, found.count, reach, slack, False)
-                    row = mine + g.at_line
-                pick(out, row, b.columns, g.w.stride, inner)
-            else:
-                combine(<int>g.op, out, found.at, found.count, b.columns * inner, slack, False)
+        elif g.across == PICK:
+            row = found.at[0]
+            if found.count > 1:
+                combine(<int>g.op, mine + g.at_line, found.at, found.count, reach, once(), room)
+                row = mine + g.at_line
+            pick(out, row, b.columns, g.w.stride, inner)
             for j in range(found.count):
                 found.at[j] += g.pitch
         if g.op == SUM and REAL_IS_FLOAT:

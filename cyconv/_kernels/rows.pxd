@@ -8,7 +8,7 @@ what remains by one vector that ends where the row ends: its cells are computed 
 from libc.math cimport frexp
 from libc.string cimport memcpy
 
-from cyconv._kernels.lanes cimport lowest, maximum, vmaximum, vpart
+from cyconv._kernels.lanes cimport apart, lowest, maximum, vmaximum, vpart, vstore_part
 from cyconv._kernels.simd cimport (
     REAL_IS_FLOAT, REAL_SIZE, VL, inlined, prefetch, real_t, vec_t, vevery_second, vload, vset, vstore, vzero,
 )
@@ -47,86 +47,184 @@ cdef inline void fill(real_t *dst, real_t value, Py_ssize_t n) noexcept nogil:
 # ------------------------------------------------------------------------------------------- several rows to one
 
 
-cdef inline vec_t _column(int op, const real_t **rows, int count, Py_ssize_t i) noexcept nogil:
+cdef struct Feet:
+    # The first three rows by name, so that compilers keep them in registers; all of them for more.
+    const real_t *a
+    const real_t *b
+    const real_t *c
+    const real_t **all
+
+
+cdef inline Feet stand_on(const real_t **rows, int count) noexcept nogil:
+    cdef Feet feet
+    feet.a = feet.b = feet.c = rows[0]
+    feet.all = rows
+    if count >= 2:
+        feet.b = rows[1]
+    if count >= 3:
+        feet.c = rows[2]
+    return feet
+
+
+cdef inline vec_t _column(int op, Feet feet, int count, Py_ssize_t i) noexcept nogil:
     """One vector of the combination of ``count`` rows."""
-    cdef vec_t acc = vload(rows[0] + i)
+    cdef vec_t acc = vload(feet.a + i)
     cdef int t
     if count >= 2:
-        acc = vboth(op, acc, vload(rows[1] + i))
+        acc = vboth(op, acc, vload(feet.b + i))
     if count >= 3:
-        acc = vboth(op, acc, vload(rows[2] + i))
+        acc = vboth(op, acc, vload(feet.c + i))
     for t in range(3, count):
-        acc = vboth(op, acc, vload(rows[t] + i))
+        acc = vboth(op, acc, vload(feet.all[t] + i))
     return acc
 
 
-cdef inline inlined _combine(int op, real_t *dst, const real_t **rows, int count, Py_ssize_t n, bint ahead) noexcept nogil:
-    cdef Py_ssize_t i = 0
-    while i + VL <= n:
-        if ahead:
-            prefetch(rows[count - 1] + i + AHEAD)
-            prefetch(rows[count - 2 if count > 1 else 0] + i + AHEAD)
-        vstore(dst + i, _column(op, rows, count, i))
-        i += VL
-    if i < n:
-        vstore(dst + n - VL, _column(op, rows, count, n - VL))
+cdef inline void _fetch(Feet feet, int count, Py_ssize_t i) noexcept nogil:
+    """What lies ahead of the last two rows."""
+    prefetch((feet.all[count - 1] if count > 3 else feet.c if count == 3 else feet.b) + i + AHEAD)
+    prefetch((feet.all[count - 2] if count > 3 else feet.b if count == 3 else feet.a) + i + AHEAD)
 
 
-cdef inline inlined _combine_short(int op, real_t *dst, const real_t **rows, int count, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t i
+cdef inline void _step(Feet *feet, int count, Py_ssize_t step) noexcept nogil:
+    cdef int t
+    feet.a += step
+    feet.b += step
+    feet.c += step
+    for t in range(3, count):
+        feet.all[t] += step
+
+
+cdef struct Times:
+    # A loop over rows: how often, and what each round adds to the destination and to the sources.
+    Py_ssize_t rounds, dst_step, src_step
+
+
+cdef struct Room:
+    # Whether a whole vector can be read from the start of every source row, and written at the end of one of dst; and
+    # whether the sources come from memory, where hardware loses track at every new row: what lies ahead is fetched then.
+    bint read, write, ahead
+
+
+cdef inline inlined _combine(
+    int op, real_t *dst, const real_t **rows, int count, Py_ssize_t n, Times times, Room room
+) noexcept nogil:
+    cdef Py_ssize_t i, k
+    cdef Feet feet = stand_on(rows, count)
+    for k in range(times.rounds):
+        i = 0
+        while i + VL <= n:
+            if room.ahead:
+                _fetch(feet, count, i)
+            vstore(dst + i, _column(op, feet, count, i))
+            i += VL
+        if i < n:
+            if n >= VL:
+                vstore(dst + n - VL, _column(op, feet, count, n - VL))
+            elif room.write:
+                vstore(dst, _column(op, feet, count, 0))
+            else:
+                vstore_part(dst, _column(op, feet, count, 0), <int>n)
+        dst += times.dst_step
+        _step(&feet, count, times.src_step)
+
+
+cdef inline inlined _combine_cells(
+    int op, real_t *dst, const real_t **rows, int count, Py_ssize_t n, Times times
+) noexcept nogil:
+    """The same, cell by cell."""
+    cdef Py_ssize_t i, k
     cdef int t
     cdef real_t acc
-    for i in range(n):
-        acc = rows[0][i]
-        for t in range(1, count):
-            acc = both(op, acc, rows[t][i])
-        dst[i] = acc
+    for k in range(times.rounds):
+        for i in range(n):
+            acc = rows[0][i]
+            for t in range(1, count):
+                acc = both(op, acc, rows[t][i])
+            dst[i] = acc
+        dst += times.dst_step
+        for t in range(count):
+            rows[t] += times.src_step
 
 
-cdef inline void combine(
-    int op, real_t *dst, const real_t **rows, int count, Py_ssize_t n, bint slack, bint ahead
+cdef inline apart combine(
+    int op, real_t *dst, const real_t **rows, int count, Py_ssize_t n, Times times, Room room
 ) noexcept nogil:
-    """dst[i] = rows[0][i] o rows[1][i] o ... for i < n, from the left.
-
-    ``slack``: a vector can be read from the start of every row, however short it is. ``ahead``: the rows come from
-    memory, where hardware loses track of them at every new one; what lies behind the last two is fetched.
-    """
-    cdef real_t part[VL]
-    if n < VL:
-        if slack:
-            if is_max(op):
-                vstore(part, _column(MAX, rows, count, 0))
-            else:
-                vstore(part, _column(SUM, rows, count, 0))
-            memcpy(dst, part, n * sizeof(real_t))
-        elif is_max(op):
-            _combine_short(MAX, dst, rows, count, n)
-        else:
-            _combine_short(SUM, dst, rows, count, n)
-    elif is_max(op):
-        if count == 1:
-            _combine(MAX, dst, rows, 1, n, ahead)
+    """dst[i] = rows[0][i] o rows[1][i] o ... for i < n, from the left, and so on for rows further on."""
+    if is_max(op):
+        if n < VL and not room.read:
+            _combine_cells(MAX, dst, rows, count, n, times)
+        elif count == 1:
+            _combine(MAX, dst, rows, 1, n, times, room)
         elif count == 2:
-            _combine(MAX, dst, rows, 2, n, ahead)
+            _combine(MAX, dst, rows, 2, n, times, room)
         elif count == 3:
-            _combine(MAX, dst, rows, 3, n, ahead)
+            _combine(MAX, dst, rows, 3, n, times, room)
         else:
-            _combine(MAX, dst, rows, count, n, ahead)
-    elif count == 1:
-        _combine(SUM, dst, rows, 1, n, ahead)
+            _combine(MAX, dst, rows, count, n, times, room)
+    elif n < VL and not room.read:
+        _combine_cells(SUM, dst, rows, count, n, times)
     elif count == 2:
-        _combine(SUM, dst, rows, 2, n, ahead)
+        _combine(SUM, dst, rows, 2, n, times, room)
     elif count == 3:
-        _combine(SUM, dst, rows, 3, n, ahead)
+        _combine(SUM, dst, rows, 3, n, times, room)
     else:
-        _combine(SUM, dst, rows, count, n, ahead)
+        _combine(SUM, dst, rows, count, n, times, room)
+
+
+cdef inline inlined _combine_halves(
+    int op, real_t *even, real_t *odd, const real_t **rows, int count, Py_ssize_t n, Times times
+) noexcept nogil:
+    cdef Py_ssize_t i, k
+    cdef vec_t a, b
+    cdef Feet feet = stand_on(rows, count)
+    for k in range(times.rounds):
+        i = 0
+        while i < n:
+            _fetch(feet, count, i)
+            _fetch(feet, count, i + VL)
+            a = _column(op, feet, count, i)
+            b = _column(op, feet, count, i + VL)
+            vstore(even + i // 2, vevery_second(a, b, 0))
+            vstore(odd + i // 2, vevery_second(a, b, 1))
+            i += 2 * VL
+        even += times.dst_step
+        odd += times.dst_step
+        _step(&feet, count, times.src_step)
+
+
+cdef inline apart combine_halves(
+    int op, real_t *even, real_t *odd, const real_t **rows, int count, Py_ssize_t n, Times times
+) noexcept nogil:
+    """As ``combine``, cells of even i to ``even`` and the others to ``odd``; room for two vectors more on both sides."""
+    if is_max(op):
+        if count == 2:
+            _combine_halves(MAX, even, odd, rows, 2, n, times)
+        elif count == 3:
+            _combine_halves(MAX, even, odd, rows, 3, n, times)
+        else:
+            _combine_halves(MAX, even, odd, rows, count, n, times)
+    elif count == 2:
+        _combine_halves(SUM, even, odd, rows, 2, n, times)
+    elif count == 3:
+        _combine_halves(SUM, even, odd, rows, 3, n, times)
+    else:
+        _combine_halves(SUM, even, odd, rows, count, n, times)
+
+
+cdef inline Times once() noexcept nogil:
+    cdef Times times
+    times.rounds = 1
+    times.dst_step = times.src_step = 0
+    return times
 
 
 cdef inline void combine2(int op, real_t *dst, const real_t *a, const real_t *b, Py_ssize_t n) noexcept nogil:
     cdef const real_t *rows[2]
+    cdef Room room
     rows[0] = a
     rows[1] = b
-    combine(op, dst, rows, 2, n, False, False)
+    room.read = room.write = room.ahead = False
+    combine(op, dst, rows, 2, n, once(), room)
 
 
 cdef inline void accumulate(int op, real_t *dst, const real_t *a, Py_ssize_t n) noexcept nogil:
@@ -147,35 +245,41 @@ cdef struct Rows:
     const real_t *end   # one past the last cell that may be read
 
 
-cdef inline bint _point_at(const Rows *rows, Py_ssize_t start, Py_ssize_t stop, const real_t **found) noexcept nogil:
-    """Addresses of some rows; whether a whole vector can be read at each."""
+cdef inline bint point_at(
+    const Rows *rows, Py_ssize_t start, Py_ssize_t stop, const real_t **found, Py_ssize_t reach
+) noexcept nogil:
+    """Addresses of some rows; whether ``reach`` cells can be read at each."""
     cdef Py_ssize_t r, i = start % rows.inner
     cdef const real_t *line = rows.first + start // rows.inner * rows.outer_step
-    cdef bint slack = True
+    cdef bint readable = True
     for r in range(stop - start):
         found[r] = line + i * rows.inner_step
-        slack = slack and found[r] + VL <= rows.end
+        readable = readable and found[r] + reach <= rows.end
         i += 1
         if i == rows.inner:
             i = 0
             line += rows.outer_step
-    return slack
+    return readable
 
 
-cdef inline void combine_rows(int op, real_t *dst, const Rows *rows, Py_ssize_t n, real_t *levels) noexcept nogil:
+cdef inline apart combine_rows(int op, real_t *dst, const Rows *rows, Py_ssize_t n, real_t *levels) noexcept nogil:
     """All of ``rows`` to one of n cells; ``levels`` holds log2(many / FEW) + 1 rows of n + VL."""
     cdef const real_t *found[FEW]
     cdef Py_ssize_t start = 0, stop, done = 0, depth = 0, pairs
+    cdef Room room
+    room.write, room.ahead = False, True
     if rows.many == 0:
         fill(dst, identity(op), n)
         return
     if rows.many <= FEW:
-        combine(op, dst, found, <int>rows.many, n, _point_at(rows, 0, rows.many, found), True)
+        room.read = point_at(rows, 0, rows.many, found, VL)
+        combine(op, dst, found, <int>rows.many, n, once(), room)
         return
     # Like the carries of a binary counter: a level waits with its combination for a neighbour of the same size.
     while start < rows.many:
         stop = min(start + FEW, rows.many)
-        combine(op, levels + depth * (n + VL), found, <int>(stop - start), n, _point_at(rows, start, stop, found), True)
+        room.read = point_at(rows, start, stop, found, VL)
+        combine(op, levels + depth * (n + VL), found, <int>(stop - start), n, once(), room)
         depth += 1
         done += 1
         pairs = done
@@ -199,16 +303,15 @@ cdef struct Sources:
     int count
 
 
-cdef inline Sources windows(
+cdef inline apart windows(
     int op, const real_t *src, Py_ssize_t n, Py_ssize_t step, Py_ssize_t taps,
-    real_t *ping, real_t *pong, real_t *rest,
+    real_t *ping, real_t *pong, real_t *rest, Sources *found,
 ) noexcept nogil:
     """dst[i] = src[i] o src[i + step] o ... (taps of them), but for the last operation.
 
     By doubling: windows of 1, 2, 4, ... taps; those in the binary digits of ``taps`` make up the window, so that it
     costs log2(taps) operations and a sum log2(taps) roundings. The buffers hold n + (taps - 1) * step cells each.
     """
-    cdef Sources found
     cdef const real_t *cur = src
     cdef const real_t *done = NULL
     cdef const real_t *piece
@@ -245,7 +348,6 @@ cdef inline Sources windows(
     if left == 2 * length:
         found.at[found.count] = piece + length * step
         found.count += 1
-    return found
 
 
 # ----------------------------------------------------------------------------------------------- a row to one cell

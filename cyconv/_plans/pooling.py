@@ -255,7 +255,7 @@ def _describe(
     d, h, w, inner = nest.d.axis, nest.h.axis, nest.w.axis, nest.inner
     pitch = (w.needed(blocks.columns) if w.tame else w.size) * inner
     if across == HALF:
-        pitch = 2 * lanes * -(-pitch // (2 * lanes))
+        pitch = 2 * lanes * (-(-pitch // (2 * lanes)) + 1)  # vectors may reach beyond the end of a half
     loaded = h.needed(blocks.rows) if blocks.run else 0
     doubling = max(loaded if h.taps > 3 else 0, blocks.rows if across in (FLAT, PICK) and w.taps > 3 else 0)
     many = max(min(d.taps, d.size) * min(h.taps, h.size), min(w.taps, w.size) if inner > 1 else 1)
