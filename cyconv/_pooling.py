@@ -13,7 +13,7 @@ from cyconv import _checks, _runtime
 from cyconv._arrays import Array, Dtype, Image
 from cyconv._plans import pool_table, pooling
 from cyconv._plans.pooling import ARGMAX, PoolAxis
-from cyconv.geometry import Padding, pool_out_size, resolve_padding
+from cyconv.geometry import Padding, pool_out_size, resolve_padding, steps_taken
 
 Axes: TypeAlias = tuple[PoolAxis, ...]
 Size: TypeAlias = int | Sequence[int]
@@ -48,9 +48,10 @@ def _window_axes(
     ceil_mode: bool,
 ) -> Axes:
     outs = [pool_out_size(*axis, ceil_mode) for axis in zip(size, kernel, stride, pads, dilation, strict=True)]
+    steps = map(steps_taken, kernel, stride, dilation, outs)
     return tuple(
         PoolAxis(h, out, k, s, before, after, d)
-        for h, out, k, s, (before, after), d in zip(size, outs, kernel, stride, pads, dilation, strict=True)
+        for h, out, k, (s, d), (before, after) in zip(size, outs, kernel, steps, pads, strict=True)
     )
 
 

@@ -97,8 +97,8 @@ def _max_unpool(
 
     def fill(into: Array) -> None:
         planes = np.zeros((n * c, cells), image.array.dtype)
-        where = np.ascontiguousarray(image.result_view(places)).reshape(n * c, -1)
-        values = np.ascontiguousarray(image.array).reshape(n * c, -1)
+        where = np.ascontiguousarray(image.result_view(places)).reshape(n * c, prod(size))
+        values = np.ascontiguousarray(image.array).reshape(n * c, prod(size))
         np.put_along_axis(planes, where, values, axis=1)
         np.copyto(image.result_view(into), planes.reshape(n, c, *sizes))
 

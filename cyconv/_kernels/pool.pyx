@@ -305,17 +305,17 @@ cdef inline void _average(const Job *job, const Block *b, int64_t oh, real_t *ou
     if job.divisor > 0:
         _divide_columns(job, b, oh, out, 0, b.columns, job.divisor)
         return
-    counted = <double>extent(g, &g.d, b.od) * <double>extent(g, &g.h, oh)
+    counted = extent(g, &g.d, b.od) * extent(g, &g.h, oh)
     if a.stride > 0:
         last = a.size + (a.after if g.count_padding else 0) - (a.taps - 1) * a.dilation - 1 + a.before
         right = max(0, min(b.columns, last // a.stride + 1 - b.ow)) if last >= 0 else 0
         if not g.count_padding:
             left = min(right, max(0, (a.before + a.stride - 1) // a.stride - b.ow))
     for o in range(left):
-        _divide_columns(job, b, oh, out, o, o + 1, counted * <double>extent(g, a, b.ow + o))
+        _divide_columns(job, b, oh, out, o, o + 1, counted * extent(g, a, b.ow + o))
     _divide_columns(job, b, oh, out, left, right, counted * <double>a.taps)
     for o in range(right, b.columns):
-        _divide_columns(job, b, oh, out, o, o + 1, counted * <double>extent(g, a, b.ow + o))
+        _divide_columns(job, b, oh, out, o, o + 1, counted * extent(g, a, b.ow + o))
 
 
 # ----------------------------------------------------------------------------------------------------------- blocks

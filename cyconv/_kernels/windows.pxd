@@ -14,7 +14,7 @@ cdef enum:
     LINES = 4
 
 cdef struct Axis:
-    # Regular windows have a stride; others (stride 0) have a table of first cell, cells, extent for each output.
+    # Regular windows have a stride; others (stride 0) have a table of first cell, cells, extent (a float64) for each output.
     int64_t size, out, taps, stride, before, after, dilation, table
 
 cdef struct Geometry:
@@ -71,15 +71,15 @@ cdef inline Window window(const Geometry *g, const Axis *a, int64_t o) noexcept 
     return found
 
 
-cdef inline int64_t extent(const Geometry *g, const Axis *a, int64_t o) noexcept nogil:
-    """Cells of window o that an average counts."""
+cdef inline double extent(const Geometry *g, const Axis *a, int64_t o) noexcept nogil:
+    """Cells of window o that an average counts; more than fit an integer where the window is far larger than x."""
     cdef int64_t start
     if not g.count_padding:
-        return window(g, a, o).cells
+        return <double>window(g, a, o).cells
     if a.stride == 0:
-        return (<const int64_t *>g)[a.table + 3 * o + 2]
+        return (<const double *>g)[a.table + 3 * o + 2]
     start = o * a.stride - a.before
-    return min(a.taps, (a.size + a.after - start + a.dilation - 1) // a.dilation)
+    return <double>min(a.taps, (a.size + a.after - start + a.dilation - 1) // a.dilation)
 
 
 cdef inline void place_columns(const Geometry *g, Block *b, bint padded) noexcept nogil:

@@ -53,12 +53,12 @@ class PoolAxis(NamedTuple):
         return (outputs - 1) * self.stride + self.span
 
     def windows(self) -> Array:
-        """First cell, cells in the input, cells that an average with padding counts: one row per output."""
+        """First cell, cells in the input, bits of the float64 that an average with padding counts, per output."""
         far = max(self.taps * self.dilation, self.out * self.stride, self.size + self.after) >= _FAR
         o = np.arange(self.out).astype(object if far or self.size * self.out >= _FAR else np.int64)
         if self.stride == 0:
             first, stop = o * self.size // self.out, -(-(o + 1) * self.size // self.out)
-            return np.stack([first, stop - first, stop - first], axis=1).astype(np.int64)
+            return _rows_of_windows(first, stop - first, stop - first)
         start = o * self.stride - self.before
         skipped = np.maximum(-(start // self.dilation), 0)
         first = start + skipped * self.dilation
@@ -66,7 +66,13 @@ class PoolAxis(NamedTuple):
         cells = np.maximum(np.minimum(self.taps - skipped, reached), 0)
         extent = np.minimum(-((start - self.size - self.after) // self.dilation), self.taps)
         first = np.where(cells > 0, first, 0)
-        return np.stack([first, cells, np.minimum(extent, 2**62)], axis=1).astype(np.int64)
+        return _rows_of_windows(first, cells, extent)
+
+
+def _rows_of_windows(first: Array, cells: Array, extent: Array) -> Array:
+    counted = np.minimum(extent, 2**1000) if extent.dtype == object else extent
+    columns = first.astype(np.int64), cells.astype(np.int64), counted.astype(np.float64).view(np.int64)
+    return np.stack(columns, axis=1)
 
 
 ONE = PoolAxis(1, 1, 1, 1, 0, 0, 1)
