@@ -21,6 +21,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "exact": FLOATS + UNSIGNED,
     "sliding": FLOATS,
     "poolgrad": FLOATS,
+    "winograd": FLOATS,
 }
 
 #: build -> compiler flags, best build last; the instruction set levels are those of the x86-64 psABI

@@ -57,3 +57,30 @@ SLIDING_LOW_FACTOR = 2.0
 SLIDING_STORE_CYCLES = 3.0
 SLIDING_FILL_CYCLES = 3.0
 SLIDING_ITEM_CYCLES = 150.0
+#: The bound on scratch memory of one call, all threads together.
+SCRATCH_BYTES = 32 << 20
+
+#: Leaving one parallel loop and entering the next.
+BARRIER_SECONDS = 4e-6
+
+#: F(m, r) of the Winograd path, with the relative L2 error against float64 that was measured in float32 at 64 input
+#: channels (normal data), and the error beyond which a form is not used.
+WINOGRAD_PLANAR = {(2, 3): 2.6e-7, (4, 3): 7.5e-7, (6, 3): 3.3e-6, (2, 5): 8.7e-7, (4, 5): 2.9e-6, (2, 7): 3.8e-6}
+WINOGRAD_LINEAR = {(4, 3): 3.4e-7, (6, 3): 6.5e-7, (2, 5): 4e-7, (4, 5): 6.5e-7, (2, 7): 7.8e-7, (4, 7): 1.5e-6}
+WINOGRAD_ERROR = 7e-6
+
+#: Tiles of a box: more do not make the tile loops better, and leave less for the threads.
+WINOGRAD_MOST_TILES = 128
+
+#: Input cells that are gathered before they are transformed: half a first-level cache.
+WINOGRAD_CHUNK_BYTES = 16 << 10
+
+#: Cycles per vector: transforming one cell of the input, one of the product, storing one result; per row of a
+#: product: starting and storing a tile.
+WINOGRAD_INPUT_CYCLES = 6.0
+WINOGRAD_OUTPUT_CYCLES = 4.0
+WINOGRAD_STORE_CYCLES = 1.0
+WINOGRAD_TILE_CYCLES = 4.0
+
+#: Bytes per cycle at which weights stream from the second level, the third level, memory.
+WINOGRAD_STREAM = (32.0, 16.0, 7.0)

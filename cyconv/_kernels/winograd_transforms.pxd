@@ -1,0 +1,160 @@
+"""The two transforms of Winograd's algorithm over vectors: one vector holds the same cell of many tiles or channels.
+
+For the interpolation points 0, +-p_1 ... +-p_n and infinity (``a = 2 n + 2`` of them, ``_plans/winograd_points.py``)
+both matrices fall into an even and an odd half, which the pairs share. With P(x) = prod over i of (x^2 - p_i^2) and
+Q_i(x) = P(x) / (x^2 - p_i^2), a row of the input transform holds the coefficients of
+
+    0:  P(x)        +-p_i:  (x^2 +- p_i x) Q_i(x)        infinity:  x P(x)
+
+and the output transform is  ``y_i = sum over points of p^i * product``, infinity only in the last y.
+
+    numbers of the input transform:     P without its leading 1 (n), p_i (n), Q_i without its leading 1 (n x (n - 1))
+    numbers of the output transform:    p_j^i (m x n)
+
+An axis that is not transformed has ``a = m = 1``.
+"""
+from libc.stdint cimport int64_t
+
+from cyconv._kernels.simd cimport VL, inlined, real_t, vec_t, vload, vset, vstore
+
+cdef enum:
+    MAX_POINTS = 10
+    MAX_CELLS = 64
+    MAX_PIXELS = 36
+
+
+cdef inline inlined input_axis(const int a, const vec_t *d, vec_t *v, const real_t *numbers) noexcept nogil:
+    """``v = B^T d`` along one axis; both are dense."""
+    cdef int n = (a - 2) // 2
+    cdef vec_t even, odd, c
+    cdef int i, k
+    if a == 1:
+        v[0] = d[0]
+        return
+    even, odd = d[a - 2], d[a - 1]
+    for k in range(n):
+        c = vset(numbers[k])
+        even = even + c * d[2 * k]
+        odd = odd + c * d[2 * k + 1]
+    v[0], v[a - 1] = even, odd
+    for i in range(n):
+        even, odd = d[2 * n], d[2 * n - 1]
+        for k in range(n - 1):
+            c = vset(numbers[2 * n + i * (n - 1) + k])
+            even = even + c * d[2 * k + 2]
+            odd = odd + c * d[2 * k + 1]
+        odd = vset(numbers[n + i]) * odd
+        v[1 + 2 * i] = even + odd
+        v[2 + 2 * i] = even - odd
+
+
+cdef inline inlined output_axis(const int a, const int m, const vec_t *d, vec_t *y, const real_t *numbers) noexcept nogil:
+    """``y = A^T d`` along one axis; both are dense."""
+    cdef int n = (a - 2) // 2
+    cdef vec_t total[MAX_POINTS]
+    cdef vec_t other[MAX_POINTS]
+    cdef vec_t value
+    cdef int i, j
+    if a == 1:
+        y[0] = d[0]
+        return
+    value = d[0]
+    for j in range(n):
+        total[j] = d[1 + 2 * j] + d[2 + 2 * j]
+        other[j] = d[1 + 2 * j] - d[2 + 2 * j]
+        value = value + total[j]
+    y[0] = value
+    for i in range(1, m):
+        if i % 2:
+            value = vset(numbers[i * n]) * other[0]
+            for j in range(1, n):
+                value = value + vset(numbers[i * n + j]) * other[j]
+        else:
+            value = vset(numbers[i * n]) * total[0]
+            for j in range(1, n):
+                value = value + vset(numbers[i * n + j]) * total[j]
+        y[i] = value + d[a - 1] if i == m - 1 else value
+
+
+cdef inline inlined input_tile(const int ah, const int aw, const real_t *source, const int64_t *offset, real_t *to,
+                               int64_t step, const real_t *numbers) noexcept nogil:
+    """Cells ``source[offset[.]]`` of VL tiles to frequencies ``to[. * step]``."""
+    cdef vec_t half[MAX_CELLS]
+    cdef vec_t before[MAX_POINTS]
+    cdef vec_t after[MAX_POINTS]
+    cdef int i, j
+    for j in range(aw):
+        for i in range(ah):
+            before[i] = vload(source + offset[i * aw + j])
+        input_axis(ah, before, after, numbers)
+        for i in range(ah):
+            half[i * aw + j] = after[i]
+    for i in range(ah):
+        input_axis(aw, half + i * aw, after, numbers)
+        for j in range(aw):
+            vstore(to + (i * aw + j) * step, after[j])
+
+
+cdef inline inlined output_tile(const int ah, const int aw, const int mh, const int mw, const real_t *source,
+                                int64_t step, vec_t *pixels, const real_t *numbers) noexcept nogil:
+    """Frequencies ``source[. * step]`` of one tile and VL channels to its ``mh * mw`` pixels."""
+    cdef vec_t half[MAX_CELLS]
+    cdef vec_t before[MAX_POINTS]
+    cdef vec_t after[MAX_POINTS]
+    cdef int i, j
+    for j in range(aw):
+        for i in range(ah):
+            before[i] = vload(source + (i * aw + j) * step)
+        output_axis(ah, mh, before, after, numbers)
+        for i in range(mh):
+            half[i * aw + j] = after[i]
+    for i in range(mh):
+        output_axis(aw, mw, half + i * aw, pixels + i * mw, numbers)
+
+
+cdef inline void transform_input(int64_t a, bint planar, const real_t *source, const int64_t *offset, real_t *to,
+                                 int64_t step, const real_t *numbers) noexcept nogil:
+    """`input_tile` for the forms that the plan uses."""
+    if planar:
+        if a == 8:
+            input_tile(8, 8, source, offset, to, step, numbers)
+        elif a == 6:
+            input_tile(6, 6, source, offset, to, step, numbers)
+        else:
+            input_tile(4, 4, source, offset, to, step, numbers)
+    elif a == 10:
+        input_tile(1, 10, source, offset, to, step, numbers)
+    elif a == 8:
+        input_tile(1, 8, source, offset, to, step, numbers)
+    else:
+        input_tile(1, 6, source, offset, to, step, numbers)
+
+
+cdef inline void transform_output(int64_t a, int64_t m, bint planar, const real_t *source, int64_t step, vec_t *pixels,
+                                  const real_t *numbers) noexcept nogil:
+    """`output_tile` for the forms that the plan uses."""
+    if planar:
+        if a == 8 and m == 6:
+            output_tile(8, 8, 6, 6, source, step, pixels, numbers)
+        elif a == 8 and m == 4:
+            output_tile(8, 8, 4, 4, source, step, pixels, numbers)
+        elif a == 8:
+            output_tile(8, 8, 2, 2, source, step, pixels, numbers)
+        elif a == 6 and m == 4:
+            output_tile(6, 6, 4, 4, source, step, pixels, numbers)
+        elif a == 6:
+            output_tile(6, 6, 2, 2, source, step, pixels, numbers)
+        else:
+            output_tile(4, 4, 2, 2, source, step, pixels, numbers)
+    elif a == 10:
+        output_tile(1, 10, 1, 4, source, step, pixels, numbers)
+    elif a == 8 and m == 6:
+        output_tile(1, 8, 1, 6, source, step, pixels, numbers)
+    elif a == 8 and m == 4:
+        output_tile(1, 8, 1, 4, source, step, pixels, numbers)
+    elif a == 8:
+        output_tile(1, 8, 1, 2, source, step, pixels, numbers)
+    elif m == 4:
+        output_tile(1, 6, 1, 4, source, step, pixels, numbers)
+    else:
+        output_tile(1, 6, 1, 2, source, step, pixels, numbers)

@@ -1,0 +1,382 @@
+"""Plan of the Winograd path: which F(m, r), boxes of tiles, scratch, and what to do about results that overflow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+from math import ceil, prod, sqrt
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cyconv import _runtime
+from cyconv._plans import table
+from cyconv._plans.dense import Dense
+from cyconv._plans.gathering import AxisLayout, lay_out_axis
+from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, bytes_moved
+from cyconv._plans.winograd_points import numbers
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Box = tuple[int, int, int, int]
+_LINE = 64
+
+
+class Form(NamedTuple):
+    """One F(m, r), and the axes that it transforms: height and width, or one of them."""
+
+    m: int
+    r: int
+    high: bool
+    wide: bool
+
+    @property
+    def planar(self) -> bool:
+        return self.high and self.wide
+
+    @property
+    def points(self) -> int:
+        return self.m + self.r - 1
+
+    @property
+    def frequencies(self) -> int:
+        return self.points**2 if self.planar else self.points
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """One call's layout, in the form that the kernel takes."""
+
+    form: Form
+    geometry: Array
+    tables: Array
+    flags: tuple[int, ...]
+    scratch_bytes: int
+    threads: int
+    seconds: float
+
+
+class Winograd:
+    """Convolution with stride 1 and 3, 5 or 7 taps along height and width, or along one of them.
+
+    In float32 the relative L2 error against float64 stays below 1e-5 (float64: 2e-14) for normal data; `ERRORS` of
+    the table holds the measured error of each F(m, r), and one that would come too near is not used. NaN and
+    infinity are where the definition puts them: a tile of results that is not finite is computed directly.
+    """
+
+    name = "winograd"
+
+    def __init__(self, spec: ConvSpec, weight: Array, bias: Array | None) -> None:
+        self.spec = spec
+        self.kernel = _runtime.kernel("winograd", spec.dtype)
+        self._direct = Dense(spec, weight, bias)
+        self._weight = weight.reshape(spec.groups, spec.group_outputs, spec.group_inputs, *spec.kernel)
+        self._packed: dict[Form, Array] = {}
+        self._bias = np.zeros((spec.groups, _round_up(spec.group_outputs, self.kernel.LANES)), spec.dtype)
+        if bias is not None:
+            self._bias[:, : spec.group_outputs] = bias.reshape(spec.groups, spec.group_outputs)
+        act = spec.activation
+        self._activation = np.array([act.slope, act.lo, act.hi], spec.dtype)
+
+    @staticmethod
+    def supports(spec: ConvSpec) -> str | None:
+        """None if this layer can be computed, else the reason why not."""
+        if not _forms(spec):
+            return (
+                "it needs stride 1 and a kernel of 3, 5 or 7 along height or width, got kernel "
+                f"{spec.kernel} with stride {spec.stride} (depth, height, width)"
+            )
+        least = _runtime.VECTOR_BYTES // spec.dtype.itemsize
+        if spec.groups > 1 and min(spec.group_inputs, spec.group_outputs) < least:
+            return (
+                f"a group needs at least {least} input and {least} output channels, "
+                f"got {spec.group_inputs} and {spec.group_outputs}"
+            )
+        if not _allowed(spec):
+            return f"the sums over {spec.group_inputs} channels per group would lose more accuracy than the bound"
+        return None
+
+    @staticmethod
+    def workspace(spec: ConvSpec, call: Call, threads: int) -> int:
+        """Bytes of scratch memory of such a call."""
+        return blocks_for(spec, call, threads).scratch_bytes
+
+    @staticmethod
+    def estimate(spec: ConvSpec, call: Call, threads: int) -> float:
+        """Seconds of such a call."""
+        return blocks_for(spec, call, threads).seconds
+
+    def run(self, call: Call, x: Array, out: Array, threads: int) -> None:
+        """Compute into ``out``; both arrays are seen as (N, C, D, H, W)."""
+        blocks = blocks_for(self.spec, call, threads)
+        form = blocks.form
+        known = numbers(form.m, form.r)
+        bad = np.zeros(prod(blocks.flags), np.uint8)
+        with _runtime.scratch(blocks.scratch_bytes) as scratch:
+            self.kernel.run(
+                x, self._pack(form, blocks.threads), self._bias.reshape(-1), out, blocks.geometry, blocks.tables,
+                known.inputs.astype(self.spec.dtype), known.outputs.astype(self.spec.dtype), self._activation,
+                bad, scratch, blocks.threads,
+            )  # fmt: skip
+        if bad.any():
+            self._repair(call, x, out, threads, bad.reshape(blocks.flags).any(axis=(0, 2)), form)
+
+    def _pack(self, form: Form, threads: int) -> Array:
+        """Transformed weights; packed on first use. Two threads may pack the same thing at once."""
+        if form not in self._packed:
+            spec = self.spec
+            weight = self._weight if form.wide else self._weight.swapaxes(4, 5)
+            taps = form.r * form.r if form.planar else form.r
+            weight = np.ascontiguousarray(weight).reshape(spec.groups, spec.group_outputs, -1, taps)
+            width = self._bias.shape[1]
+            packed = np.empty(spec.groups * width * weight.shape[2] * form.frequencies, spec.dtype)
+            columns = numbers(form.m, form.r).weights
+            rows = columns if form.planar else np.ones((1, 1))
+            self.kernel.pack_weights(weight, rows, columns, packed, threads)
+            self._packed[form] = packed
+        return self._packed[form]
+
+    def _repair(self, call: Call, x: Array, out: Array, threads: int, bad: Array, form: Form) -> None:
+        """Compute the tiles marked in ``bad`` (image, depth, rows, columns of tiles) by the definition.
+
+        One box of results per plane, neighbouring images with the same box together: the price is bounded, and no
+        image depends on another. The dense path computes a box when the padding is shifted by the box's origin.
+        """
+        phases = _phases(self.spec, call, form)
+        tall, wide = phases[0] * (form.m if form.high else 1), phases[1] * (form.m if form.wide else 1)
+        boxes: dict[tuple[int, ...], list[int]] = {}
+        for n, d in np.argwhere(bad.any(axis=(2, 3))).tolist():
+            rows, columns = (np.flatnonzero(bad[n, d].any(axis=axis)) for axis in (1, 0))
+            key = d, int(rows[0]) * tall, int(rows[-1] + 1) * tall, int(columns[0]) * wide, int(columns[-1] + 1) * wide
+            boxes.setdefault(key, []).append(n)
+        for (d, h0, h1, w0, w1), images in boxes.items():
+            for run in np.split(images, np.flatnonzero(np.diff(images) > 1) + 1):
+                part = slice(int(run[0]), int(run[-1]) + 1)
+                view = out[part, :, d : d + 1, h0:h1, w0:w1]
+                self._direct.run(_box_of(self.spec, call, (d, h0, w0), view), x[part], view, threads)
+
+
+def _box_of(spec: ConvSpec, call: Call, origin: tuple[int, int, int], view: Array) -> Call:
+    """The call that computes only the results from ``origin`` on that ``view`` has room for."""
+    d, h, w = (
+        (before - first * stride, after)
+        for (before, after), first, stride in zip(call.pads, origin, spec.stride, strict=True)
+    )
+    out = view.shape[2:]
+    return call._replace(batch=view.shape[0], pads=(d, h, w), out=(out[0], out[1], out[2]))
+
+
+# -------------------------------------------------------------------------------------------- forms and accuracy
+
+
+@lru_cache(maxsize=512)
+def _forms(spec: ConvSpec) -> tuple[Form, ...]:
+    """Every F(m, r) that fits the kernel and the stride."""
+    _, tall, wide = spec.kernel
+    can_high = tall in (3, 5, 7) and spec.stride[1] == 1
+    can_wide = wide in (3, 5, 7) and spec.stride[2] == 1
+    if can_high and can_wide and tall == wide:
+        return tuple(Form(m, tall, True, True) for m, r in table.WINOGRAD_PLANAR if r == tall)
+    if can_wide and (wide >= tall or not can_high):
+        return tuple(Form(m, wide, False, True) for m, r in table.WINOGRAD_LINEAR if r == wide)
+    if can_high:
+        return tuple(Form(m, tall, True, False) for m, r in table.WINOGRAD_LINEAR if r == tall)
+    return ()
+
+
+def _allowed(spec: ConvSpec) -> tuple[Form, ...]:
+    """The forms whose error stays within the bound: it grows like the square root of the sum's length."""
+    depth = spec.depth
+
+    def error(form: Form) -> float:
+        errors = table.WINOGRAD_PLANAR if form.planar else table.WINOGRAD_LINEAR
+        return errors[form.m, form.r] * sqrt(1 + _direct_taps(spec, form) * spec.group_inputs / 64)
+
+    return tuple(form for form in _forms(spec) if depth and error(form) < table.WINOGRAD_ERROR)
+
+
+def _direct_taps(spec: ConvSpec, form: Form) -> int:
+    """Taps of the axes that are not transformed."""
+    return spec.taps // (form.r * form.r if form.planar else form.r)
+
+
+# ------------------------------------------------------------------------------------------------- block sizes
+
+
+@lru_cache(maxsize=512)
+def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
+    """The cheapest form, box and way to share the work for this call."""
+    options = [
+        (_cost(spec, call, form, grid, box, shared, threads), shared, box, form)
+        for form in _allowed(spec)
+        for grid in [_grid(spec, call, form)]
+        for box in _boxes(grid, _most_tiles(spec, form, threads))
+        for shared in ((False, True) if threads > 1 else (False,))
+    ]
+    seconds, shared, box, form = min(options)
+    return _describe(spec, call, form, box, shared, threads, seconds)
+
+
+def _round_up(value: int, step: int) -> int:
+    return -(-value // step) * step
+
+
+def _grid(spec: ConvSpec, call: Call, form: Form) -> Box:
+    """Pictures, depth, rows and columns of tiles. The first phase is the largest."""
+    phases = _phases(spec, call, form)
+    sides = form.m if form.high else 1, form.m if form.wide else 1
+    tiles = [ceil(ceil(call.out[i + 1] / phases[i]) / sides[i]) for i in (0, 1)]
+    return call.batch * phases[0] * phases[1], call.out[0], tiles[0], tiles[1]
+
+
+def _phases(spec: ConvSpec, call: Call, form: Form) -> tuple[int, int]:
+    """Into how many independent sets a dilation splits the results of a transformed axis; no empty ones."""
+    return (
+        min(spec.dilation[1], call.out[1]) if form.high else 1,
+        min(spec.dilation[2], call.out[2]) if form.wide else 1,
+    )
+
+
+def _most_tiles(spec: ConvSpec, form: Form, threads: int) -> int:
+    """Tiles of a box that the bound on scratch memory leaves room for."""
+    depth = spec.group_inputs * _direct_taps(spec, form)
+    values = form.frequencies * (depth + 64) * spec.dtype.itemsize
+    return max(1, min(table.WINOGRAD_MOST_TILES, table.SCRATCH_BYTES // (threads * values)))
+
+
+def _boxes(grid: Box, most: int) -> list[Box]:
+    """Boxes of up to ``most`` tiles: inner axes are whole before an outer one is more than 1, cuts are equal."""
+    found = []
+    inner = 1
+    for axis in (3, 2, 1, 0):
+        length = grid[axis]
+        if inner > most:
+            break
+        sizes = {ceil(length / ceil(length / size)) for size in range(1, min(length, most // inner) + 1)}
+        found += [(1,) * axis + (size,) + grid[axis + 1 :] for size in sizes if axis == 3 or size > 1]
+        inner *= length
+    whole = min(most, prod(grid), _runtime.VECTOR_BYTES // 4)
+    return [box for box in found if prod(box) >= whole // 2] or found
+
+
+def _cost(
+    spec: ConvSpec, call: Call, form: Form, grid: Box, box: Box, shared: bool, threads: int
+) -> float:
+    """Estimated seconds with these boxes; `shared`: the threads work on one box together."""
+    kernel = _runtime.kernel("winograd", spec.dtype)
+    lanes, rows = kernel.LANES, kernel.ROWS
+    item = spec.dtype.itemsize
+    tiles, pixels = prod(box), form.m * (form.m if form.planar else 1)
+    depth = spec.group_inputs * _direct_taps(spec, form)
+    panels, vectors = ceil(tiles / rows), ceil(spec.group_outputs / lanes)
+    each = tiles / panels
+    transform = table.WINOGRAD_INPUT_CYCLES * form.frequencies
+    read = panels * ceil(ceil(each) / lanes) * depth * transform
+    # a step of the tile is rows multiply-adds per vector, but never quicker than its loads or their latency
+    steps = form.frequencies * vectors * panels
+    multiply = steps * (depth * max(each, 0.5 * each + 2.0, 2.5) + table.WINOGRAD_TILE_CYCLES * each)
+    weights = form.frequencies * vectors * lanes * depth * item
+    level = sum(weights * spec.groups > size for size in _runtime.CACHES[1:])
+    stream = weights / table.WINOGRAD_STREAM[level]
+    values = form.frequencies * tiles * depth * item
+    if values > _runtime.CACHES[1]:
+        stream += values * ceil(vectors / 2) / table.WINOGRAD_STREAM[1]
+    write = tiles * vectors * (table.WINOGRAD_OUTPUT_CYCLES * form.frequencies + table.WINOGRAD_STORE_CYCLES * pixels * lanes)
+    count = spec.groups * prod(ceil(n / b) for n, b in zip(grid, box, strict=True))
+    multiply = max(multiply, stream) + 0.3 * min(multiply, stream)
+    if shared:
+        share = ceil(ceil(vectors / 2) / threads) / ceil(vectors / 2)
+        cycles = count * (read / threads + (multiply + write) * share)
+        seconds = cycles / table.CLOCK_HZ + 2 * count * table.BARRIER_SECONDS
+    else:
+        seconds = (read + multiply + write) * ceil(count / threads) / table.CLOCK_HZ
+    return max(seconds, bytes_moved(spec, call) / table.BANDWIDTH) + table.CALL_SECONDS
+
+
+# -------------------------------------------------------------------------------------------------- description
+
+
+def _describe(
+    spec: ConvSpec, call: Call, form: Form, box: Box, shared: bool, threads: int, seconds: float
+) -> Blocks:
+    """Everything the kernel wants to know, as two integer vectors, and the scratch it needs."""
+    kernel = _runtime.kernel("winograd", spec.dtype)
+    item, lanes = spec.dtype.itemsize, kernel.LANES
+    phases, grid = _phases(spec, call, form), _grid(spec, call, form)
+    steps, layouts = _lay_out(spec, form, box)
+    taps = _direct_taps(spec, form)
+    depth, tiles = spec.group_inputs * taps, prod(box)
+    panels = ceil(spec.group_outputs / (kernel.VECS * lanes))
+
+    cells = box[0] * prod(layout.slots for layout in layouts)
+    chunk = max(1, min(ceil(spec.group_inputs / threads), table.WINOGRAD_CHUNK_BYTES // (cells * item)))
+    chunk = ceil(spec.group_inputs / ceil(spec.group_inputs / chunk))
+    step_values = _odd_lines(tiles * depth, item)
+    step_product = _odd_lines(tiles * kernel.VECS * lanes, item)
+    values = _round_up(form.frequencies * step_values * item, _LINE)
+    source = _round_up((cells * chunk + lanes) * item, _LINE)
+    produced = _round_up(form.frequencies * step_product * item, _LINE)
+    items = spec.groups * prod(ceil(n / b) for n, b in zip(grid, box, strict=True))
+    threads = max(1, min(threads, max(panels, ceil(spec.group_inputs / chunk)) if shared else items))
+    at_source = 0 if shared else values
+    numbers_of = {
+        "batch": call.batch, "groups": spec.groups,
+        "group_inputs": spec.group_inputs, "group_outputs": spec.group_outputs,
+        "padding_mode": PADDING_MODES[spec.padding_mode],
+        "points": form.points, "outputs": form.m, "planar": form.planar,
+        "frequencies": form.frequencies, "taps": taps,
+        "pixels_h": form.m if form.high else 1, "pixels_w": form.m if form.wide else 1,
+        "phases_h": phases[0], "phases_w": phases[1], "tiles_h": grid[2], "tiles_w": grid[3],
+        "box_p": box[0], "box_d": box[1], "box_h": box[2], "box_w": box[3], "chunk": chunk, "shared": shared,
+        "step_values": step_values, "step_product": step_product,
+        "at_values": 0, "at_source": at_source, "at_product": at_source + source,
+        "at_threads": values if shared else 0, "thread_bytes": at_source + source + produced,
+        "is_silu": spec.activation.silu,
+        "has_activation": not spec.activation.silu and spec.activation.kind != "none",
+    }  # fmt: skip
+    for i, axis in enumerate("dhw"):
+        numbers_of |= {
+            f"size_{axis}": call.size[i], f"out_{axis}": call.out[i], f"stride_{axis}": steps[i],
+            f"pad_{axis}": call.pads[i][0], f"slots_{axis}": layouts[i].slots,
+            f"strips_{axis}": len(layouts[i].strips),
+        }  # fmt: skip
+    return Blocks(
+        form=form,
+        geometry=np.array([numbers_of[name] for name in kernel.FIELDS], np.int64),
+        tables=_tables(layouts, form),
+        flags=(spec.groups * panels, call.batch, phases[0] * phases[1], grid[1], grid[2], grid[3]),
+        scratch_bytes=numbers_of["at_threads"] + threads * numbers_of["thread_bytes"],
+        threads=threads,
+        seconds=seconds,
+    )
+
+
+def _odd_lines(scalars: int, item: int) -> int:
+    """A step between frequencies that is an odd number of cache lines: the same cell of all frequencies then lies in
+    different sets of the cache."""
+    return (_round_up(scalars * item, 2 * _LINE) + _LINE) // item
+
+
+def _lay_out(spec: ConvSpec, form: Form, box: Box) -> tuple[list[int], list[AxisLayout]]:
+    """Steps between tiles, and the strips: a tile reads ``points`` cells of an axis that is transformed."""
+    steps, layouts = [], []
+    for i, transformed in enumerate((False, form.high, form.wide)):
+        taps, step = (form.points, form.m * spec.dilation[i]) if transformed else (spec.kernel[i], spec.stride[i])
+        steps.append(step)
+        layouts.append(lay_out_axis(taps, step, spec.dilation[i], box[i + 1]))
+    return steps, layouts
+
+
+def _tables(layouts: list[AxisLayout], form: Form) -> Array:
+    """The strips of the three axes, then the offset in the gathered block of every cell, direct taps outside."""
+    strips = [number for layout in layouts for strip in layout.strips for number in strip]
+    slots_h, slots_w = layouts[1].slots, layouts[2].slots
+    depth, tall, wide = (layout.tap_slots for layout in layouts)
+    outer = depth, (0,) if form.high else tall, (0,) if form.wide else wide
+    inner = tall if form.high else (0,), wide if form.wide else (0,)
+    offsets = [
+        (d * slots_h + h0 + h) * slots_w + w0 + w
+        for d, h0, w0 in product(*outer)
+        for h, w in product(*inner)
+    ]
+    return np.array(strips + offsets, np.int64)

@@ -1,0 +1,78 @@
+"""Interpolation points of Winograd's algorithm, and the matrices that follow from them (Cook and Toom).
+
+F(m, r) computes m neighbouring results of a kernel of r taps from ``a = m + r - 1`` products. A polynomial is known
+by its values at ``a - 1`` points and its leading coefficient ("infinity"); interpolating a product of polynomials and
+transposing gives ``y = A^T ((G w) * (B^T x))`` with, for the point p and M(x) = prod over the points of (x - q),
+
+    B^T row:  coefficients of M(x) / (x - p)         G row:  p^j / prod over q != p of (p - q)       A row:  p^i
+    at infinity:  coefficients of M(x)                       0 ... 0 1                                       0 ... 0 1
+
+The identity holds for any distinct points, the rounding does not: it was measured for pairs +-p of dyadic numbers, and
+the best are in `PAIRS`. Dyadic numbers of few bits keep every entry of A and B exact in both float types, and pairs
+make the transforms fall into even and odd halves (``_kernels/winograd_transforms.pxd``).
+
+References: B. Barabasz, A. Anderson, K. M. Soodhalter, D. Gregg, "Error analysis and improving the accuracy of
+Winograd convolution for deep neural networks", ACM Transactions on Mathematical Software 46 (4), 2020;
+S. A. Alam, A. Anderson, B. Barabasz, D. Gregg, "Winograd convolution for deep neural networks: efficient point
+selection", ACM Transactions on Embedded Computing Systems 21 (6), 2022.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+#: a -> the positive points; 0, their negatives and infinity complete the set. Relative L2 error of float32 against
+#: float64, normal data, 64 channels, m x m results of an r x r kernel (in brackets: the integers 1, 2, ...):
+#: F(2, 3) 2.6e-7, F(4, 3) 7.5e-7, F(2, 5) 8.7e-7, F(6, 3) 3.3e-6, F(4, 5) 2.9e-6, F(2, 7) 3.8e-6; 1-D F(4, 7) 1.5e-6
+PAIRS: dict[int, tuple[float, ...]] = {
+    4: (1.0,),
+    6: (0.625, 1.5),
+    8: (0.5, 1.0, 2.0),
+    10: (0.375, 0.75, 1.25, 2.0),
+}
+
+
+class Numbers(NamedTuple):
+    """What one F(m, r) needs; all in float64."""
+
+    inputs: Array
+    """Numbers of the input transform, in the order of ``winograd_transforms.pxd``."""
+    outputs: Array
+    """Numbers of the output transform."""
+    weights: Array
+    """The matrix G, a x r."""
+
+
+@cache
+def numbers(m: int, r: int) -> Numbers:
+    """Everything about F(m, r) with the points of `PAIRS`. Exact but for the division in G, which rounds once."""
+    pairs = PAIRS[m + r - 1]
+    squares = [p * p for p in pairs]
+    leading = _product(squares)[:-1]
+    rests = [_product(squares[:i] + squares[i + 1 :])[:-1] for i in range(len(pairs))]
+    points = [0.0] + [sign * p for p in pairs for sign in (1.0, -1.0)]
+    rows = []
+    for p in points:
+        scale = 1.0
+        for q in points:
+            scale *= p - q if q != p else 1.0
+        rows.append([p**j / scale for j in range(r)])
+    rows.append([0.0] * (r - 1) + [1.0])
+    return Numbers(
+        inputs=np.array([*leading, *pairs, *(c for rest in rests for c in rest)]),
+        outputs=np.array([p**i for i in range(m) for p in pairs]),
+        weights=np.array(rows),
+    )
+
+
+def _product(squares: list[float]) -> list[float]:
+    """Coefficients of prod (x - s), constant first: of P and Q as polynomials in x^2."""
+    found = [1.0]
+    for s in squares:
+        found = [low - s * high for low, high in zip([0.0, *found], [*found, 0.0], strict=True)]
+    return found
