@@ -1,10 +1,11 @@
 """The two transforms of Winograd's algorithm over vectors: one vector holds the same cell of many tiles or channels.
 
-For the interpolation points 0, +-p_1 ... +-p_n and infinity (``a = 2 n + 2`` of them, ``_plans/winograd_points.py``)
-both matrices fall into an even and an odd half, which the pairs share. With P(x) = prod over i of (x^2 - p_i^2) and
-Q_i(x) = P(x) / (x^2 - p_i^2), a row of the input transform holds the coefficients of
+For the interpolation points 0, +-p_1 ... +-p_n and infinity (``_plans/winograd_points.py``; 0 only if their number
+``a`` is even) both matrices fall into an even and an odd half, which the pairs share. With z = 1 if 0 is a point, else
+0, P(x) = prod over i of (x^2 - p_i^2) and Q_i(x) = P(x) / (x^2 - p_i^2), a row of the input transform holds the
+coefficients of
 
-    0:  P(x)        +-p_i:  (x^2 +- p_i x) Q_i(x)        infinity:  x P(x)
+    0:  P(x)        +-p_i:  x^z (x +- p_i) Q_i(x)        infinity:  x^z P(x)
 
 and the output transform is  ``y_i = sum over points of p^i * product``, infinity only in the last y.
 
@@ -25,32 +26,34 @@ cdef enum:
 
 cdef inline inlined input_axis(const int a, const vec_t *d, vec_t *v, const real_t *numbers) noexcept nogil:
     """``v = B^T d`` along one axis; both are dense."""
-    cdef int n = (a - 2) // 2
-    cdef vec_t even, odd, c
+    cdef int z = 1 - a % 2
+    cdef int n = (a - 1 - z) // 2
+    cdef vec_t low, high, c
     cdef int i, k
     if a == 1:
         v[0] = d[0]
         return
-    even, odd = d[a - 2], d[a - 1]
+    low, high = d[2 * n], d[2 * n + z]
     for k in range(n):
         c = vset(numbers[k])
-        even = even + c * d[2 * k]
-        odd = odd + c * d[2 * k + 1]
-    v[0], v[a - 1] = even, odd
+        low = low + c * d[2 * k]
+        high = high + c * d[2 * k + z]
+    v[0], v[a - 1] = low, high
     for i in range(n):
-        even, odd = d[2 * n], d[2 * n - 1]
+        low, high = d[2 * n - 2 + z], d[2 * n - 1 + z]
         for k in range(n - 1):
             c = vset(numbers[2 * n + i * (n - 1) + k])
-            even = even + c * d[2 * k + 2]
-            odd = odd + c * d[2 * k + 1]
-        odd = vset(numbers[n + i]) * odd
-        v[1 + 2 * i] = even + odd
-        v[2 + 2 * i] = even - odd
+            low = low + c * d[2 * k + z]
+            high = high + c * d[2 * k + 1 + z]
+        low = vset(numbers[n + i]) * low
+        v[z + 2 * i] = high + low
+        v[z + 2 * i + 1] = high - low
 
 
 cdef inline inlined output_axis(const int a, const int m, const vec_t *d, vec_t *y, const real_t *numbers) noexcept nogil:
     """``y = A^T d`` along one axis; both are dense."""
-    cdef int n = (a - 2) // 2
+    cdef int z = 1 - a % 2
+    cdef int n = (a - 1 - z) // 2
     cdef vec_t total[MAX_POINTS]
     cdef vec_t other[MAX_POINTS]
     cdef vec_t value
@@ -58,21 +61,17 @@ cdef inline inlined output_axis(const int a, const int m, const vec_t *d, vec_t 
     if a == 1:
         y[0] = d[0]
         return
-    value = d[0]
     for j in range(n):
-        total[j] = d[1 + 2 * j] + d[2 + 2 * j]
-        other[j] = d[1 + 2 * j] - d[2 + 2 * j]
+        total[j] = d[z + 2 * j] + d[z + 2 * j + 1]
+        other[j] = d[z + 2 * j] - d[z + 2 * j + 1]
+    value = d[0] + total[0] if z else total[0]
+    for j in range(1, n):
         value = value + total[j]
     y[0] = value
     for i in range(1, m):
-        if i % 2:
-            value = vset(numbers[i * n]) * other[0]
-            for j in range(1, n):
-                value = value + vset(numbers[i * n + j]) * other[j]
-        else:
-            value = vset(numbers[i * n]) * total[0]
-            for j in range(1, n):
-                value = value + vset(numbers[i * n + j]) * total[j]
+        value = vset(numbers[i * n]) * (other[0] if i % 2 else total[0])
+        for j in range(1, n):
+            value = value + vset(numbers[i * n + j]) * (other[j] if i % 2 else total[j])
         y[i] = value + d[a - 1] if i == m - 1 else value
 
 
@@ -118,6 +117,8 @@ cdef inline void transform_input(int64_t a, bint planar, const real_t *source, c
     if planar:
         if a == 8:
             input_tile(8, 8, source, offset, to, step, numbers)
+        elif a == 7:
+            input_tile(7, 7, source, offset, to, step, numbers)
         elif a == 6:
             input_tile(6, 6, source, offset, to, step, numbers)
         else:
@@ -140,6 +141,8 @@ cdef inline void transform_output(int64_t a, int64_t m, bint planar, const real_
             output_tile(8, 8, 4, 4, source, step, pixels, numbers)
         elif a == 8:
             output_tile(8, 8, 2, 2, source, step, pixels, numbers)
+        elif a == 7:
+            output_tile(7, 7, 5, 5, source, step, pixels, numbers)
         elif a == 6 and m == 4:
             output_tile(6, 6, 4, 4, source, step, pixels, numbers)
         elif a == 6:

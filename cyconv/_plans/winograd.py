@@ -190,7 +190,7 @@ def _allowed(spec: ConvSpec) -> tuple[Form, ...]:
 
     def error(form: Form) -> float:
         errors = table.WINOGRAD_PLANAR if form.planar else table.WINOGRAD_LINEAR
-        return errors[form.m, form.r] * sqrt(1 + _direct_taps(spec, form) * spec.group_inputs / 64)
+        return errors[form.m, form.r] * sqrt(_direct_taps(spec, form) * spec.group_inputs / 64)
 
     return tuple(form for form in _forms(spec) if depth and error(form) < table.WINOGRAD_ERROR)
 
