@@ -106,7 +106,7 @@ def run(const real_t[:, :, :, :, :] x, const real_t[::1] weight, const real_t[::
     cdef Job job
     cdef const Geometry *g = <const Geometry *>&geometry[0]
     cdef int64_t step = sizeof(real_t)
-    cdef int64_t items, item, task, chunks, panels, index
+    cdef int64_t items, item, task, chunks, panels
     cdef Box box
     if geometry.shape[0] != len(FIELDS) or sizeof(Geometry) != 8 * len(FIELDS):
         raise ValueError("geometry does not have the fields of this kernel")
@@ -212,12 +212,13 @@ cdef void _gather_pictures(const Job *job, const Box *box, int64_t c0, int64_t c
 
 cdef void _transform_panel(const Job *job, const Box *box, const real_t *block, int64_t channels, int64_t first,
                            int64_t rows, real_t *to) noexcept nogil:
-    """Tiles ``first`` to ``first + rows``. A vector may store more than its tiles: the next one overwrites that, and
-    the last one of the chunk goes through a buffer."""
+    """Tiles ``first`` to ``first + rows``. A vector may store more than its tiles, for the next ones overwrite that;
+    those at the end of the chunk go through a buffer."""
     cdef const Geometry *g = job.g
     cdef int64_t step_c = g.slots_d * g.slots_h * g.slots_w
     cdef int64_t vectors = _cuts(rows, VL)
-    cdef int64_t f, q, i, c, t, width
+    cdef int64_t left = channels * g.taps * rows
+    cdef int64_t f, q, i, _c, t, width
     cdef bint last
     cdef Pieces pieces[TILE_ROWS]
     cdef int64_t in_buffer[MAX_CELLS]
@@ -232,7 +233,7 @@ cdef void _transform_panel(const Job *job, const Box *box, const real_t *block, 
         in_buffer[f] = f * VL
     for q in range(vectors):
         _find_pieces(g, box, first + q * VL, min(rows - q * VL, <int64_t>VL), step_c * channels, &pieces[q])
-    for c in range(channels):
+    for _c in range(channels):
         for t in range(g.taps):
             offset = job.offset + t * g.frequencies
             for q in range(vectors):
@@ -243,7 +244,7 @@ cdef void _transform_panel(const Job *job, const Box *box, const real_t *block, 
                             vstore(cells + f * VL + pieces[q].to[i], vload(block + pieces[q].source[i] + offset[f]))
                     source, at = cells, in_buffer
                 width = min(rows - q * VL, <int64_t>VL)
-                last = width < VL and c == channels - 1 and t == g.taps - 1
+                last = left - q * VL < VL
                 into, step = to + q * VL, g.step_values
                 if last:
                     into, step = exact, VL
@@ -252,6 +253,7 @@ cdef void _transform_panel(const Job *job, const Box *box, const real_t *block, 
                     for f in range(g.frequencies):
                         memcpy(to + q * VL + f * g.step_values, exact + f * VL, width * sizeof(real_t))
             to += rows
+            left -= rows
         block += step_c
 
 
@@ -291,11 +293,11 @@ cdef void _multiply_panel(const Job *job, const Box *box, int64_t group, int64_t
     cdef int64_t depth = g.group_inputs * g.taps
     cdef const real_t *weight = job.weight + (group * outputs + k0) * g.frequencies * depth
     cdef int64_t panels = _cuts(box.tiles, TILE_ROWS)
-    cdef int64_t f, q, first, rows
+    cdef int64_t _f, q, first, rows
     cdef real_t zeros[PANEL]
     for q in range(TILE_VECS):
         vstore(zeros + q * VL, vzero())
-    for f in range(g.frequencies):
+    for _f in range(g.frequencies):
         for q in range(panels):
             first = _balanced(box.tiles, panels, q)
             rows = _balanced(box.tiles, panels, q + 1) - first

@@ -50,7 +50,8 @@ cdef inline inlined input_axis(const int a, const vec_t *d, vec_t *v, const real
         v[z + 2 * i + 1] = high - low
 
 
-cdef inline inlined output_axis(const int a, const int m, const vec_t *d, vec_t *y, const real_t *numbers) noexcept nogil:
+cdef inline inlined output_axis(const int a, const int m, const vec_t *d, vec_t *y,
+                                const real_t *numbers) noexcept nogil:
     """``y = A^T d`` along one axis; both are dense."""
     cdef int z = 1 - a % 2
     cdef int n = (a - 1 - z) // 2

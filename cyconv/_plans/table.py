@@ -65,7 +65,9 @@ BARRIER_SECONDS = 4e-6
 
 #: F(m, r) of the Winograd path, with the relative L2 error against float64 that was measured in float32 at 64 input
 #: channels (normal data), and the error beyond which a form is not used.
-WINOGRAD_PLANAR = {(2, 3): 2.6e-7, (4, 3): 7.5e-7, (5, 3): 1.6e-6, (6, 3): 3.3e-6, (2, 5): 8.7e-7, (4, 5): 2.9e-6, (2, 7): 3.8e-6}
+WINOGRAD_PLANAR = {
+    (2, 3): 2.6e-7, (4, 3): 7.5e-7, (5, 3): 1.6e-6, (6, 3): 3.3e-6, (2, 5): 8.7e-7, (4, 5): 2.9e-6, (2, 7): 3.8e-6,
+}  # fmt: skip
 WINOGRAD_LINEAR = {(4, 3): 3.4e-7, (6, 3): 6.5e-7, (2, 5): 4e-7, (4, 5): 6.5e-7, (2, 7): 7.8e-7, (4, 7): 1.5e-6}
 WINOGRAD_ERROR = 7e-6
 

@@ -92,7 +92,7 @@ class Winograd:
                 f"a group needs at least {least} input and {least} output channels, "
                 f"got {spec.group_inputs} and {spec.group_outputs}"
             )
-        if not _allowed(spec):
+        if not allowed_forms(spec):
             return f"the sums over {spec.group_inputs} channels per group would lose more accuracy than the bound"
         return None
 
@@ -119,7 +119,8 @@ class Winograd:
                 bad, scratch, blocks.threads,
             )  # fmt: skip
         if bad.any():
-            self._repair(call, x, out, threads, bad.reshape(blocks.flags).any(axis=(0, 2)), form)
+            tiles: Array = np.any(bad.reshape(blocks.flags), axis=(0, 2))
+            self._repair(call, x, out, threads, tiles, form)
 
     def _pack(self, form: Form, threads: int) -> Array:
         """Transformed weights; packed on first use. Two threads may pack the same thing at once."""
@@ -147,13 +148,13 @@ class Winograd:
         boxes: dict[tuple[int, ...], list[int]] = {}
         for n, d in np.argwhere(bad.any(axis=(2, 3))).tolist():
             rows, columns = (np.flatnonzero(bad[n, d].any(axis=axis)) for axis in (1, 0))
-            key = d, int(rows[0]) * tall, int(rows[-1] + 1) * tall, int(columns[0]) * wide, int(columns[-1] + 1) * wide
-            boxes.setdefault(key, []).append(n)
+            edges = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+            boxes.setdefault((d, *edges), []).append(n)
         for (d, h0, h1, w0, w1), images in boxes.items():
             for run in np.split(images, np.flatnonzero(np.diff(images) > 1) + 1):
                 part = slice(int(run[0]), int(run[-1]) + 1)
-                view = out[part, :, d : d + 1, h0:h1, w0:w1]
-                self._direct.run(_box_of(self.spec, call, (d, h0, w0), view), x[part], view, threads)
+                view = out[part, :, d : d + 1, h0 * tall : h1 * tall, w0 * wide : w1 * wide]
+                self._direct.run(_box_of(self.spec, call, (d, h0 * tall, w0 * wide), view), x[part], view, threads)
 
 
 def _box_of(spec: ConvSpec, call: Call, origin: tuple[int, int, int], view: Array) -> Call:
@@ -184,7 +185,7 @@ def _forms(spec: ConvSpec) -> tuple[Form, ...]:
     return ()
 
 
-def _allowed(spec: ConvSpec) -> tuple[Form, ...]:
+def allowed_forms(spec: ConvSpec) -> tuple[Form, ...]:
     """The forms whose error stays within the bound: it grows like the square root of the sum's length."""
     depth = spec.depth
 
@@ -208,7 +209,7 @@ def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
     """The cheapest form, box and way to share the work for this call."""
     options = [
         (_cost(spec, call, form, grid, box, shared, threads), shared, box, form)
-        for form in _allowed(spec)
+        for form in allowed_forms(spec)
         for grid in [_grid(spec, call, form)]
         for box in _boxes(grid, _most_tiles(spec, form, threads))
         for shared in ((False, True) if threads > 1 else (False,))
@@ -246,14 +247,17 @@ def _most_tiles(spec: ConvSpec, form: Form, threads: int) -> int:
 
 def _boxes(grid: Box, most: int) -> list[Box]:
     """Boxes of up to ``most`` tiles: inner axes are whole before an outer one is more than 1, cuts are equal."""
-    found = []
+    found: list[Box] = []
     inner = 1
     for axis in (3, 2, 1, 0):
         length = grid[axis]
         if inner > most:
             break
         sizes = {ceil(length / ceil(length / size)) for size in range(1, min(length, most // inner) + 1)}
-        found += [(1,) * axis + (size,) + grid[axis + 1 :] for size in sizes if axis == 3 or size > 1]
+        for size in sizes:
+            box = [1] * axis + [size, *grid[axis + 1 :]]
+            if axis == 3 or size > 1:
+                found.append((box[0], box[1], box[2], box[3]))
         inner *= length
     whole = min(most, prod(grid), _runtime.VECTOR_BYTES // 4)
     return [box for box in found if prod(box) >= whole // 2] or found
@@ -264,7 +268,7 @@ def _cost(
 ) -> float:
     """Estimated seconds with these boxes; `shared`: the threads work on one box together."""
     kernel = _runtime.kernel("winograd", spec.dtype)
-    lanes, rows = kernel.LANES, kernel.ROWS
+    lanes, rows = int(kernel.LANES), int(kernel.ROWS)
     item = spec.dtype.itemsize
     tiles, pixels = prod(box), form.m * (form.m if form.planar else 1)
     depth = spec.group_inputs * _direct_taps(spec, form)
@@ -281,7 +285,8 @@ def _cost(
     values = form.frequencies * tiles * depth * item
     if values > _runtime.CACHES[1]:
         stream += values * ceil(vectors / 2) / table.WINOGRAD_STREAM[1]
-    write = tiles * vectors * (table.WINOGRAD_OUTPUT_CYCLES * form.frequencies + table.WINOGRAD_STORE_CYCLES * pixels * lanes)
+    store = table.WINOGRAD_OUTPUT_CYCLES * form.frequencies + table.WINOGRAD_STORE_CYCLES * pixels * lanes
+    write = tiles * vectors * store
     count = spec.groups * prod(ceil(n / b) for n, b in zip(grid, box, strict=True))
     multiply = max(multiply, stream) + 0.3 * min(multiply, stream)
     if shared:

@@ -7,9 +7,9 @@ transposing gives ``y = A^T ((G w) * (B^T x))`` with, for the point p and M(x) =
     B^T row:  coefficients of M(x) / (x - p)         G row:  p^j / prod over q != p of (p - q)       A row:  p^i
     at infinity:  coefficients of M(x)                       0 ... 0 1                                       0 ... 0 1
 
-The identity holds for any distinct points, the rounding does not: it was measured for pairs +-p of dyadic numbers, and
-the best are in `PAIRS`. Dyadic numbers of few bits keep every entry of A and B exact in both float types, and pairs
-make the transforms fall into even and odd halves (``_kernels/winograd_transforms.pxd``).
+The identity holds for any distinct points, the rounding does not: it was measured for pairs +-p of dyadic numbers,
+and the best are in `PAIRS`. Dyadic numbers of few bits keep every entry of A and B exact in both float types, and
+pairs make the transforms fall into even and odd halves (``_kernels/winograd_transforms.pxd``).
 
 References: B. Barabasz, A. Anderson, K. M. Soodhalter, D. Gregg, "Error analysis and improving the accuracy of
 Winograd convolution for deep neural networks", ACM Transactions on Mathematical Software 46 (4), 2020;
