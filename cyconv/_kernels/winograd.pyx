@@ -32,7 +32,7 @@ from cyconv._kernels.gather cimport Axis, Source, gather_block
 from cyconv._kernels.simd cimport (
     TILE_ROWS, VL, real_t, vat_least, vat_most, vec_t, vleaky, vload, vset, vstore, vzero,
 )
-from cyconv._kernels.tile cimport TILE_VECS, Finish, run_tile
+from cyconv._kernels.tile cimport TILE_VECS, Finish, Start, run_tile, start_at_columns
 from cyconv._kernels.winograd_transforms cimport MAX_CELLS, MAX_PIXELS, transform_input, transform_output
 
 cdef enum:
@@ -295,6 +295,7 @@ cdef void _multiply_panel(const Job *job, const Box *box, int64_t group, int64_t
     cdef int64_t panels = _cuts(box.tiles, TILE_ROWS)
     cdef int64_t _f, q, first, rows
     cdef real_t zeros[PANEL]
+    cdef Start start = start_at_columns(zeros)
     for q in range(TILE_VECS):
         vstore(zeros + q * VL, vzero())
     for _f in range(g.frequencies):
@@ -302,7 +303,7 @@ cdef void _multiply_panel(const Job *job, const Box *box, int64_t group, int64_t
             first = _balanced(box.tiles, panels, q)
             rows = _balanced(box.tiles, panels, q + 1) - first
             run_tile(<int>rows, <int>(width // VL), depth, values + depth * first, weight, width,
-                     product + first * width, width, 1, zeros, 0, &job.finish, 0)
+                     product + first * width, width, &start, &job.finish, 0)
         values += g.step_values
         product += g.step_product
         weight += depth * width
