@@ -53,6 +53,15 @@ def make_parser() -> argparse.ArgumentParser:
     filter_.add_argument("--size", type=int, metavar="N", help="cells per side of gaussian and box, odd (5)")
     filter_.set_defaults(run=_filter)
 
+    train = commands.add_parser("train", help="LeNet learns the handwritten digits that scikit-learn ships")
+    train.add_argument("--epochs", type=int, default=30, metavar="N", help="passes over the data (%(default)s)")
+    train.add_argument("--batch", type=int, default=32, metavar="N", help="images per step (%(default)s)")
+    train.add_argument("--seed", type=int, default=0, metavar="N", help="of weights, order and shifts (%(default)s)")
+    train.add_argument(
+        "-o", "--output", default="cyconv-train.png", metavar="OUT", help="figure to write (%(default)s)"
+    )
+    train.set_defaults(run=_train)
+
     info = commands.add_parser("info", help="version, build for this processor, threads, caches")
     info.set_defaults(run=_info)
     return parser
@@ -71,6 +80,12 @@ def _filter(args: argparse.Namespace) -> None:
     from cyconv._cli import filtering
 
     filtering.run(args.image, args.kernel, args.output, args.size)
+
+
+def _train(args: argparse.Namespace) -> None:
+    from cyconv._cli import train
+
+    train.run(args.epochs, args.batch, args.seed, args.output)
 
 
 def _info(args: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from cyconv import _runtime
 from cyconv._plans import table
 from cyconv._plans.gathering import lay_out_axis
-from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec
+from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, flops
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _LINE = 64
@@ -85,7 +85,7 @@ def weight_blocks(spec: ConvSpec, call: Call, threads: int) -> WeightBlocks:
         max(1, table.GRADIENT_PRODUCT_BYTES // product_bytes),
     )
     items = segments * spec.groups * parts
-    threads = max(1, min(threads, items))
+    threads = max(1, min(threads, items, flops(spec, call) // table.GRADIENT_THREAD_FLOPS))
 
     layouts = [lay_out_axis(spec.kernel[i], spec.stride[i], spec.dilation[i], box[i + 1]) for i in range(3)]
     direct_in = (

@@ -10,6 +10,7 @@ import numpy as np
 
 from cyconv import _runtime
 from cyconv._plans.pooling import PoolAxis
+from cyconv._plans.table import GRADIENT_THREAD_CELLS
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -66,6 +67,10 @@ def covering(axis: PoolAxis) -> Covering:
     return Covering(*tables, min(step, axis.out), *counts)  # a step beyond the last output is never taken
 
 
+def _worthwhile(threads: int, cells: int) -> int:
+    return max(1, min(threads, cells // GRADIENT_THREAD_CELLS))
+
+
 def spread(
     grad: Array, out: Array, axes: tuple[PoolAxis, ...], count_padding: bool, divisor: int | None, threads: int
 ) -> None:
@@ -75,22 +80,23 @@ def spread(
     """
     tables = [covering(axis) for axis in axes]
     scales = []
-    for table in tables:
-        counts = table.extent if count_padding else table.cells
+    for found in tables:
+        counts = found.extent if count_padding else found.cells
         if divisor is None:
             scales.append(1 / np.maximum(counts, 1))  # a window without cells gives to none
         else:
             scales.append(np.ones(len(counts)))
     if divisor is not None:
         scales[0] /= divisor
+    threads = _worthwhile(threads, out.size)
     w = axes[2]
     few = w.stride > 0 and w.dilation == 1 and w.taps <= _FEW_TAPS and w.stride < 2**40
     _runtime.kernel("poolgrad", grad.dtype).spread(
         grad,
         out,
-        np.concatenate([table.lo for table in tables]),
-        np.concatenate([table.hi for table in tables]),
-        np.array([table.step for table in tables], np.int64),
+        np.concatenate([found.lo for found in tables]),
+        np.concatenate([found.hi for found in tables]),
+        np.array([found.step for found in tables], np.int64),
         np.concatenate(scales).astype(grad.dtype),
         w.taps if few else 0,
         w.stride if few else 1,
@@ -105,5 +111,6 @@ def scatter(grad: Array, indices: Array, out: Array, threads: int) -> int | None
 
     -1 is the index of a maximum of nothing but padding.
     """
+    threads = _worthwhile(threads, out.size)
     bad: int = _runtime.kernel("poolgrad", grad.dtype).scatter(grad, indices, out, threads)
     return None if bad == -1 else bad

@@ -42,6 +42,11 @@ GRADIENT_PANEL_BYTES = int(CACHES[1] * 0.45)
 GRADIENT_PRODUCT_BYTES = 8 << 20
 GRADIENT_ITEMS = 16
 GRADIENT_LEAST_PANELS = 6
+
+#: Work that is worth a thread of its own, which takes some microseconds to start: FLOPs of a weight gradient (10 us),
+#: cells of a pooling gradient.
+GRADIENT_THREAD_FLOPS = 1_000_000
+GRADIENT_THREAD_CELLS = 16384
 #: The sliding kernel: block of gathered input cells of one box, a quarter of the second-level cache.
 SLIDING_BLOCK_BYTES = CACHES[1] // 4
 #: Bytes of neighbouring channels that a box takes when vectors run along the channels.

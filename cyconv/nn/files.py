@@ -68,7 +68,7 @@ def save_weights(model: Module, path: str | os.PathLike[str]) -> None:
             with open(partial, "wb") as stream:
                 np.savez(stream, **state)  # type: ignore[arg-type]  # the stubs take the names for keywords
         else:
-            write({name: np.ascontiguousarray(array) for name, array in state.items()}, partial)
+            write(state, partial)
         os.replace(partial, file)
     finally:
         partial.unlink(missing_ok=True)
@@ -112,7 +112,7 @@ def load_weights(model: Module, path: str | os.PathLike[str], strict: bool = Tru
 
 def _read_npz(file: Path) -> dict[str, Array]:
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (zipfile.BadZipFile, zlib.error, EOFError, AttributeError) as error:
         raise ValueError(str(error)) from error

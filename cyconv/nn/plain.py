@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cyconv import _checks
+from cyconv import grad as gradients
 from cyconv._arrays import Array
+from cyconv.conv import conv1d
 from cyconv.nn import init
 from cyconv.nn.module import Module, Parameter, Shape
 
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 class Linear(Module):
     """Fully connected layer: ``y = x W^T + b`` along the last axis.
 
-    A 1x1 convolution is this layer at every position.
+    A convolution with a kernel of one cell is this layer at every position, and that is how it is computed: rows of x
+    are the positions of a signal with its channels last. So the number of threads is cyconv's, and changes no bit.
 
     Parameters
     ----------
@@ -67,19 +70,25 @@ class Linear(Module):
         if x.ndim == 0 or x.shape[-1] != self.in_features:
             raise ValueError(f"x must have {self.in_features} features along its last axis, got shape {x.shape}")
         self._x = x
-        y: Array = x @ self.weight.data.T
-        if self.bias is not None:
-            y += self.bias.data
-        return y
+        bias = None if self.bias is None else self.bias.data
+        y = conv1d(self._rows(x), self.weight.data[..., np.newaxis], bias, layout="NWC")
+        return y.reshape(*x.shape[:-1], self.out_features)
 
     def backward(self, grad: Array) -> Array | None:
         """Add to the gradients of weight and bias; return that of x."""
         x = self.saved(self._x)
-        rows = grad.reshape(-1, self.out_features)
-        self.weight.add_grad(rows.T @ x.reshape(-1, self.in_features))
+        rows, given, weight = self._rows(x), self._rows(grad), self.weight.data[..., np.newaxis]
+        self.weight.add_grad(gradients.conv1d_weight(rows, weight.shape, given, layout="NWC")[..., 0])
         if self.bias is not None:
-            self.bias.add_grad(rows.sum(axis=0))
-        return grad @ self.weight.data if self.needs_input_grad else None
+            self.bias.add_grad(gradients.conv1d_bias(given, layout="NWC"))
+        if not self.needs_input_grad:
+            return None
+        return gradients.conv1d_input(rows.shape, weight, given, layout="NWC").reshape(x.shape)
+
+    @staticmethod
+    def _rows(x: Array) -> Array:
+        """x as one signal, channels last."""
+        return x.reshape(1, prod(x.shape[:-1]), x.shape[-1])
 
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of the result."""
@@ -287,7 +296,7 @@ class BatchNorm2D(Module):
             for name, new in (("running_mean", mean), ("running_var", unbiased)):
                 old = getattr(self, name)
                 setattr(self, name, ((1 - self.momentum) * old + self.momentum * new).astype(old.dtype))
-            self.num_batches_tracked = self.num_batches_tracked + 1
+            self.num_batches_tracked = np.asarray(self.num_batches_tracked + 1)  # NumPy makes a scalar of it
         else:
             mean, variance = self.running_mean, self.running_var
         scale = (1 / np.sqrt(variance + self.eps)).astype(x.dtype)
