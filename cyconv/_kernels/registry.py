@@ -19,6 +19,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "wgrad": FLOATS,
     "pool": FLOATS + INTEGERS,
     "exact": FLOATS + UNSIGNED,
+    "fft": FLOATS,
     "sliding": FLOATS,
     "poolgrad": FLOATS,
     "winograd": FLOATS,

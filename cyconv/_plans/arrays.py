@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cyconv._plans.convolution import Convolution
-from cyconv._plans.spec import Activation, Call, Pairs, Triple
+from cyconv._plans.spec import Activation, Call, Pairs, Triple, exported_strides
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -29,12 +29,6 @@ def triple_pads(pads: Sequence[tuple[int, int]]) -> Pairs:
 def with_three_axes(array: Array) -> Array:
     """View (N, C, *spatial) as (N, C, D, H, W)."""
     return array[(slice(None), slice(None), *(np.newaxis,) * (5 - array.ndim))]
-
-
-def exported_strides(array: Array) -> tuple[int, ...]:
-    """Strides in scalars as kernels see them; for an axis of one cell NumPy may export another than its own."""
-    itemsize = array.itemsize
-    return tuple([step // itemsize for step in array.data.strides or ()])
 
 
 def run_convolution(

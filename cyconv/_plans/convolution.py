@@ -11,6 +11,7 @@ import numpy as np
 
 from cyconv import _runtime
 from cyconv._plans.dense import Dense
+from cyconv._plans.fft import FFT
 from cyconv._plans.sliding import Sliding
 from cyconv._plans.spec import Call, ConvSpec, bytes_moved, contiguous, flops
 
@@ -41,7 +42,7 @@ class Algorithm(Protocol):
         """Seconds that such a call should take."""
 
 
-ALGORITHMS: tuple[type[Algorithm], ...] = (Dense, Sliding)
+ALGORITHMS: tuple[type[Algorithm], ...] = (Dense, Sliding, FFT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf, prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+Array = np.ndarray[Any, np.dtype[Any]]
 Triple = tuple[int, int, int]
 Pairs = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
@@ -76,6 +77,12 @@ class Call(NamedTuple):
     def positions(self) -> int:
         """Output positions of one image."""
         return prod(self.out)
+
+
+def exported_strides(array: Array) -> tuple[int, ...]:
+    """Strides in scalars as kernels see them; for an axis of one cell NumPy may export another than its own."""
+    itemsize = array.itemsize
+    return tuple([step // itemsize for step in array.data.strides or ()])
 
 
 def flops(spec: ConvSpec, call: Call) -> int:
