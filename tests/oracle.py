@@ -245,6 +245,23 @@ def correlate_transposed(x, weight, bias=None, *, stride=1, padding=0, output_pa
         return y if bias is None else y + _per_channel(bias, naxes)
 
 
+def weight_gradient(x, size, grad, *, stride=1, padding=0, dilation=1, groups=1):
+    """What the weight's gradient sums up: dw[k, c, t] = sum over n, o of g[n, k, o] x[n, c, o s + t d - p]."""
+    x, grad = wide(x), wide(grad)
+    naxes = x.ndim - 2
+    stride, dilation = per_axis(stride, naxes), per_axis(dilation, naxes)
+    x = np.pad(x, ((0, 0), (0, 0), *pads(padding, x.shape[2:], size[2:], stride, dilation)))
+    positions = math.prod(grad.shape[2:])
+    g = grad.reshape(len(grad), groups, size[0] // groups, positions)
+    dw = np.zeros((groups, size[0] // groups, *size[1:]), np.result_type(x, grad))
+    for tap in np.ndindex(*size[2:]):
+        axes = zip(tap, dilation, stride, grad.shape[2:], strict=True)
+        cells = x[(..., *(slice(d * t, d * t + (o - 1) * s + 1, s) for t, d, s, o in axes))]
+        cells = cells.reshape(len(x), groups, size[1], positions)
+        dw[(..., *tap)] = np.einsum("ngkp,ngcp->gkc", g, cells)
+    return dw.reshape(size)
+
+
 def activate(v, activation):
     """The activation of a float64 array, and how much it can stretch an error of its argument."""
     match activation:

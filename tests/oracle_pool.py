@@ -176,3 +176,25 @@ def max_unpool(x, indices, output_size):
     for n, c in itertools.product(*map(range, x.shape[:2])):
         y[n, c, indices[n, c].ravel()] = x[n, c].ravel()
     return y.reshape(*x.shape[:2], *output_size)
+
+
+def average_gradient(g, size, axes, *, count_include_pad=True, divisor_override=None):
+    """Gradient of an average over `axes` with respect to its input: every window shares its own out."""
+    g = wide(g)
+    value = np.zeros((*g.shape[:2], math.prod(size)))
+    flat = np.arange(math.prod(size)).reshape(size)
+    for out in itertools.product(*(range(len(axis)) for axis in axes)):
+        chosen = [axis[o] for axis, o in zip(axes, out, strict=True)]
+        cells = flat[np.ix_(*(w.cells for w in chosen))].ravel()
+        extent = math.prod(w.extent for w in chosen)
+        divisor = divisor_override or (extent if count_include_pad else cells.size)
+        value[..., cells] += g[(..., *out)][..., None] / max(divisor, 1)
+    return value.reshape(*g.shape[:2], *size)
+
+
+def max_gradient(g, indices, size):
+    """Gradient of a maximum with respect to its input: every window gives its own to the cell of its index."""
+    value = np.zeros((*g.shape[:2], math.prod(size)))
+    for n, c in itertools.product(*map(range, g.shape[:2])):
+        np.add.at(value[n, c], indices[n, c].ravel(), wide(g)[n, c].ravel())
+    return value.reshape(*g.shape[:2], *size)

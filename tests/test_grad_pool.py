@@ -1,6 +1,5 @@
 """Gradients of pooling against loops over windows, differences, threads and PyTorch."""
 
-import itertools
 import math
 
 import numpy as np
@@ -27,24 +26,10 @@ LAYOUTS = pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
-def expected_average(g, size, axes, *, count_include_pad=True, divisor_override=None):
-    """Every window shares its gradient out, cell by cell; and the same with moduli, for the bound."""
-    g = oracle.wide(g)
-    value = np.zeros((*g.shape[:2], math.prod(size)))
-    flat = np.arange(math.prod(size)).reshape(size)
-    for out in itertools.product(*(range(len(axis)) for axis in axes)):
-        chosen = [axis[o] for axis, o in zip(axes, out, strict=True)]
-        cells = flat[np.ix_(*(w.cells for w in chosen))].ravel()
-        extent = math.prod(w.extent for w in chosen)
-        divisor = divisor_override or (extent if count_include_pad else cells.size)
-        value[..., cells] += g[(..., *out)][..., None] / max(divisor, 1)
-    return value.reshape(*g.shape[:2], *size)
-
-
 def bounded(g, size, axes, dtype, **kw):
     """`Expected` of an average's gradient."""
-    value = expected_average(g, size, axes, **kw)
-    magnitude = expected_average(np.abs(g), size, axes, **kw)
+    value = oracle_pool.average_gradient(g, size, axes, **kw)
+    magnitude = oracle_pool.average_gradient(np.abs(g), size, axes, **kw)
     return oracle.Expected(value, oracle.rounding(g[0, 0].size + 4, magnitude, value, dtype))
 
 
@@ -178,7 +163,9 @@ def test_linear_ones_by_differences(naxes):
         dx = getattr(grad, f"{name}{naxes}d")(g, x.shape, *(args if name == "avg_pool" else ()), **case)
         at = rng.integers(0, x.size, 15)
         np.testing.assert_allclose(
-            dx.flat[at], list(differences(lambda v: pool(v, *args, **case), x, g, at, 1.0)), atol=1e-12  # noqa: B023
+            dx.flat[at],
+            list(differences(lambda v: pool(v, *args, **case), x, g, at, 1.0)),  # noqa: B023
+            atol=1e-12,
         )
     y, indices = getattr(cyconv, f"max_pool{naxes}d")(x, 2, return_indices=True)
     dx = getattr(grad, f"max_pool{naxes}d")(np.ones_like(y), indices, x.shape)
