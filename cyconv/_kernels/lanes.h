@@ -51,6 +51,28 @@ static inline vec_t vlarger(vec_t a, vec_t b) {
 static inline vec_t vlarger(vec_t a, vec_t b) { return vselect((ivec_t)(a > b), a, b); }
 #endif
 
+/* a where a is NaN, else m. */
+#if CYCONV_REAL_IS_FLOAT && CYCONV_VEC_BYTES == 64
+static inline vec_t vkeep_nan(vec_t a, vec_t m) {
+    lanes_t x = {.v = a}, y = {.v = m};
+    y.CYCONV_LANE_NAME = CYCONV_JOIN(_mm512_mask_mov_, CYCONV_LANE_NAME)(
+        y.CYCONV_LANE_NAME,
+        CYCONV_JOIN(CYCONV_JOIN(_mm512_cmp_, CYCONV_LANE_NAME), _mask)(x.CYCONV_LANE_NAME, x.CYCONV_LANE_NAME, _CMP_UNORD_Q),
+        x.CYCONV_LANE_NAME);
+    return y.v;
+}
+#elif CYCONV_REAL_IS_FLOAT && CYCONV_VEC_BYTES == 32
+static inline vec_t vkeep_nan(vec_t a, vec_t m) {
+    lanes_t x = {.v = a}, y = {.v = m};
+    y.CYCONV_LANE_NAME = CYCONV_JOIN(_mm256_blendv_, CYCONV_LANE_NAME)(
+        y.CYCONV_LANE_NAME, x.CYCONV_LANE_NAME,
+        CYCONV_JOIN(_mm256_cmp_, CYCONV_LANE_NAME)(x.CYCONV_LANE_NAME, x.CYCONV_LANE_NAME, _CMP_UNORD_Q));
+    return y.v;
+}
+#elif CYCONV_REAL_IS_FLOAT
+static inline vec_t vkeep_nan(vec_t a, vec_t m) { return vselect((ivec_t)(a != a), a, m); }
+#endif
+
 /* Minus infinity, or the smallest integer. */
 static inline real_t lowest(void) {
     if (CYCONV_REAL_IS_FLOAT) return (real_t)-__builtin_inf();
@@ -60,7 +82,7 @@ static inline real_t lowest(void) {
 /* A maximum lets NaN through. A candidate c replaces v ("beats") if it is larger, or the first NaN. */
 #if CYCONV_REAL_IS_FLOAT
 static inline real_t maximum(real_t a, real_t b) { return a > b || a != a ? a : b; }
-static inline vec_t vmaximum(vec_t a, vec_t b) { return vselect((ivec_t)(a != a), a, vlarger(a, b)); }
+static inline vec_t vmaximum(vec_t a, vec_t b) { return vkeep_nan(a, vlarger(a, b)); }
 static inline int beats(real_t c, real_t v) { return c > v || (c != c && v == v); }
 static inline int ties(real_t a, real_t b) { return a == b || (a != a && b != b); }
 static inline ivec_t vbeats(vec_t c, vec_t v) { return (ivec_t)(c > v) | ((ivec_t)(c != c) & (ivec_t)(v == v)); }

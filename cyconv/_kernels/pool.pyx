@@ -17,13 +17,12 @@ A window is a box of cells, one arithmetic progression per axis, clamped to the 
 Each output cell is combined in an order that its position alone decides, so that threads do not change a bit of it.
 
 Assumptions (guaranteed by ``_plans/pooling.py``): no size is zero; the columns of x and of out are contiguous; strides
-count cells; scratch holds ``num_threads * scratch`` cells; coordinates and offsets fit in 63 bits.
+count cells; coordinates and offsets fit in 63 bits.
 """
 from cpython.buffer cimport Py_buffer, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cython.parallel cimport prange
-from libc.math cimport ldexp
 from libc.stdint cimport int64_t
-from libc.string cimport memcpy
+from libc.stdlib cimport free, malloc
 
 from cyconv._kernels.rows cimport (
     FEW, MAX, SUM, Room, Rows, Sources, Times, combine, combine_halves, combine_line, combine_lines, combine_rows,
@@ -34,6 +33,9 @@ from cyconv._kernels.simd cimport REAL_IS_FLOAT, REAL_SIZE, VL, real_t
 from cyconv._kernels.windows cimport (
     EACH, FLAT, HALF, LINES, PICK, Axis, Block, Geometry, Job, Window, extent, place_columns, window,
 )
+
+cdef enum:
+    ALIGNMENT = 64
 
 #: order of the numbers that ``run`` takes, before the tables
 FIELDS = (
@@ -62,23 +64,26 @@ cdef inline Rows _rows(const Job *job, const Block *b, Window rows_d, Window row
     return rows
 
 
+cdef inline void _fill_column(const Geometry *g, real_t *v, int64_t rows) noexcept nogil:
+    cdef int64_t r
+    for r in range(rows):
+        v[r * g.pitch] = identity(<int>g.op)
+
+
 cdef inline void _pad(const Geometry *g, const Block *b, real_t *v, int64_t rows) noexcept nogil:
     """Identities left and right of rows."""
-    cdef int64_t r, right = (b.pad_left + b.cells) * g.inner
-    for r in range(rows if b.pad_left + b.pad_right > 0 else 0):
-        fill(v, identity(<int>g.op), b.pad_left * g.inner)
-        fill(v + right, identity(<int>g.op), b.pad_right * g.inner)
-        v += g.pitch
+    cdef int64_t i, right = (b.pad_left + b.cells) * g.inner
+    for i in range(b.pad_left * g.inner):
+        _fill_column(g, v + i, rows)
+    for i in range(b.pad_right * g.inner):
+        _fill_column(g, v + right + i, rows)
 
 
 cdef inline void _pad_halves(const Geometry *g, const Block *b, real_t *v) noexcept nogil:
-    cdef int64_t r, i, width = b.pad_left + b.cells + b.pad_right
-    for r in range(b.rows if b.pad_left + b.pad_right > 0 else 0):
-        for i in range(b.pad_left):
-            v[i // 2 + i % 2 * (g.pitch // 2)] = identity(<int>g.op)
-        for i in range(b.pad_left + b.cells, width):
-            v[i // 2 + i % 2 * (g.pitch // 2)] = identity(<int>g.op)
-        v += g.pitch
+    cdef int64_t i, column
+    for i in range(b.pad_left + b.pad_right):
+        column = i if i < b.pad_left else i + b.cells
+        _fill_column(g, v + column // 2 + column % 2 * (g.pitch // 2), b.rows)
 
 
 cdef inline int64_t _alike(const Axis *a, int64_t o, int64_t most) noexcept nogil:
@@ -234,6 +239,8 @@ cdef inline void _across(const Job *job, const Block *b, const real_t *v, bint s
     cdef Times times
     cdef Room room
     cdef const real_t *row
+    cdef real_t trouble[VL]
+    fill(trouble, 0, VL)
     reach = ((b.columns - 1) * g.w.stride + 1) * inner
     if g.across == HALF:
         found = _halves(g, v)
@@ -261,7 +268,9 @@ cdef inline void _across(const Job *job, const Block *b, const real_t *v, bint s
             for j in range(found.count):
                 found.at[j] += g.pitch
         if g.op == SUM and REAL_IS_FLOAT:
-            _average(job, b, b.oh + r, out)
+            _average(job, b, b.oh + r, out, trouble)
+    if g.op == SUM and REAL_IS_FLOAT:
+        _mend(job, b, trouble)
 
 
 # --------------------------------------------------------------------------------------------------------- averages
@@ -281,41 +290,51 @@ cdef double _sum_scaled(const Job *job, const Block *b, Window rows_d, Window ro
     return acc
 
 
-cdef inline void _divide_columns(
-    const Job *job, const Block *b, int64_t oh, real_t *out, int64_t o, int64_t stop, double divisor
-) noexcept nogil:
-    """Sums of columns [o, stop) of a row to averages; where a sum overflowed, once more with care."""
+cdef inline double _divisor(const Job *job, int64_t od, int64_t oh, int64_t ow) noexcept nogil:
     cdef const Geometry *g = job.g
-    cdef int64_t i, inner = g.inner
-    if o >= stop or not divide(out + o * inner, (stop - o) * inner, <real_t>divisor):
-        return
-    for i in range(o * inner, stop * inner):
-        if out[i] - out[i] != 0:
-            out[i] = <real_t>(18446744073709551616.0 * (_sum_scaled(
-                job, b, window(g, &g.d, b.od), window(g, &g.h, oh), window(g, &g.w, b.ow + i // inner), i % inner
-            ) / divisor))
+    if job.divisor > 0:
+        return job.divisor
+    return extent(g, &g.d, od) * extent(g, &g.h, oh) * extent(g, &g.w, ow)
 
 
-cdef inline void _average(const Job *job, const Block *b, int64_t oh, real_t *out) noexcept nogil:
+cdef inline void _average(const Job *job, const Block *b, int64_t oh, real_t *out, real_t *trouble) noexcept nogil:
     """Sums of a row to averages: the windows of most columns count the same number of cells."""
     cdef const Geometry *g = job.g
     cdef const Axis *a = &g.w
-    cdef int64_t o, left = 0, right = 0, last
-    cdef double counted
-    if job.divisor > 0:
-        _divide_columns(job, b, oh, out, 0, b.columns, job.divisor)
-        return
-    counted = extent(g, &g.d, b.od) * extent(g, &g.h, oh)
-    if a.stride > 0:
+    cdef int64_t o, left = 0, right = b.columns, last
+    if job.divisor <= 0 and a.stride > 0:
         last = a.size + (a.after if g.count_padding else 0) - (a.taps - 1) * a.dilation - 1 + a.before
         right = max(0, min(b.columns, last // a.stride + 1 - b.ow)) if last >= 0 else 0
         if not g.count_padding:
             left = min(right, max(0, (a.before + a.stride - 1) // a.stride - b.ow))
+    elif job.divisor <= 0:
+        right = 0
     for o in range(left):
-        _divide_columns(job, b, oh, out, o, o + 1, counted * extent(g, a, b.ow + o))
-    _divide_columns(job, b, oh, out, left, right, counted * <double>a.taps)
+        divide(out + o * g.inner, g.inner, <real_t>_divisor(job, b.od, oh, b.ow + o), trouble)
+    if left < right:
+        divide(
+            out + left * g.inner, (right - left) * g.inner, <real_t>_divisor(job, b.od, oh, b.ow + left), trouble
+        )
     for o in range(right, b.columns):
-        _divide_columns(job, b, oh, out, o, o + 1, counted * extent(g, a, b.ow + o))
+        divide(out + o * g.inner, g.inner, <real_t>_divisor(job, b.od, oh, b.ow + o), trouble)
+
+
+cdef void _mend(const Job *job, const Block *b, const real_t *trouble) noexcept nogil:
+    """Averages that came out infinite or NaN once more with care: a sum may have overflowed that is finite divided."""
+    cdef const Geometry *g = job.g
+    cdef int64_t r, i, l, o
+    cdef bint found = False
+    cdef real_t *out
+    for l in range(VL):
+        found = found or trouble[l] != 0
+    for r in range(b.rows if found else 0):
+        out = b.out + r * g.out_h
+        for i in range(b.columns * g.inner):
+            if out[i] - out[i] != 0:
+                o = b.ow + i // g.inner
+                out[i] = <real_t>(18446744073709551616.0 * (_sum_scaled(
+                    job, b, window(g, &g.d, b.od), window(g, &g.h, b.oh + r), window(g, &g.w, o), i % g.inner
+                ) / _divisor(job, b.od, b.oh + r, o)))
 
 
 # ----------------------------------------------------------------------------------------------------------- blocks
@@ -347,7 +366,7 @@ cdef void _pool_lines(const Job *job, int64_t start, int64_t stop) noexcept nogi
     cdef int64_t n = g.w.size, p = start
     cdef const real_t *end = job.x + g.x_end
     cdef const real_t *line
-    cdef double divisor = job.divisor if job.divisor > 0 else <double>n
+    cdef real_t trouble[VL]
     cdef Block b
     while p < stop:
         line = job.x + p * g.x_plane
@@ -361,20 +380,26 @@ cdef void _pool_lines(const Job *job, int64_t start, int64_t stop) noexcept nogi
             job.out[p] = combine_line(<int>g.op, line, n, 1)
             p += 1
     if g.op == SUM and REAL_IS_FLOAT:
+        fill(trouble, 0, VL)
+        divide(job.out + start, stop - start, <real_t>_divisor(job, 0, 0, 0), trouble)
         b.od = b.oh = b.ow = 0
+        b.rows = b.columns = 1
         for p in range(start, stop):
             b.x = job.x + p * g.x_plane
-            _divide_columns(job, &b, 0, job.out + p, 0, 1, divisor)
+            b.out = job.out + p
+            if b.out[0] - b.out[0] != 0:
+                _mend(job, &b, trouble)
 
 
 cdef void _pool_part(const Job *job, int64_t part, int64_t parts) noexcept nogil:
     """The blocks of one thread."""
     cdef const Geometry *g = job.g
     cdef int64_t blocks_h = (g.h.out + g.block_h - 1) // g.block_h, blocks_w = (g.w.out + g.block_w - 1) // g.block_w
-    cdef int64_t total, i, q, plane
+    cdef int64_t total, i, q, plane, groups
     cdef Block b
     if g.across == LINES:
-        _pool_lines(job, g.planes * part // parts, g.planes * (part + 1) // parts)
+        groups = (g.planes + VL - 1) // VL  # whole vectors of planes: their order of summation is another
+        _pool_lines(job, groups * part // parts * VL, min(g.planes, groups * (part + 1) // parts * VL))
         return
     total = g.planes * g.channels * g.d.out * blocks_h * blocks_w
     for i in range(total * part // parts, total * (part + 1) // parts):
@@ -398,30 +423,49 @@ cdef void _pool_part(const Job *job, int64_t part, int64_t parts) noexcept nogil
             _pool_block(job, &b, job.scratch + part * g.scratch)
 
 
-def run(x, out, indices, geometry, scratch, double divisor, int num_threads):
+cdef int _run(Job *job, int num_threads) except -1:
+    """All parts, with scratch memory that starts at a boundary of vectors."""
+    cdef int part
+    cdef void *memory = malloc(num_threads * job.g.scratch * sizeof(real_t) + ALIGNMENT)
+    if memory == NULL:
+        raise MemoryError("scratch memory for pooling")
+    job.scratch = <real_t *>(<char *>memory + (ALIGNMENT - <size_t>memory % ALIGNMENT))
+    if num_threads == 1:
+        with nogil:
+            _pool_part(job, 0, 1)
+    else:
+        for part in prange(num_threads, nogil=True, schedule="static", num_threads=num_threads):
+            _pool_part(job, part, num_threads)
+    free(memory)
+    return 0
+
+
+def run(x, out, indices, geometry, double divisor, int num_threads):
     """Pool x into out. ``geometry``: FIELDS, three times AXIS_FIELDS, tables; ``divisor`` 0: the cells counted.
 
     With ``indices`` (int64, the strides of out), also the places of the maxima.
     """
-    cdef Py_buffer views[5]
+    cdef Py_buffer views[4]
     cdef Job job
-    cdef int part, held = 0
-    writable = PyBUF_STRIDES | PyBUF_WRITABLE
-    arrays = [(x, PyBUF_STRIDES), (out, writable), (geometry, PyBUF_STRIDES), (scratch, writable)]
-    if indices is not None:
-        arrays.append((indices, writable))
+    cdef int held = 0
+    job.divisor = divisor
+    job.indices = NULL
     try:
-        for value, flags in arrays:
-            PyObject_GetBuffer(value, &views[held], flags)
+        PyObject_GetBuffer(x, &views[held], PyBUF_STRIDES)
+        job.x = <const real_t *>views[held].buf
+        held += 1
+        PyObject_GetBuffer(out, &views[held], PyBUF_STRIDES | PyBUF_WRITABLE)
+        job.out = <real_t *>views[held].buf
+        held += 1
+        PyObject_GetBuffer(geometry, &views[held], PyBUF_STRIDES)
+        job.g = <const Geometry *>views[held].buf
+        held += 1
+        if indices is not None:
+            PyObject_GetBuffer(indices, &views[held], PyBUF_STRIDES | PyBUF_WRITABLE)
+            job.indices = <int64_t *>views[held].buf
             held += 1
-        job.x = <const real_t *>views[0].buf
-        job.out = <real_t *>views[1].buf
-        job.g = <const Geometry *>views[2].buf
-        job.scratch = <real_t *>views[3].buf
-        job.indices = NULL if indices is None else <int64_t *>views[4].buf
-        job.divisor = divisor
-        for part in prange(num_threads, nogil=True, schedule="static", num_threads=num_threads):
-            _pool_part(&job, part, num_threads)
+        _run(&job, num_threads)
     finally:
-        for part in range(held):
-            PyBuffer_Release(&views[part])
+        while held > 0:
+            held -= 1
+            PyBuffer_Release(&views[held])

@@ -482,22 +482,20 @@ cdef inline void pick(real_t *dst, const real_t *src, Py_ssize_t n, Py_ssize_t s
 # ----------------------------------------------------------------------------------------------------- averages
 
 
-cdef inline bint divide(real_t *row, Py_ssize_t n, real_t divisor) noexcept nogil:
-    """row[i] /= divisor; whether a result is NaN or infinite."""
+cdef inline apart divide(real_t *row, Py_ssize_t n, real_t divisor, real_t *trouble) noexcept nogil:
+    """row[i] /= divisor; where a result is NaN or infinite, one of the VL cells of ``trouble`` becomes NaN."""
     cdef int exponent
     cdef real_t inverse = 1 / divisor
     cdef bint exact = frexp(divisor, &exponent) == 0.5 and inverse * divisor == 1  # a power of two
     cdef Py_ssize_t i = 0
-    cdef vec_t v, bad = vzero(), by = vset(inverse if exact else divisor)
-    cdef real_t rest = 0
+    cdef vec_t v, bad = vload(trouble), by = vset(inverse if exact else divisor)
     while i + VL <= n:
         v = vload(row + i) * by if exact else vload(row + i) / by
         bad = bad + (v - v)
         vstore(row + i, v)
         i += VL
+    vstore(trouble, bad)
     while i < n:
         row[i] = row[i] / divisor
-        rest = rest + (row[i] - row[i])
+        trouble[0] = trouble[0] + (row[i] - row[i])
         i += 1
-    rest = rest + _lanes(SUM, bad)
-    return rest - rest != 0

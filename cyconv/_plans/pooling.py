@@ -100,7 +100,6 @@ class Layout(NamedTuple):
     """One call in the form that the kernel takes."""
 
     geometry: Array
-    scratch: int  # cells for all threads
     threads: int
 
 
@@ -310,7 +309,7 @@ def _describe(
         start += tables[-1].size
     geometry = np.concatenate([np.array(numbers, np.int64), *[found.ravel() for found in tables]])
     geometry.flags.writeable = False
-    return Layout(geometry, total * threads, threads)
+    return Layout(geometry, threads)
 
 
 def run(
@@ -329,6 +328,5 @@ def run(
     layout = lay_out(axes, Side.of(x), Side.of(out), x.dtype, op, count_padding, threads)
     if layout is None:
         return False
-    with _runtime.scratch(layout.scratch * x.itemsize) as scratch:
-        _runtime.kernel("pool", x.dtype).run(x, out, indices, layout.geometry, scratch, divisor, layout.threads)
+    _runtime.kernel("pool", x.dtype).run(x, out, indices, layout.geometry, divisor, layout.threads)
     return True
