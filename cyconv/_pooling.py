@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from math import prod
-from typing import Any, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from cyconv import _checks, _runtime
 from cyconv._arrays import Array, Dtype, Image
 from cyconv._plans import pool_table, pooling
-from cyconv._plans.pooling import ARGMAX, PoolAxis
+from cyconv._plans.pooling import ARGMAX, SUM, PoolAxis, Side
 from cyconv.geometry import Padding, pool_out_size, resolve_padding, steps_taken
 
 Axes: TypeAlias = tuple[PoolAxis, ...]
 Size: TypeAlias = int | Sequence[int]
+OutputSize: TypeAlias = int | Sequence[int | None] | None
 
+_FLOATS = frozenset(np.dtype(name) for name in ("f4", "f8"))
+_SIMPLE = frozenset((int, bool, float, str, type(None)))
 _INT32 = np.dtype(np.int32)
 _FLOAT32 = np.dtype(np.float32)
 _PLAIN = frozenset(np.dtype(name) for name in ("f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"))
@@ -36,6 +39,38 @@ def window_axes(
     d = _checks.as_ints("dilation", dilation, naxes, minimum=1)
     pads = resolve_padding(padding, size, k, s, d)
     return _window_axes(tuple(size), k, s, pads, d, _checks.as_flag("ceil_mode", ceil_mode))
+
+
+class Sliding(NamedTuple):
+    """Arguments of sliding windows, as they came."""
+
+    kernel_size: Size
+    stride: Size | None
+    padding: Padding
+    dilation: Size
+    ceil_mode: bool
+    count_include_pad: bool = True
+    divisor_override: int | None = None
+
+    def read(self, size: Sequence[int]) -> tuple[Axes, float, bool]:
+        """Check them; the windows of every axis, the divisor of averages or 0, whether padding counts."""
+        how = self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
+        axes = window_axes(size, *how)
+        count_padding = _checks.as_flag("count_include_pad", self.count_include_pad)
+        if self.divisor_override is None:
+            return axes, 0.0, count_padding
+        divisor = _checks.as_int("divisor_override", self.divisor_override, minimum=1)
+        return axes, float(min(divisor, 2**1023)), count_padding
+
+
+class Adaptive(NamedTuple):
+    """Arguments of windows that follow from the size of the result."""
+
+    output_size: OutputSize
+
+    def read(self, size: Sequence[int]) -> tuple[Axes, float, bool]:
+        """As for sliding windows."""
+        return adaptive_axes(size, self.output_size), 0.0, True
 
 
 @lru_cache(maxsize=512)
@@ -78,12 +113,6 @@ def adaptive_axes(size: Sequence[int], output_size: object) -> Axes:
 # ------------------------------------------------------------------------------------------------------- arrays
 
 
-def prepare(name: str, x: object, naxes: int, layout: str, num_threads: object) -> tuple[Image, int]:
-    """The image as (N, C, *spatial), and the number of threads."""
-    image = _checks.as_image(name, x, naxes, layout)
-    return image, _runtime.threads_for(_checks.check_threads(num_threads))
-
-
 def result(image: Image, axes: Axes, dtype: Dtype, out: object) -> tuple[Array, bool]:
     """The array to fill, and whether it must go through a temporary."""
     shape = image.result_shape(image.array.shape[1], [axis.out for axis in axes])
@@ -97,6 +126,14 @@ def check_real(name: str, array: Array) -> None:
         return
     fix = f"pass {name}.real or abs({name})" if dtype.kind == "c" else f"convert it, for example {name}.astype('f8')"
     raise TypeError(f"{name} must hold real numbers of at most 64 bits, got {dtype}; {fix}")
+
+
+def check_dtype(op: int, name: str, array: Array) -> Dtype:
+    """The dtype of the result: averages are of floats, maxima of any real numbers."""
+    if op == SUM:
+        return _checks.float_dtypes((name, array))[1]
+    check_real(name, array)
+    return array.dtype
 
 
 def compute_dtype(dtype: Dtype, with_indices: bool = False) -> Dtype:
@@ -152,19 +189,84 @@ def pool_into(
             out[part] = target
 
 
-def run_pool(image: Image, axes: Axes, op: int, dtype: Dtype, out: object, threads: int, **how: Any) -> Array:
-    """Check ``out``, allocate the result, fill it."""
+class Recipe(NamedTuple):
+    """All that a call with a new, contiguous result needs to know beyond its arrays."""
+
+    shape: tuple[int, ...]
+    divisor: float
+    layout: pooling.Layout
+    run: Callable[..., None]
+
+
+@lru_cache(maxsize=1024)
+def _recipe(
+    op: int, naxes: int, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Dtype, threads: int, layout: str,
+    windows: Sliding | Adaptive, types: tuple[type, ...],
+) -> Recipe | None:  # fmt: skip
+    """Checked once for all calls alike; None if the arrays must be converted or copied.
+
+    ``types`` tells settings apart that compare equal, such as 1, 1.0 and True.
+    """
+    stand_in = np.empty(1, dtype)
+    image = _checks.as_image("x", np.lib.stride_tricks.as_strided(stand_in, shape, strides), naxes, layout)
+    axes, divisor, count_padding = windows.read(image.array.shape[2:])
+    y_shape = image.result_shape(image.array.shape[1], [axis.out for axis in axes])
+    if 0 in y_shape:
+        return None
+    _checks.check_index_range("the result", y_shape, dtype.itemsize)
+    steps = [dtype.itemsize * prod(y_shape[i + 1 :]) for i in range(len(y_shape))]
+    y = image.result_view(np.lib.stride_tricks.as_strided(stand_in, y_shape, steps))
+    found = pooling.lay_out(axes, Side.of(image.array), Side.of(y), dtype, op, count_padding, threads)
+    return found and Recipe(y_shape, divisor, found, _runtime.kernel("pool", dtype).run)
+
+
+def _is_simple(value: object) -> bool:
+    """Whether a setting can be looked up: equal ones of the same type mean the same."""
+    if type(value) is tuple:
+        return all(type(item) is int for item in value)
+    return type(value) in _SIMPLE
+
+
+def run_pool(
+    op: int, naxes: int, x: object, windows: Sliding | Adaptive, layout: str, out: object, num_threads: object
+) -> Array:
+    """Check everything, allocate the result, fill it; what does not depend on the data is remembered."""
+    threads = _runtime.threads_for(_checks.check_threads(num_threads))
+    if (
+        out is None
+        and type(x) is np.ndarray
+        and x.dtype in (_FLOATS if op == SUM else _PLAIN)
+        and x.flags.aligned
+        and type(layout) is str
+        and all(map(_is_simple, windows))
+    ):
+        types = tuple(map(type, windows))
+        recipe = _recipe(op, naxes, x.shape, x.strides, x.dtype, threads, layout, windows, types)
+        if recipe is not None:
+            y = np.empty(recipe.shape, x.dtype)
+            recipe.run(x, y, None, recipe.layout.geometry, recipe.divisor, recipe.layout.threads)
+            return y
+    image = _checks.as_image("x", x, naxes, layout)
+    dtype = check_dtype(op, "x", image.array)
+    axes, divisor, count_padding = windows.read(image.array.shape[2:])
     y, through = result(image, axes, dtype, out)
 
     def fill(into: Array) -> None:
-        pool_into(image.result_view(into), image.array, axes, op, threads, **how)
+        view = image.result_view(into)
+        pool_into(view, image.array, axes, op, threads, divisor=divisor, count_padding=count_padding)
 
     return _checks.run_into(y, through, fill)
 
 
-def find_max(image: Image, axes: Axes, out: object, threads: int) -> tuple[Array, Array]:
+def find_max(
+    naxes: int, x: object, windows: Sliding | Adaptive, layout: str, out: object, num_threads: object
+) -> tuple[Array, Array]:
     """Maxima and their flat indices."""
-    y, through = result(image, axes, image.array.dtype, out)
+    threads = _runtime.threads_for(_checks.check_threads(num_threads))
+    image = _checks.as_image("x", x, naxes, layout)
+    dtype = check_dtype(ARGMAX, "x", image.array)
+    axes, _, _ = windows.read(image.array.shape[2:])
+    y, through = result(image, axes, dtype, out)
     _checks.check_index_range("the indices", y.shape, 8)
     indices = np.empty(y.shape, np.int64)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, overload
 from cyconv import _checks
 from cyconv._arrays import Array
 from cyconv._plans.pooling import MAX, SUM
-from cyconv._pooling import Size, check_real, find_max, prepare, run_pool, window_axes
+from cyconv._pooling import Size, Sliding, find_max, run_pool
 from cyconv.geometry import Padding
 
 if TYPE_CHECKING:
@@ -32,12 +32,10 @@ def _max_pool(
     out: Array | None,
     num_threads: int | None,
 ) -> Array | tuple[Array, Array]:
-    image, threads = prepare("x", x, naxes, layout, num_threads)
-    check_real("x", image.array)
-    axes = window_axes(image.array.shape[2:], kernel_size, stride, padding, dilation, ceil_mode)
+    windows = Sliding(kernel_size, stride, padding, dilation, ceil_mode)
     if _checks.as_flag("return_indices", return_indices):
-        return find_max(image, axes, out, threads)
-    return run_pool(image, axes, MAX, image.array.dtype, out, threads)
+        return find_max(naxes, x, windows, layout, out, num_threads)
+    return run_pool(MAX, naxes, x, windows, layout, out, num_threads)
 
 
 @overload
@@ -331,14 +329,8 @@ def _avg_pool(
     out: Array | None,
     num_threads: int | None,
 ) -> Array:
-    image, threads = prepare("x", x, naxes, layout, num_threads)
-    dtype = _checks.float_dtypes(("x", image.array))[1]
-    axes = window_axes(image.array.shape[2:], kernel_size, stride, padding, dilation, ceil_mode)
-    count_padding = _checks.as_flag("count_include_pad", count_include_pad)
-    divisor = 0.0
-    if divisor_override is not None:
-        divisor = float(min(_checks.as_int("divisor_override", divisor_override, minimum=1), 2**1023))
-    return run_pool(image, axes, SUM, dtype, out, threads, divisor=divisor, count_padding=count_padding)
+    windows = Sliding(kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, divisor_override)
+    return run_pool(SUM, naxes, x, windows, layout, out, num_threads)
 
 
 def avg_pool2d(

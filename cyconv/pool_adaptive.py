@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 from cyconv import _checks
 from cyconv._arrays import Array
 from cyconv._plans.pooling import MAX, SUM
-from cyconv._pooling import adaptive_axes, check_real, find_max, prepare, run_pool
+from cyconv._pooling import Adaptive, OutputSize, find_max, run_pool
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -27,33 +26,6 @@ __all__ = [
     "global_max_pool2d",
     "global_max_pool3d",
 ]
-
-OutputSize: TypeAlias = int | Sequence[int | None] | None
-
-
-def _average(
-    naxes: int, x: ArrayLike, output_size: OutputSize, layout: str, out: Array | None, num_threads: int | None
-) -> Array:
-    image, threads = prepare("x", x, naxes, layout, num_threads)
-    dtype = _checks.float_dtypes(("x", image.array))[1]
-    return run_pool(image, adaptive_axes(image.array.shape[2:], output_size), SUM, dtype, out, threads)
-
-
-def _maximum(
-    naxes: int, x: ArrayLike, output_size: OutputSize, layout: str, out: Array | None, num_threads: int | None
-) -> Array:
-    image, threads = prepare("x", x, naxes, layout, num_threads)
-    check_real("x", image.array)
-    axes = adaptive_axes(image.array.shape[2:], output_size)
-    return run_pool(image, axes, MAX, image.array.dtype, out, threads)
-
-
-def _maximum_and_indices(
-    naxes: int, x: ArrayLike, output_size: OutputSize, layout: str, out: Array | None, num_threads: int | None
-) -> tuple[Array, Array]:
-    image, threads = prepare("x", x, naxes, layout, num_threads)
-    check_real("x", image.array)
-    return find_max(image, adaptive_axes(image.array.shape[2:], output_size), out, threads)
 
 
 def adaptive_avg_pool2d(
@@ -116,7 +88,7 @@ def adaptive_avg_pool2d(
     array([[2.5, 4.5],
            [6.5, 8.5]])
     """
-    return _average(2, x, output_size, layout, out, num_threads)
+    return run_pool(SUM, 2, x, Adaptive(output_size), layout, out, num_threads)
 
 
 def adaptive_avg_pool1d(
@@ -161,7 +133,7 @@ def adaptive_avg_pool1d(
     >>> adaptive_avg_pool1d(np.arange(5.0), 2)
     array([1., 3.])
     """
-    return _average(1, x, output_size, layout, out, num_threads)
+    return run_pool(SUM, 1, x, Adaptive(output_size), layout, out, num_threads)
 
 
 def adaptive_avg_pool3d(
@@ -207,7 +179,7 @@ def adaptive_avg_pool3d(
     >>> adaptive_avg_pool3d(np.ones((8, 5, 6, 7)), (2, None, 1)).shape
     (8, 2, 6, 1)
     """
-    return _average(3, x, output_size, layout, out, num_threads)
+    return run_pool(SUM, 3, x, Adaptive(output_size), layout, out, num_threads)
 
 
 @overload
@@ -295,8 +267,8 @@ def adaptive_max_pool2d(
            [11]])
     """
     if _checks.as_flag("return_indices", return_indices):
-        return _maximum_and_indices(2, x, output_size, layout, out, num_threads)
-    return _maximum(2, x, output_size, layout, out, num_threads)
+        return find_max(2, x, Adaptive(output_size), layout, out, num_threads)
+    return run_pool(MAX, 2, x, Adaptive(output_size), layout, out, num_threads)
 
 
 @overload
@@ -364,8 +336,8 @@ def adaptive_max_pool1d(
     (array([4, 5]), array([0, 3]))
     """
     if _checks.as_flag("return_indices", return_indices):
-        return _maximum_and_indices(1, x, output_size, layout, out, num_threads)
-    return _maximum(1, x, output_size, layout, out, num_threads)
+        return find_max(1, x, Adaptive(output_size), layout, out, num_threads)
+    return run_pool(MAX, 1, x, Adaptive(output_size), layout, out, num_threads)
 
 
 @overload
@@ -434,8 +406,8 @@ def adaptive_max_pool3d(
     (8, 2, 6, 1)
     """
     if _checks.as_flag("return_indices", return_indices):
-        return _maximum_and_indices(3, x, output_size, layout, out, num_threads)
-    return _maximum(3, x, output_size, layout, out, num_threads)
+        return find_max(3, x, Adaptive(output_size), layout, out, num_threads)
+    return run_pool(MAX, 3, x, Adaptive(output_size), layout, out, num_threads)
 
 
 def global_avg_pool2d(
@@ -486,7 +458,7 @@ def global_avg_pool2d(
     >>> global_avg_pool2d(np.array([[1.0, 2.0], [3.0, 6.0]]))
     array([[3.]])
     """
-    return _average(2, x, 1, layout, out, num_threads)
+    return run_pool(SUM, 2, x, Adaptive(1), layout, out, num_threads)
 
 
 def global_avg_pool1d(
@@ -537,7 +509,7 @@ def global_avg_pool1d(
     >>> global_avg_pool1d(np.array([1.0, 2.0, 6.0]))
     array([3.])
     """
-    return _average(1, x, 1, layout, out, num_threads)
+    return run_pool(SUM, 1, x, Adaptive(1), layout, out, num_threads)
 
 
 def global_avg_pool3d(
@@ -589,7 +561,7 @@ def global_avg_pool3d(
     >>> global_avg_pool3d(np.array([[[1.0, 2.0], [3.0, 6.0]]]))
     array([[[3.]]])
     """
-    return _average(3, x, 1, layout, out, num_threads)
+    return run_pool(SUM, 3, x, Adaptive(1), layout, out, num_threads)
 
 
 def global_max_pool2d(
@@ -640,7 +612,7 @@ def global_max_pool2d(
     >>> global_max_pool2d(np.array([[1.0, 2.0], [3.0, 6.0]]))
     array([[6.]])
     """
-    return _maximum(2, x, 1, layout, out, num_threads)
+    return run_pool(MAX, 2, x, Adaptive(1), layout, out, num_threads)
 
 
 def global_max_pool1d(
@@ -691,7 +663,7 @@ def global_max_pool1d(
     >>> global_max_pool1d(np.array([1.0, 2.0, 6.0]))
     array([6.])
     """
-    return _maximum(1, x, 1, layout, out, num_threads)
+    return run_pool(MAX, 1, x, Adaptive(1), layout, out, num_threads)
 
 
 def global_max_pool3d(
@@ -743,4 +715,4 @@ def global_max_pool3d(
     >>> global_max_pool3d(np.array([[[1.0, 2.0], [3.0, 6.0]]]))
     array([[[6.]]])
     """
-    return _maximum(3, x, 1, layout, out, num_threads)
+    return run_pool(MAX, 3, x, Adaptive(1), layout, out, num_threads)

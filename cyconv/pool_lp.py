@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cyconv import _checks
+from cyconv import _checks, _runtime
 from cyconv._arrays import Array
 from cyconv._lp import lp_into
-from cyconv._pooling import Size, prepare, result, window_axes
+from cyconv._pooling import Size, Sliding, result
 from cyconv.geometry import Padding
 
 if TYPE_CHECKING:
@@ -29,12 +29,13 @@ def _lp_pool(
     out: Array | None,
     num_threads: int | None,
 ) -> Array:
-    image, threads = prepare("x", x, naxes, layout, num_threads)
+    threads = _runtime.threads_for(_checks.check_threads(num_threads))
+    image = _checks.as_image("x", x, naxes, layout)
     dtype = _checks.float_dtypes(("x", image.array))[1]
     power = _checks.as_real("norm_type", norm_type)
     if power <= 0:
         raise ValueError(f"norm_type must be greater than 0, got {norm_type}")
-    axes = window_axes(image.array.shape[2:], kernel_size, stride, padding, dilation, ceil_mode)
+    axes, _, _ = Sliding(kernel_size, stride, padding, dilation, ceil_mode).read(image.array.shape[2:])
     y, through = result(image, axes, dtype, out)
     return _checks.run_into(
         y, through, lambda into: lp_into(image.result_view(into), image.array, axes, power, threads)

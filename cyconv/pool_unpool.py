@@ -11,7 +11,7 @@ import numpy as np
 from cyconv import _checks
 from cyconv._arrays import Array
 from cyconv._axes import explicit_padding
-from cyconv._pooling import Size, check_real, prepare
+from cyconv._pooling import Size, check_real
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -82,7 +82,7 @@ def _max_unpool(
     layout: str,
     out: Array | None,
 ) -> Array:
-    image, _ = prepare("x", x, naxes, layout, None)
+    image = _checks.as_image("x", x, naxes, layout)
     check_real("x", image.array)
     n, c, *size = image.array.shape
     if 0 in size:

@@ -123,6 +123,17 @@ def test_global_average_of_special_cells():
     np.testing.assert_allclose(cyconv.global_avg_pool2d(x), np.float32(3e38), rtol=1e-6)
 
 
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("shape", [(3, 333, 7, 7), (1, 40, 30, 31), (2, 7, 100, 90)])
+def test_global_averages_do_not_depend_on_threads(shape, layout):
+    x = noise(shape)
+    x = channels_last(x, 2) if layout == "NHWC" else x
+    results = {cyconv.global_avg_pool2d(x, layout=layout, num_threads=n).tobytes() for n in (1, 2, 3, 5, 8)}
+    assert len(results) == 1
+    results = {cyconv.adaptive_avg_pool2d(x, (3, 2), layout=layout, num_threads=n).tobytes() for n in (1, 2, 3, 5, 8)}
+    assert len(results) == 1
+
+
 @pytest.mark.parametrize("bad", [0, -1, (1,), (1, 2, 3), ()])
 def test_output_sizes_that_are_none(bad):
     for function in (cyconv.adaptive_avg_pool2d, cyconv.adaptive_max_pool2d):
