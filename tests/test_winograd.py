@@ -340,6 +340,15 @@ def test_boxes_and_threads_do_not_change_a_bit(monkeypatch, case):
         assert y.tobytes() == results[0].tobytes()
 
 
+@pytest.mark.parametrize(
+    "shape", [(1, 64, 56, 56), (1, 512, 14, 14), (16, 32, 7, 7), (1, 128, 112, 112), (3, 48, 9, 31)]
+)
+def test_the_form_does_not_depend_on_the_threads(shape):
+    """Forms do not round alike, and results are the same bits for any number of threads."""
+    spec, call = call_of(shape, 96, 3, 1)
+    assert len({winograd.blocks_for(spec, call, threads).form for threads in (1, 2, 3, 8, 64)}) == 1
+
+
 @pytest.mark.parametrize("build", _runtime.AVAILABLE_BUILDS)
 @pytest.mark.parametrize("kind", ["float32", "float64"])
 @pytest.mark.parametrize("form", FORMS, ids=name_of)

@@ -14,6 +14,7 @@ from cyconv._plans.dense import Dense
 from cyconv._plans.fft import FFT
 from cyconv._plans.sliding import Sliding
 from cyconv._plans.spec import Call, ConvSpec, bytes_moved, contiguous, flops
+from cyconv._plans.winograd import Winograd
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -42,7 +43,7 @@ class Algorithm(Protocol):
         """Seconds that such a call should take."""
 
 
-ALGORITHMS: tuple[type[Algorithm], ...] = (Dense, Sliding, FFT)
+ALGORITHMS: tuple[type[Algorithm], ...] = (Dense, Sliding, Winograd, FFT)
 
 
 @dataclass(frozen=True, slots=True)

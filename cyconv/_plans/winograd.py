@@ -206,16 +206,23 @@ def _direct_taps(spec: ConvSpec, form: Form) -> int:
 
 @lru_cache(maxsize=512)
 def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
-    """The cheapest form, box and way to share the work for this call."""
-    options = [
-        (_cost(spec, call, form, grid, box, shared, threads), shared, box, form)
-        for form in allowed_forms(spec)
-        for grid in [_grid(spec, call, form)]
+    """The cheapest form, box and way to share the work for this call.
+
+    Forms do not round alike, so the form is the one that suits a single thread, whatever the number of threads.
+    """
+    form = min((_ways(spec, call, form, 1)[0][0], form) for form in allowed_forms(spec))[1]
+    seconds, shared, box = _ways(spec, call, form, threads)[0]
+    return _describe(spec, call, form, box, shared, threads, seconds)
+
+
+def _ways(spec: ConvSpec, call: Call, form: Form, threads: int) -> list[tuple[float, bool, Box]]:
+    """(seconds, shared, box) of every way to run a form, the best one first."""
+    grid = _grid(spec, call, form)
+    return sorted(
+        (_cost(spec, call, form, grid, box, shared, threads), shared, box)
         for box in _boxes(grid, _most_tiles(spec, form, threads))
         for shared in ((False, True) if threads > 1 else (False,))
-    ]
-    seconds, shared, box, form = min(options)
-    return _describe(spec, call, form, box, shared, threads, seconds)
+    )
 
 
 def _round_up(value: int, step: int) -> int:
@@ -263,35 +270,35 @@ def _boxes(grid: Box, most: int) -> list[Box]:
     return [box for box in found if prod(box) >= whole // 2] or found
 
 
-def _cost(
-    spec: ConvSpec, call: Call, form: Form, grid: Box, box: Box, shared: bool, threads: int
-) -> float:
+def _cost(spec: ConvSpec, call: Call, form: Form, grid: Box, box: Box, shared: bool, threads: int) -> float:
     """Estimated seconds with these boxes; `shared`: the threads work on one box together."""
     kernel = _runtime.kernel("winograd", spec.dtype)
-    lanes, rows = int(kernel.LANES), int(kernel.ROWS)
-    item = spec.dtype.itemsize
-    tiles, pixels = prod(box), form.m * (form.m if form.planar else 1)
+    lanes, tile_rows, item = int(kernel.LANES), int(kernel.ROWS), spec.dtype.itemsize
     depth = spec.group_inputs * _direct_taps(spec, form)
-    panels, vectors = ceil(tiles / rows), ceil(spec.group_outputs / lanes)
-    each = tiles / panels
-    transform = table.WINOGRAD_INPUT_CYCLES * form.frequencies
-    read = panels * ceil(ceil(each) / lanes) * depth * transform
-    # a step of the tile is rows multiply-adds per vector, but never quicker than its loads or their latency
+    tiles = prod(box)
+    panels, vectors = ceil(tiles / tile_rows), ceil(spec.group_outputs / lanes)
+    rows = tiles / panels
+    # input: gather every cell, collect each vector of tiles from its pieces of rows, transform
+    _, layouts = _lay_out(spec, form, box)
+    cells = box[0] * prod(layout.slots for layout in layouts) * spec.group_inputs
+    pieces = ceil(rows / lanes) + (rows - 1) / box[3]
+    read = table.WINOGRAD_GATHER_CYCLES * cells
+    read += table.WINOGRAD_INPUT_CYCLES * (1 + pieces) * panels * depth * form.frequencies
+    # products: rows multiply-adds per vector, but never quicker than loads, latency, or the weights' way to the core
     steps = form.frequencies * vectors * panels
-    multiply = steps * (depth * max(each, 0.5 * each + 2.0, 2.5) + table.WINOGRAD_TILE_CYCLES * each)
+    multiply = table.DENSE_STEP_CYCLES * steps * depth * max(rows, 0.5 * rows + 2.0, 2.5)
+    multiply += table.WINOGRAD_TILE_CYCLES * steps * rows
     weights = form.frequencies * vectors * lanes * depth * item
-    level = sum(weights * spec.groups > size for size in _runtime.CACHES[1:])
-    stream = weights / table.WINOGRAD_STREAM[level]
+    stream = weights / table.WINOGRAD_STREAM[sum(weights * spec.groups > size for size in _runtime.CACHES[1:])]
+    multiply = max(multiply, stream) + table.WINOGRAD_OVERLAP * min(multiply, stream)
     values = form.frequencies * tiles * depth * item
     if values > _runtime.CACHES[1]:
-        stream += values * ceil(vectors / 2) / table.WINOGRAD_STREAM[1]
-    store = table.WINOGRAD_OUTPUT_CYCLES * form.frequencies + table.WINOGRAD_STORE_CYCLES * pixels * lanes
-    write = tiles * vectors * store
+        multiply += table.WINOGRAD_SPILL_CYCLES * values * ceil(vectors / 2)
+    write = table.WINOGRAD_STORE_CYCLES * tiles * vectors * lanes * form.m * (form.m if form.planar else 1)
     count = spec.groups * prod(ceil(n / b) for n, b in zip(grid, box, strict=True))
-    multiply = max(multiply, stream) + 0.3 * min(multiply, stream)
     if shared:
-        share = ceil(ceil(vectors / 2) / threads) / ceil(vectors / 2)
-        cycles = count * (read / threads + (multiply + write) * share)
+        outputs = ceil(vectors / 2)
+        cycles = count * (read / threads + (multiply + write) * ceil(outputs / threads) / outputs)
         seconds = cycles / table.CLOCK_HZ + 2 * count * table.BARRIER_SECONDS
     else:
         seconds = (read + multiply + write) * ceil(count / threads) / table.CLOCK_HZ
