@@ -148,7 +148,8 @@ class ConvPlan:
         if len(self._shortcuts) >= _MOST_SHORTCUTS:
             self._shortcuts.clear()
         rank = _checks.Image(_NOTHING, image.rank, image.channels_last)
-        self._shortcuts[key] = Shortcut(convolution.algorithm(call, key[-1]), call, rank, result.shape, key[-1])
+        algorithm, threads = convolution.choice(call, key[-1])
+        self._shortcuts[key] = Shortcut(algorithm, call, rank, result.shape, threads)
 
     def run_image(self, image: _checks.Image, out: Array | None = None) -> Array:
         """Convolve an image that was checked already."""

@@ -45,12 +45,17 @@ class Algorithm(Protocol):
 
 ALGORITHMS: tuple[type[Algorithm], ...] = (Dense, Sliding, Winograd, FFT)
 
+#: What "auto" chooses from. Winograd has to be asked for: its bound holds for a result as a whole, and a single cell
+#: can be off by more than the bound of the direct sum.
+AUTOMATIC: tuple[type[Algorithm], ...] = (Dense, Sliding, FFT)
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """What is known about one algorithm before it runs."""
 
     kind: type[Algorithm]
+    threads: int
     seconds: float
     workspace: int
     rank: float
@@ -61,21 +66,25 @@ class Candidate:
 def candidates(spec: ConvSpec, call: Call, threads: int, algorithm: str, limit: int | None) -> tuple[Candidate, ...]:
     """Algorithms that may serve this call, the quickest one first.
 
-    They do not round alike, so neither the number of threads nor gaps in the arrays may change the order.
+    They do not round alike, so neither the number of threads nor gaps in the arrays may change the order; where
+    scratch memory is short, threads are left out.
     """
     refusals = []
     found = []
-    for kind in ALGORITHMS:
+    for kind in AUTOMATIC if algorithm == "auto" else ALGORITHMS:
         if algorithm not in ("auto", kind.name):
             continue
         reason = kind.supports(spec)
         if reason is None:
-            need = kind.workspace(spec, call, threads)
+            fitting = threads
+            while limit is not None and fitting > 1 and kind.workspace(spec, call, fitting) > limit:
+                fitting -= 1
+            need = kind.workspace(spec, call, fitting)
             if limit is None or need <= limit:
                 rank = kind.estimate(spec, contiguous(spec, call), 1)
-                found.append(Candidate(kind, kind.estimate(spec, call, threads), need, rank))
+                found.append(Candidate(kind, fitting, kind.estimate(spec, call, fitting), need, rank))
                 continue
-            reason = f"it needs {need} bytes of scratch memory with {threads} threads"
+            reason = f"it needs {need} bytes of scratch memory with one thread"
         refusals.append(f"{kind.name}: {reason}")
     if not found:
         asked = f"workspace_limit={limit}" if limit is not None else f"algorithm={algorithm!r}"
@@ -100,14 +109,15 @@ class Convolution:
 
     def run(self, call: Call, x: Array, out: Array, threads: int) -> None:
         """Compute one call; nothing in it is empty."""
-        self.algorithm(call, threads).run(call, x, out, threads)
+        algorithm, threads = self.choice(call, threads)
+        algorithm.run(call, x, out, threads)
 
-    def algorithm(self, call: Call, threads: int) -> Algorithm:
-        """The choice for this call, with its weights packed."""
-        kind = self.candidates(call, threads)[0].kind
-        if kind not in self._ready:
-            self._ready[kind] = kind(self.spec, self._weight, self._bias)
-        return self._ready[kind]
+    def choice(self, call: Call, threads: int) -> tuple[Algorithm, int]:
+        """The algorithm for this call, and how many of the threads it takes."""
+        chosen = self.candidates(call, threads)[0]
+        if chosen.kind not in self._ready:
+            self._ready[chosen.kind] = chosen.kind(self.spec, self._weight, self._bias)
+        return self._ready[chosen.kind], chosen.threads
 
     def candidates(self, call: Call, threads: int) -> tuple[Candidate, ...]:
         """What could serve this call, the choice first."""
@@ -127,7 +137,7 @@ class Convolution:
             algorithm=chosen.kind.name,
             kernel=chosen.kind.__name__.lower(),
             build=_runtime.BUILD,
-            threads=threads,
+            threads=chosen.threads,
             flops=flops(self.spec, call),
             bytes=bytes_moved(self.spec, call),
             workspace=chosen.workspace,
