@@ -14,7 +14,7 @@ from cyconv import _runtime
 from cyconv._plans import table
 from cyconv._plans.dense import Dense
 from cyconv._plans.gathering import AxisLayout, lay_out_axis
-from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, bytes_moved
+from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, bytes_moved, exported_strides
 from cyconv._plans.winograd_points import numbers
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -154,17 +154,19 @@ class Winograd:
             for run in np.split(images, np.flatnonzero(np.diff(images) > 1) + 1):
                 part = slice(int(run[0]), int(run[-1]) + 1)
                 view = out[part, :, d : d + 1, h0 * tall : h1 * tall, w0 * wide : w1 * wide]
-                self._direct.run(_box_of(self.spec, call, (d, h0 * tall, w0 * wide), view), x[part], view, threads)
+                self._direct.run(_box_of(self.spec, call, (d, h0 * tall, w0 * wide), x[part], view), x[part], view, threads)
 
 
-def _box_of(spec: ConvSpec, call: Call, origin: tuple[int, int, int], view: Array) -> Call:
+def _box_of(spec: ConvSpec, call: Call, origin: tuple[int, int, int], x: Array, view: Array) -> Call:
     """The call that computes only the results from ``origin`` on that ``view`` has room for."""
     d, h, w = (
         (before - first * stride, after)
         for (before, after), first, stride in zip(call.pads, origin, spec.stride, strict=True)
     )
     out = view.shape[2:]
-    return call._replace(batch=view.shape[0], pads=(d, h, w), out=(out[0], out[1], out[2]))
+    return Call(
+        view.shape[0], call.size, (d, h, w), (out[0], out[1], out[2]), exported_strides(x), exported_strides(view)
+    )
 
 
 # -------------------------------------------------------------------------------------------- forms and accuracy
