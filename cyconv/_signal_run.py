@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from cyconv._arrays import Array, Dtype
 from cyconv._plans import exact
+from cyconv._plans import signal_table as table
 from cyconv._plans.arrays import run_convolution
 from cyconv._plans.convolution import Convolution
 from cyconv._plans.spec import Activation, ConvSpec
@@ -82,27 +84,38 @@ def _float_runner(x: Array, w: Array, out: Array, method: str, threads: int) -> 
     else:
         weight = np.array([[w.real, -w.imag], [w.imag, w.real]], real)
         groups = 1
-    weight = weight[:, :, np.newaxis]
+    weight = np.ascontiguousarray(weight[:, :, np.newaxis])
     parts = out.dtype.kind == "c"
-    convolutions: dict[str, Convolution] = {}
 
     def run(x: Array, out: Array, pads: tuple[int, int], mode: str) -> None:
-        if mode not in convolutions:
-            spec = ConvSpec(
-                in_channels=weight.shape[1] * groups, out_channels=weight.shape[0], kernel=weight.shape[2:],
-                stride=(1, 1, 1), dilation=(1, 1, 1), groups=groups, padding_mode=mode, activation=Activation(),
-                dtype=real,
-            )  # fmt: skip
-            convolutions[mode] = Convolution(spec, weight, None, method)
         pairs = [(p, p) for p in pads]
         if parts and not out.flags.c_contiguous:
             whole = np.empty(out.shape, out.dtype)
             run(x, whole, pads, mode)
             out[...] = whole
             return
-        run_convolution(convolutions[mode], _as_channels(x, real), _as_channels(out, real), pairs, threads)
+        convolution = _convolution_of(weight, groups, mode, method)
+        run_convolution(convolution, _as_channels(x, real), _as_channels(out, real), pairs, threads)
 
     return run
+
+
+def _convolution_of(weight: Array, groups: int, mode: str, method: str) -> Convolution:
+    """The convolution with this weight; the same kernel often comes again, and packing costs as much as an image."""
+    make = _known_convolution if weight.nbytes <= table.KNOWN_BYTES else _known_convolution.__wrapped__
+    return make(weight.tobytes(), weight.shape, weight.dtype, groups, mode, method)
+
+
+@lru_cache(maxsize=table.KNOWN_KERNELS)
+def _known_convolution(
+    weight: bytes, shape: tuple[int, ...], dtype: Dtype, groups: int, mode: str, method: str
+) -> Convolution:
+    array = np.frombuffer(weight, dtype).reshape(shape)
+    spec = ConvSpec(
+        in_channels=shape[1] * groups, out_channels=shape[0], kernel=(1, shape[3], shape[4]), stride=(1, 1, 1),
+        dilation=(1, 1, 1), groups=groups, padding_mode=mode, activation=Activation(), dtype=dtype,
+    )  # fmt: skip
+    return Convolution(spec, array, None, method)
 
 
 def _as_channels(images: Array, real: Dtype) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -213,9 +214,11 @@ def _filter(
     w, x = as_plane("in2", in2, ValueError if flip else TypeError), as_plane("in1", in1, ValueError)
     check_mode(mode)
     around = check_boundary(boundary)
+    plain = axes is None
     pair = _checked_axes(axes, x, w)
-    x = np.moveaxis(x, pair, (-2, -1))
-    w = np.moveaxis(w, pair, (-2, -1)) if w.ndim > 2 else w
+    if not plain:
+        x = np.moveaxis(x, pair, (-2, -1))
+        w = np.moveaxis(w, pair, (-2, -1)) if w.ndim > 2 else w
     swapped = is_swapped(mode, x.shape[-2:], w.shape[-2:])
     if swapped:
         x, w = w, x
@@ -226,39 +229,43 @@ def _filter(
     frame = place(mode, x.shape[-2:], w.shape[-2:], flip)
     if 0 in x.shape[-2:] and around != "zeros" and 0 not in frame.out and 0 not in w.shape[-2:]:
         raise ValueError(f"in1 must not be empty with boundary={boundary!r}, got shape {x.shape}")
-    lead = _broadcast_lead(x, w)
-    order = _axes_order(pair, len(lead) + 2)
-    shape = tuple(np.moveaxis(np.broadcast_to(0, (*lead, *frame.out)), (-2, -1), order).shape)
+    order, shape = pair, frame.out
+    if not plain:
+        lead = _broadcast_lead(x, w)
+        order = _axes_order(pair, len(lead) + 2)
+        shape = np.moveaxis(np.broadcast_to(0, (*lead, *frame.out)), (-2, -1), order).shape
     target, through = _checks.check_out(out, shape, dtype, (x, w))
+    kernel = w[..., ::-1, ::-1] if flip else w.conj() if w.dtype.kind == "c" else w
+
+    def run(images: Array, one: Array, result: Array) -> None:
+        if swapped and not flip:
+            result = result[..., ::-1, ::-1]
+        _signal_run.correlate(images, one, result, frame.pads, around, fill, method, threads)
 
     def fill_in(array: Array) -> None:
+        if array.size == 0:
+            return
+        if plain:
+            run(x[np.newaxis], kernel, array[np.newaxis])
+            return
         view = np.moveaxis(array, order, (-2, -1))
         values = view if view.flags.c_contiguous else np.empty(view.shape, dtype)
-        kernel = w[..., ::-1, ::-1] if flip else w.conj() if w.dtype.kind == "c" else w
-        _run_all(x, kernel, values, frame.pads, around, fill, method, threads, swapped and not flip)
+        for images, one, result in _by_kernel(x, kernel, values):
+            run(images, one, result)
         if values is not view:
             view[...] = values
 
     return _checks.run_into(target, through, fill_in)
 
 
-def _run_all(
-    x: Array, w: Array, out: Array, pads: tuple[int, int], around: str, fill: Any, method: str, threads: int,
-    backwards: bool,
-) -> None:
-    """All images at once if they share a kernel, else image by image."""
-    if out.size == 0:
-        return
+def _by_kernel(x: Array, w: Array, out: Array) -> Iterator[tuple[Array, Array, Array]]:
+    """(N, H, W), (R, S), (N, OH, OW): all images at once if they share a kernel, else image by image."""
     lead = out.shape[:-2]
     shared = prod(w.shape[:-2]) == 1
     count, each = (1, prod(lead)) if shared else (prod(lead), 1)
     x = np.broadcast_to(x, (*lead, *x.shape[-2:])).reshape(count, each, *x.shape[-2:])
     w = np.broadcast_to(w, ((1,) * len(lead) if shared else lead) + w.shape[-2:]).reshape(count, *w.shape[-2:])
-    results = out.reshape(count, each, *out.shape[-2:])
-    if backwards:
-        results = results[..., ::-1, ::-1]
-    for images, kernel, result in zip(x, w, results, strict=True):
-        _signal_run.correlate(images, kernel, result, pads, around, fill, method, threads)
+    return zip(x, w, out.reshape(count, each, *out.shape[-2:]), strict=True)
 
 
 def _checked_axes(axes: Any, x: Array, w: Array) -> tuple[int, int]:

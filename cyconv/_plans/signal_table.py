@@ -10,3 +10,8 @@ EXACT_BLOCK = (64, 256)
 #: and one core does 3e10 multiply-adds per second, so that the work is less than the 30 microseconds of a plan.
 QUICK_CELLS = 1 << 15
 QUICK_PRODUCTS = 1 << 20
+
+#: Kernels (by their bytes) whose packed form is kept for the next call, and the largest of them: packing costs 40
+#: microseconds, the hash of 32 KiB 5.
+KNOWN_KERNELS = 16
+KNOWN_BYTES = 32 << 10
