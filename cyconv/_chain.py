@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple, cast
+from collections.abc import Mapping, Sequence
+from math import gcd, lcm
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from cyconv._axes import (
     Pads,
@@ -13,7 +14,7 @@ from cyconv._axes import (
     resolve_padding,
     resolve_transposed_padding,
 )
-from cyconv._progressions import Bounds, Cells, adaptive_cells, transposed_cells, window_cells
+from cyconv._progressions import Bounds, Cells, adaptive_cells, transposed_cells, union, window_cells
 from cyconv._scalars import as_flag, as_ints
 
 KEYS = (
@@ -25,6 +26,7 @@ KEYS = (
     "transposed",
     "output_padding",
     "output_size",
+    "parallel",
 )
 
 
@@ -54,13 +56,95 @@ class Layer(NamedTuple):
         return step_back(cells, self.kernel, self.stride, self.before, self.dilation, bounds)
 
 
+class Parallel(NamedTuple):
+    """Branches along one axis whose results are added or put side by side: skip connections, inception blocks."""
+
+    branches: tuple[tuple[Layer | Parallel, ...], ...]
+    in_size: int | None
+    out_size: int | None
+
+    def back(self, cells: Cells, bounds: Bounds) -> Cells:
+        """Input cells, within bounds, that influence these output cells through any branch."""
+        found = [trace(branch, cells, bounded=bounds != (None, None)) for branch in self.branches]
+        return union(found)
+
+
+Chain: TypeAlias = tuple[Layer | Parallel, ...]
+
+
+def trace(chain: Chain, cells: Cells, *, bounded: bool) -> Cells:
+    """Go back through a chain; bounded: cells outside the inputs of its layers do not exist."""
+    for layer in reversed(chain):
+        cells = layer.back(cells, (0, layer.in_size) if bounded else (None, None))
+    return cells
+
+
+def pattern(chain: Chain, step: int = 1, cells_per_step: int = 1) -> tuple[int, int, int]:
+    """Period after which the fields of output cells repeat, and the step in the input per so many output cells.
+
+    ``step`` and ``cells_per_step`` are those of what follows the chain.
+    """
+    period = 1
+    for layer in reversed(chain):
+        if isinstance(layer, Parallel):
+            found = [pattern(branch, step, cells_per_step) for branch in layer.branches]
+            period = lcm(period, *(branch[0] for branch in found))
+            if len({branch[1:] for branch in found}) > 1:
+                steps = ", ".join(f"{s}/{n}" if n > 1 else str(s) for _, s, n in found)
+                raise ValueError(f"parallel branches must have the same stride, got {steps}")
+            step, cells_per_step = found[0][1:]
+            continue
+        step, cells_per_step = step * layer.ratio[0], cells_per_step * layer.ratio[1]
+        common = gcd(step, cells_per_step)
+        step, cells_per_step = step // common, cells_per_step // common
+        period = lcm(period, cells_per_step)
+    return period, step, cells_per_step
+
+
+def read_chain(
+    name: str, mappings: Sequence[Mapping[str, Any]], naxes: int, sizes: tuple[int, ...] | None
+) -> tuple[list[Chain], tuple[int, ...] | None]:
+    """Read mappings to a chain per axis and the size of its result; `name` is for errors."""
+    chains: list[Chain] = [()] * naxes
+    for position, mapping in enumerate(mappings):
+        added = read_layer(f"{name}[{position}]", mapping, naxes, sizes)
+        chains = [(*chain, layer) for chain, layer in zip(chains, added, strict=True)]
+        sizes = None if sizes is None else tuple(cast(int, layer.out_size) for layer in added)
+    return chains, sizes
+
+
+def _read_parallel(
+    name: str, mapping: Mapping[str, Any], naxes: int, sizes: tuple[int, ...] | None
+) -> list[Parallel]:
+    if len(mapping) > 1:
+        raise ValueError(f"{name} with 'parallel' must have no other key, got the keys {tuple(mapping)}")
+    branches = list(mapping["parallel"])
+    if not branches:
+        raise ValueError(f"{name}['parallel'] must have at least one branch, got none")
+    read = [read_chain(f"{name}['parallel'][{i}]", branch, naxes, sizes) for i, branch in enumerate(branches)]
+    outs = {out for _, out in read}
+    if len(outs) > 1:
+        raise ValueError(f"{name}: parallel branches must give the same size, got {', '.join(map(str, outs))}")
+    out = read[0][1]
+    return [
+        Parallel(
+            tuple(chains[axis] for chains, _ in read),
+            None if sizes is None else sizes[axis],
+            None if out is None else out[axis],
+        )
+        for axis in range(naxes)
+    ]
+
+
 def read_layer(
     name: str, mapping: Mapping[str, Any], naxes: int, sizes: tuple[int, ...] | None
-) -> list[Layer]:
+) -> Sequence[Layer | Parallel]:
     """Read one mapping to a layer per axis; `sizes` is its input size, if known; `name` is for errors."""
     unknown = [key for key in mapping if key not in KEYS]
     if unknown:
         raise ValueError(f"{name} has unknown keys {unknown}, allowed are {KEYS}")
+    if "parallel" in mapping:
+        return _read_parallel(name, mapping, naxes, sizes)
     if mapping.get("output_size") is not None:
         return _read_adaptive(name, mapping, naxes, sizes)
     if "kernel_size" not in mapping:

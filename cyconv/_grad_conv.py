@@ -11,7 +11,7 @@ from cyconv import _checks, geometry
 from cyconv._arrays import Array
 from cyconv._plans.arrays import run_convolution, triple, triple_pads, with_three_axes
 from cyconv._plans.convolution import Convolution
-from cyconv._plans.gradients import weight_gradient
+from cyconv._plans.gradients import bias_gradient, weight_gradient
 from cyconv._plans.spec import CONV_PADDING_MODES, Activation, Call, ConvSpec
 from cyconv._plans.transposed import run_transposed
 from cyconv._runtime import threads_for
@@ -257,15 +257,15 @@ def _weight_shape(weight_size: Sequence[int], axes: int) -> tuple[tuple[int, ...
     return shape, full[0], full[1], full[2:]
 
 
-def conv_bias(axes: int, grad_output: ArrayLike, layout: str, out: Array | None) -> Array:
+def conv_bias(
+    axes: int, grad_output: ArrayLike, layout: str, out: Array | None, num_threads: int | None
+) -> Array:
     """The gradient with respect to the bias."""
+    threads = _checks.check_threads(num_threads)
     grad = _checks.as_image("grad_output", grad_output, axes, layout).array
 
     def compute(values: Array, dtype: np.dtype[Any]) -> None:
-        sums = grad.astype(dtype, copy=False)
-        for _ in range(axes):  # axis by axis: no chain of additions is longer than one of them
-            sums = sums.sum(axis=-1)
-        values[...] = sums.sum(axis=0)
+        bias_gradient(with_three_axes(grad.astype(dtype, copy=False)), values, threads_for(threads))
 
     return filled(out, (grad.shape[1],), [("grad_output", grad)], compute)
 

@@ -30,6 +30,11 @@ Bounds: TypeAlias = tuple[int | None, int | None]  # [low, high) of the cells th
 MOST_CELLS = 2**20
 
 
+def union(found: Iterable[Cells]) -> Cells:
+    """All cells of several sets."""
+    return _merge(chain.from_iterable(found))
+
+
 def hull(cells: Cells) -> tuple[int, int]:
     """Return the smallest [start, stop) that holds all cells; (0, 0) if there are none."""
     if not cells:

@@ -391,7 +391,11 @@ def conv3d_weight(
 
 
 def conv2d_bias(
-    grad_output: ArrayLike, *, layout: str = "NCHW", out: Array | None = None
+    grad_output: ArrayLike,
+    *,
+    layout: str = "NCHW",
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     r"""Gradient of :func:`cyconv.conv2d` with respect to its bias: the sum of ``grad_output`` over all but K.
 
@@ -403,6 +407,8 @@ def conv2d_bias(
         Where the channels are.
     out : ndarray, optional
         Where the result goes.
+    num_threads : int, optional
+        Threads of this call; no bit of the result depends on it.
 
     Returns
     -------
@@ -421,17 +427,21 @@ def conv2d_bias(
     >>> grad.conv2d_bias(np.ones((8, 2, 4, 4)))
     array([128., 128.])
     """
-    return _grad_conv.conv_bias(2, grad_output, layout, out)
+    return _grad_conv.conv_bias(2, grad_output, layout, out, num_threads)
 
 
 def conv1d_bias(
-    grad_output: ArrayLike, *, layout: str = "NCHW", out: Array | None = None
+    grad_output: ArrayLike,
+    *,
+    layout: str = "NCHW",
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     r"""Gradient of :func:`cyconv.conv1d` with respect to its bias; see :func:`conv2d_bias`.
 
     Parameters
     ----------
-    grad_output, layout, out
+    grad_output, layout, out, num_threads
         As in :func:`conv2d_bias`, with one spatial axis.
 
     Returns
@@ -451,17 +461,21 @@ def conv1d_bias(
     >>> grad.conv1d_bias(np.ones((8, 2, 4)))
     array([32., 32.])
     """
-    return _grad_conv.conv_bias(1, grad_output, layout, out)
+    return _grad_conv.conv_bias(1, grad_output, layout, out, num_threads)
 
 
 def conv3d_bias(
-    grad_output: ArrayLike, *, layout: str = "NCHW", out: Array | None = None
+    grad_output: ArrayLike,
+    *,
+    layout: str = "NCHW",
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     r"""Gradient of :func:`cyconv.conv3d` with respect to its bias; see :func:`conv2d_bias`.
 
     Parameters
     ----------
-    grad_output, layout, out
+    grad_output, layout, out, num_threads
         As in :func:`conv2d_bias`, with three spatial axes.
 
     Returns
@@ -481,4 +495,4 @@ def conv3d_bias(
     >>> grad.conv3d_bias(np.ones((8, 2, 2, 2, 2)))
     array([64., 64.])
     """
-    return _grad_conv.conv_bias(3, grad_output, layout, out)
+    return _grad_conv.conv_bias(3, grad_output, layout, out, num_threads)

@@ -14,10 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import gcd, lcm
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from cyconv._chain import Layer, read_layer
+from cyconv._chain import Chain, pattern, read_chain, trace
 from cyconv._progressions import Run, hull
 from cyconv._scalars import Ints, as_ints, is_sequence, naxes_of
 
@@ -63,7 +62,7 @@ class ReceptiveField:
     start: int | tuple[int, ...]
     input_size: int | tuple[int, ...] | None = None
     output_size: int | tuple[int, ...] | None = None
-    _chains: tuple[tuple[Layer, ...], ...] = field(default=(), repr=False)
+    _chains: tuple[Chain, ...] = field(default=(), repr=False)
 
     def region(self, index: Ints) -> slice | tuple[slice, ...]:
         """Return the smallest box that holds all input cells which can influence output cell `index`.
@@ -105,36 +104,23 @@ class ReceptiveField:
         return slices if is_sequence(index) else slices[0]
 
 
-def _region(chain: Sequence[Layer], cell: int) -> tuple[int, int]:
+def _region(chain: Chain, cell: int) -> tuple[int, int]:
     out_size = chain[-1].out_size if chain else None
     if cell < 0 or (out_size is not None and cell >= out_size):
         allowed = "at least 0" if out_size is None else f"0 to {out_size - 1}"
         raise IndexError(f"index of an output cell must be {allowed}, got {cell}")
-    cells = [Run(cell, 1, 1)]
-    for layer in reversed(chain):
-        cells = layer.back(cells, (0, layer.in_size))
-    return hull(cells)
+    return hull(trace(chain, [Run(cell, 1, 1)], bounded=True))
 
 
-def _extent(chain: Sequence[Layer]) -> tuple[int, Step, int]:
+def _extent(chain: Chain) -> tuple[int, Step, int]:
     """Size, stride and start of the field with no edges: the pattern repeats after `period` output cells."""
-    period, step, cells_per_step = 1, 1, 1
-    for layer in reversed(chain):
-        step, cells_per_step = step * layer.ratio[0], cells_per_step * layer.ratio[1]
-        common = gcd(step, cells_per_step)
-        step, cells_per_step = step // common, cells_per_step // common
-        period = lcm(period, cells_per_step)
+    period, step, cells_per_step = pattern(chain)
     if period > _MOST_PHASES:
         raise ValueError(
             f"the fields of output cells must repeat after at most {_MOST_PHASES} cells, got {period}: "
             "the strides of transposed layers or the sizes of adaptive ones are too large"
         )
-    hulls = []
-    for cell in range(period):
-        cells = [Run(cell, 1, 1)]
-        for layer in reversed(chain):
-            cells = layer.back(cells, (None, None))
-        hulls.append(hull(cells))
+    hulls = [hull(trace(chain, [Run(cell, 1, 1)], bounded=False)) for cell in range(period)]
     return max(stop - start for start, stop in hulls), _as_step(step, cells_per_step), hulls[0][0]
 
 
@@ -159,9 +145,10 @@ def receptive_field(layers: Iterable[LayerLike], input_size: Ints | None = None)
         (1; None means the kernel size), ``padding`` (0; every form that `conv_output_shape` takes),
         ``dilation`` (1), ``ceil_mode`` (False; as in pooling), ``transposed`` (False) and with it
         ``output_padding`` (0).
-        Adaptive pooling has ``output_size`` alone. An object (a plan, a layer of `cyconv.nn`) has a method
-        ``receptive_field_layer()`` that returns such a mapping, None if it works cell by cell, or, for a
-        container, the layers in it.
+        Adaptive pooling has ``output_size`` alone. ``{"parallel": [branch, branch, ...]}``, each branch a sequence
+        of layers and an empty one a skip connection, joins results of one size; branches may hold branches. An
+        object (a plan, a layer of `cyconv.nn`) has a method ``receptive_field_layer()`` that returns such a
+        mapping, None if it works cell by cell, or, for a container, the layers in it.
     input_size : int or sequence of int, optional
         Needed by ``"same"`` padding and adaptive pooling; with it regions end where the input ends.
 
@@ -186,18 +173,15 @@ def receptive_field(layers: Iterable[LayerLike], input_size: Ints | None = None)
     --------
     >>> receptive_field([{"kernel_size": 2}, {"kernel_size": 2}]).size
     3
+    >>> receptive_field([{"kernel_size": 7}, {"parallel": [[{"kernel_size": 3, "padding": 1}] * 2, []]}]).size
+    11
     >>> receptive_field([{"kernel_size": (3, 3), "stride": 2, "padding": 1}, {"kernel_size": 3}]).size
     (7, 7)
     """
     mappings = list(_mappings(layers))
     naxes, plain = _axes_of(mappings, input_size)
     sizes = None if input_size is None else as_ints("input_size", input_size, naxes, minimum=1)
-    chains: list[tuple[Layer, ...]] = [()] * naxes
-    now = sizes
-    for position, mapping in enumerate(mappings):
-        added = read_layer(f"layers[{position}]", mapping, naxes, now)
-        chains = [(*chain, layer) for chain, layer in zip(chains, added, strict=True)]
-        now = None if now is None else tuple(cast(int, layer.out_size) for layer in added)
+    chains, now = read_chain("layers", mappings, naxes, sizes)
     extents = [_extent(chain) for chain in chains]
     field_sizes, starts = tuple(e[0] for e in extents), tuple(e[2] for e in extents)
     strides = tuple(e[1] for e in extents)
@@ -215,7 +199,7 @@ def _mappings(layers: object) -> Iterable[Mapping[str, Any]]:
         )
     for layer in layers:
         if isinstance(layer, Mapping):
-            yield layer
+            yield _flat(layer)
             continue
         describe = getattr(layer, "receptive_field_layer", None)
         if describe is None:
@@ -225,9 +209,27 @@ def _mappings(layers: object) -> Iterable[Mapping[str, Any]]:
             )
         described = describe()
         if isinstance(described, Mapping):
-            yield described
+            yield _flat(described)
         elif described is not None:
             yield from _mappings(described)
+
+
+def _flat(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same mapping, with nothing but mappings in its branches."""
+    branches = mapping.get("parallel")
+    if branches is None:
+        return mapping
+    if isinstance(branches, Mapping) or not isinstance(branches, Iterable):
+        kind = type(branches).__name__
+        raise TypeError(f"'parallel' must be a sequence of branches, got {branches!r} of type {kind}")
+    return {**mapping, "parallel": [list(_mappings(branch)) for branch in branches]}
+
+
+def _all(mappings: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
+    for mapping in mappings:
+        yield mapping
+        for branch in mapping.get("parallel", ()):
+            yield from _all(branch)
 
 
 def _axes_of(mappings: Sequence[Mapping[str, Any]], input_size: Ints | None) -> tuple[int, bool]:
@@ -235,7 +237,7 @@ def _axes_of(mappings: Sequence[Mapping[str, Any]], input_size: Ints | None) -> 
     if input_size is not None:
         return naxes_of("input_size", input_size), not is_sequence(input_size)
     for keys in (("kernel_size", "stride", "dilation", "output_padding"), ("padding",)):
-        values = [mapping.get(key) for mapping in mappings for key in keys]
+        values = [mapping.get(key) for mapping in _all(mappings) for key in keys]
         counts = [naxes_of("a layer's parameter", value) for value in values if is_sequence(value)]
         if counts:
             return max(counts), False

@@ -48,21 +48,27 @@ LANES = VL
 VECS = TILE_VECS
 
 
-def pack_weights(const real_t[:, :, ::1] weight, real_t[::1] packed, const int64_t[::1] geometry, int num_threads):
-    """``weight`` (groups, K / groups, depth) into panels ``[group][block][panel][kk][channel]``."""
+def pack_weights(const real_t[:, :, :, :, :] weight, const int64_t[::1] offset, real_t[::1] packed,
+                 const int64_t[::1] geometry, int num_threads):
+    """``weight`` (K, C / groups, T, R, S) into panels ``[group][block][panel][kk][channel]``.
+
+    Its strides may be any; ``offset`` has the place of every kk of an output channel, in scalars.
+    """
     cdef const Geometry *g = <const Geometry *>&geometry[0]
-    cdef int64_t depth = weight.shape[2]
+    cdef int64_t depth = offset.shape[0]
+    cdef int64_t step = weight.strides[0] // <int64_t>sizeof(real_t)
     cdef int64_t panels = weight_panels(g)
     cdef int64_t task
     if packed.shape[0] < g.groups * depth * weight_width(g):
         raise ValueError("packed is too short")
     for task in prange(g.groups * panels, nogil=True, schedule="static", num_threads=num_threads,
                        use_threads_if=num_threads > 1):
-        _pack_panel(g, &weight[task // panels, 0, 0], &packed[0], depth, task // panels, task % panels)
+        _pack_panel(g, &weight[task // panels * g.group_outputs, 0, 0, 0, 0], step, &offset[0], &packed[0], depth,
+                    task // panels, task % panels)
 
 
-cdef void _pack_panel(const Geometry *g, const real_t *weight, real_t *packed, int64_t depth, int64_t group,
-                      int64_t panel) noexcept nogil:
+cdef void _pack_panel(const Geometry *g, const real_t *weight, int64_t step, const int64_t *offset, real_t *packed,
+                      int64_t depth, int64_t group, int64_t panel) noexcept nogil:
     cdef int64_t width = weight_width(g)
     cdef int64_t first = panel_start(g, panel)
     cdef int64_t columns = panel_start(g, panel + 1) - first
@@ -72,9 +78,14 @@ cdef void _pack_panel(const Geometry *g, const real_t *weight, real_t *packed, i
     while k0 < depth:
         k1 = min(k0 + g.block, depth)
         to = packed + group * depth * width + k0 * width + (k1 - k0) * first
-        for i in range(real_columns):
+        if step > offset[depth - 1]:  # an output channel's weights are neighbours, as in most weights
+            for i in range(real_columns):
+                for k in range(k0, k1):
+                    to[(k - k0) * columns + i] = weight[(first + i) * step + offset[k]]
+        else:
             for k in range(k0, k1):
-                to[(k - k0) * columns + i] = weight[(first + i) * depth + k]
+                for i in range(real_columns):
+                    to[(k - k0) * columns + i] = weight[(first + i) * step + offset[k]]
         for i in range(real_columns, columns):
             for k in range(k0, k1):
                 to[(k - k0) * columns + i] = <real_t>0

@@ -28,6 +28,8 @@ from cyconv._kernels.transpose cimport vtranspose
 cdef enum:
     PANEL = TILE_VECS * VL
     ROW_GROUPS = (TILE_ROWS + VL - 1) / VL
+    #: positions that are added before double precision takes over
+    LONGEST_RUN = 65536
 
 cdef struct Geometry:
     int64_t batch, groups, group_inputs, group_outputs
@@ -277,6 +279,73 @@ cdef void _pack_run(real_t *to, const real_t *source, int64_t step_k, int64_t st
             for group in range(ROW_GROUPS):
                 vstore(to + (w + i) * count + group * VL, r[group][i])
         w += VL
+
+
+def add_positions(const real_t[:, :, :, :, :] grad, double[::1] out, int num_threads):
+    """``out[k]`` = the sum of all of ``grad`` (N, K, D, H, W) with this k: vectors for a row, then double precision."""
+    cdef Source source
+    cdef int64_t step = sizeof(real_t)
+    cdef int64_t batch = grad.shape[0], channels = grad.shape[1], depth = grad.shape[2], height = grad.shape[3]
+    cdef int64_t width = grad.shape[4]
+    cdef int64_t block = VL if grad.strides[1] == step and channels > 1 else 1
+    cdef int64_t item
+    source = Source(&grad[0, 0, 0, 0, 0], grad.strides[0] // step, grad.strides[1] // step, grad.strides[2] // step,
+                    grad.strides[3] // step, grad.strides[4] // step)
+    if height > 1 and source.h == width * source.w and width * height <= LONGEST_RUN:
+        width, height = width * height, 1
+    for item in prange(_cuts(channels, block), nogil=True, schedule="static", num_threads=num_threads,
+                       use_threads_if=num_threads > 1):
+        _add_channels(&source, &out[item * block], item * block, min(block, channels - item * block), batch, depth,
+                      height, width)
+
+
+cdef void _add_channels(const Source *grad, double *out, int64_t first, int64_t count, int64_t batch, int64_t depth,
+                        int64_t height, int64_t width) noexcept nogil:
+    """Channels from ``first`` on: a vector of them where they are neighbours, else one."""
+    cdef real_t lanes[4 * VL]
+    cdef vec_t acc[4]
+    cdef const real_t *row
+    cdef int64_t n, d, h, w, i, q
+    cdef real_t rest
+    for i in range(count):
+        out[i] = 0
+    for n in range(batch):
+        for d in range(depth):
+            for h in range(height):
+                row = grad.data + n * grad.n + first * grad.c + d * grad.d + h * grad.h
+                for q in range(4):
+                    acc[q] = vzero()
+                w = 0
+                rest = 0
+                if count == VL:
+                    while w < width:
+                        acc[w % 4] = acc[w % 4] + vload(row + w * grad.w)
+                        w += 1
+                elif count == 1:
+                    if grad.w == 1:
+                        while w + 4 * VL <= width:
+                            for q in range(4):
+                                acc[q] = acc[q] + vload(row + w + q * VL)
+                            w += 4 * VL
+                    while w < width:
+                        rest = rest + row[w * grad.w]
+                        w += 1
+                else:
+                    for i in range(count):
+                        rest = 0
+                        for w in range(width):
+                            rest = rest + row[i + w * grad.w]
+                        out[i] += rest
+                    continue
+                for q in range(4):
+                    vstore(lanes + q * VL, acc[q])
+                if count == 1:
+                    for i in range(4 * VL):
+                        out[0] += lanes[i]
+                    out[0] += rest
+                else:
+                    for i in range(count):
+                        out[i] += <double>lanes[i] + lanes[VL + i] + lanes[2 * VL + i] + lanes[3 * VL + i]
 
 
 def add_products(const real_t[:, :, ::1] products, real_t[:, ::1] out, int num_threads):

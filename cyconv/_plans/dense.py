@@ -21,9 +21,7 @@ class Dense:
     def __init__(self, spec: ConvSpec, weight: Array, bias: Array | None) -> None:
         self.spec = spec
         self.kernel = _runtime.kernel("dense", spec.dtype)
-        self._weight = np.ascontiguousarray(weight, spec.dtype).reshape(
-            spec.groups, spec.group_outputs, spec.depth
-        )
+        self._weight = weight
         self._bias = bias
         self._packed: dict[bool, tuple[Array, Array]] = {}
         act = spec.activation
@@ -63,10 +61,20 @@ class Dense:
             width = spec.group_outputs if blocks.by_rows else round_up(spec.group_outputs, lanes)
             packed = np.empty(spec.groups * spec.depth * width, spec.dtype)
             if packed.size:
-                self.kernel.pack_weights(self._weight, packed, blocks.geometry, blocks.threads)
+                self.kernel.pack_weights(
+                    self._weight, _offsets(self._weight), packed, blocks.geometry, blocks.threads
+                )
             bias = np.zeros((spec.groups, width), spec.dtype)
             if self._bias is not None:
                 bias[:, : spec.group_outputs] = self._bias.reshape(spec.groups, spec.group_outputs)
             repeated = bias.reshape(-1).repeat(lanes if blocks.by_rows else 1)
             self._packed[blocks.by_rows] = packed, repeated
         return self._packed[blocks.by_rows]
+
+
+def _offsets(weight: Array) -> Array:
+    """Where each number of an output channel's weights lies, in scalars from the first; the strides may be any."""
+    offsets = np.zeros(1, np.int64)
+    for length, stride in zip(weight.shape[1:], weight.strides[1:], strict=True):
+        offsets = np.add.outer(offsets, np.arange(length) * (stride // weight.itemsize)).reshape(-1)
+    return offsets

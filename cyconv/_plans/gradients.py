@@ -50,6 +50,15 @@ def weight_gradient(spec: ConvSpec, call: Call, x: Array, grad: Array, out: Arra
         kernel.add_products(products, out, threads)
 
 
+def bias_gradient(grad: Array, out: Array, threads: int) -> None:
+    """Fill ``out`` (K,) with the sums of grad (N, K, D, H, W), which is not empty."""
+    sums = np.empty(out.shape, np.float64)
+    threads = max(1, min(threads, grad.size // table.GRADIENT_THREAD_CELLS))
+    _runtime.kernel("wgrad", grad.dtype).add_positions(grad, sums, threads)
+    with np.errstate(over="ignore"):
+        out[...] = sums
+
+
 def weight_workspace(spec: ConvSpec, call: Call, threads: int) -> int:
     """Bytes of scratch memory of such a call."""
     blocks = weight_blocks(spec, call, threads)

@@ -34,6 +34,13 @@ class Phase(NamedTuple):
     first_input: int
     """Input cell that the first tap of the first output meets; negative in the padding."""
 
+    @property
+    def tap_slice(self) -> slice:
+        """The same taps, which lie at equal distances, last one first."""
+        first, last = self.taps[0], self.taps[-1]
+        step = last - self.taps[-2] if len(self.taps) > 1 else -1
+        return slice(first, last + step if last + step >= 0 else None, step)
+
     def padding(self, size: int, outputs: int) -> tuple[int, int]:
         """Cells of padding before and after an input of ``size`` cells that ``outputs`` outputs meet."""
         last_input = self.first_input + (len(self.taps) - 1) * self.dilation + outputs - 1
@@ -89,7 +96,7 @@ def run_transposed(
     for phases in product(*axes):
         taps = turned
         for axis, phase in enumerate(phases, start=2):
-            taps = taps.take(phase.taps, axis)
+            taps = taps[(slice(None),) * axis + (phase.tap_slice,)]
         spec = ConvSpec(
             in_channels=channels,
             out_channels=groups * group_outputs,

@@ -15,6 +15,7 @@ from cyconv.nn.losses import cross_entropy, mse_loss
 from cyconv.nn.module import Module, Parameter, Residual, Sequential
 from cyconv.nn.optim import SGD, Adam
 from cyconv.nn.plain import BatchNorm2D, Dropout, Flatten, Linear, ReLU, Sigmoid, Softmax
+from cyconv.nn.plot import plot_feature_maps, plot_receptive_field
 from cyconv.nn.pooling import AdaptiveAvgPool2D, AvgPool2D, MaxPool2D
 from cyconv.nn.summary import Summary, summary
 
@@ -43,6 +44,8 @@ __all__ = [
     "init",
     "load_weights",
     "mse_loss",
+    "plot_feature_maps",
+    "plot_receptive_field",
     "save_weights",
     "summary",
 ]

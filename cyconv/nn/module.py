@@ -357,3 +357,7 @@ class Residual(Module):
     def flops(self, shape: Shape) -> int:
         """FLOPs of both ways."""
         return self.body.flops(shape) + (0 if self.shortcut is None else self.shortcut.flops(shape))
+
+    def receptive_field_layer(self) -> Mapping[str, Any]:
+        """Two branches."""
+        return {"parallel": [[self.body], [] if self.shortcut is None else [self.shortcut]]}
