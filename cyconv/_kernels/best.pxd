@@ -9,7 +9,7 @@ with it. Places have the lanes of the scalar type, which must have at least 32 b
 from libc.stdint cimport int64_t
 
 from cyconv._kernels.lanes cimport (
-    beats, ivec_t, ivless, ivload, ivselect, ivset, ivstore, lane_int_t, lowest, ties, vbeats, vselect, vties,
+    apart, beats, ivec_t, ivless, ivload, ivselect, ivset, ivstore, lane_int_t, lowest, ties, vbeats, vselect, vties,
 )
 from cyconv._kernels.rows cimport Rows, fill, split
 from cyconv._kernels.simd cimport VL, real_t, vec_t, vload, vstore
@@ -23,7 +23,7 @@ cdef inline const real_t *_row(const Rows *rows, Py_ssize_t r) noexcept nogil:
     return rows.first + r // rows.inner * rows.outer_step + r % rows.inner * rows.inner_step
 
 
-cdef inline void best_rows(real_t *value, lane_int_t *place, const Rows *rows, Py_ssize_t n) noexcept nogil:
+cdef inline apart best_rows(real_t *value, lane_int_t *place, const Rows *rows, Py_ssize_t n) noexcept nogil:
     """The largest cell of each of n columns, and the number of its row."""
     cdef Py_ssize_t i = 0, t, j, block
     cdef vec_t v, c
@@ -68,7 +68,7 @@ cdef struct Columns:
     Py_ssize_t taps, step
 
 
-cdef inline void best_columns(
+cdef inline apart best_columns(
     real_t *value, lane_int_t *place, lane_int_t *tap, const Columns *from_, Py_ssize_t n
 ) noexcept nogil:
     """The largest cell of each of n windows of columns, with its row and its tap."""
@@ -128,19 +128,25 @@ cdef inline void _down(const Job *job, const Block *b, Rows *rows, real_t *value
     best_rows(value + left, place + left, rows, n)
 
 
-cdef inline int64_t _index(const Geometry *g, Window rows_d, Window rows_h, int64_t row, int64_t column) noexcept nogil:
-    """The flat index of a winner."""
-    cdef int64_t d = row // rows_h.cells, h = row
-    if row == PADDING:
-        return -1
-    if rows_d.cells > 1:
-        h = row - d * rows_h.cells
+cdef inline apart _indices(
+    const Geometry *g, Window rows_d, Window rows_h, int64_t column, int64_t step, const lane_int_t *row,
+    const lane_int_t *tap, int64_t *index, int64_t n,
+) noexcept nogil:
+    """Flat indices of n winners, of windows whose first columns are ``step`` apart."""
+    cdef int64_t i, d, h
+    cdef int64_t base = rows_d.first * g.index_d + rows_h.first * g.index_h + column * g.index_w
+    cdef int64_t step_d = g.d.dilation * g.index_d, step_h = g.h.dilation * g.index_h, step_w = g.w.dilation * g.index_w
+    step *= g.index_w
+    if rows_d.cells == 1:
+        for i in range(n):
+            index[i] = base + i * step + <int64_t>row[i] * step_h + <int64_t>tap[i] * step_w
     else:
-        d = 0
-    return (
-        (rows_d.first + d * g.d.dilation) * g.index_d + (rows_h.first + h * g.h.dilation) * g.index_h
-        + column * g.index_w
-    )
+        for i in range(n):
+            d = row[i] // rows_h.cells
+            h = row[i] - d * rows_h.cells
+            index[i] = base + i * step + d * step_d + h * step_h + <int64_t>tap[i] * step_w
+    for i in range(n):
+        index[i] = -1 if row[i] == PADDING else index[i]
 
 
 cdef inline void best_row(const Job *job, Block *b, real_t *mine) noexcept nogil:
@@ -198,8 +204,12 @@ cdef inline void best_row(const Job *job, Block *b, real_t *mine) noexcept nogil
             columns.value[0] = value + at
             columns.place[0] = place + at
             columns.taps = cells.cells
-            best_columns(b.out + o * inner, won_place + o * inner, won_tap + o * inner, &columns, inner)
-        else:
+            best_columns(b.out + o * inner, won_place, won_tap, &columns, inner)
+            _indices(g, rows_d, rows_h, cells.first, 0, won_place, won_tap, index + o * inner, inner)
+        elif inner > 1:
             cells.first = (b.ow + o) * g.w.stride - g.w.before
-        for i in range(o * inner, (o + 1) * inner):
-            index[i] = _index(g, rows_d, rows_h, won_place[i], cells.first + won_tap[i] * g.w.dilation)
+            i = o * inner
+            _indices(g, rows_d, rows_h, cells.first, 0, won_place + i, won_tap + i, index + i, inner)
+    if g.across != EACH and inner == 1:
+        cells.first = b.ow * g.w.stride - g.w.before
+        _indices(g, rows_d, rows_h, cells.first, g.w.stride, won_place, won_tap, index, b.columns)

@@ -25,8 +25,8 @@ from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
 
 from cyconv._kernels.rows cimport (
-    FEW, MAX, SUM, Room, Rows, Sources, Times, combine, combine_halves, combine_line, combine_lines, combine_rows,
-    divide, fill, identity, once, pick, point_at, split, windows,
+    FEW, MAX, SUM, Quotient, Room, Rows, Sources, Times, combine, combine_halves, combine_line, combine_lines, combine_rows,
+    divide, fill, identity, once, quotient_of, pick, point_at, split, windows,
 )
 from cyconv._kernels.best cimport best_row
 from cyconv._kernels.simd cimport REAL_IS_FLOAT, REAL_SIZE, VL, real_t
@@ -96,9 +96,9 @@ cdef inline int64_t _alike(const Axis *a, int64_t o, int64_t most) noexcept nogi
 
 cdef inline void _load(
     const Job *job, const Block *b, Window rows_d, Window rows_h, real_t *v, int64_t rounds, int64_t step, bint halves,
-    real_t *mine,
+    bint spill, real_t *mine,
 ) noexcept nogil:
-    """``rounds`` rows of v from windows of rows that lie ``step`` rows of x apart."""
+    """``rounds`` rows of v from windows of rows that lie ``step`` rows of x apart; ``spill``: over what is padded."""
     cdef const Geometry *g = job.g
     cdef int64_t n = b.cells * g.inner, left = b.pad_left * g.inner, r, half = g.pitch // 2
     cdef int64_t reach = (n + 2 * VL - 1) // (2 * VL) * 2 * VL if halves else VL
@@ -111,7 +111,8 @@ cdef inline void _load(
     times.rounds = rounds
     times.dst_step = g.pitch
     times.src_step = step * g.x_h
-    room.read = room.write = room.ahead = True
+    room.read = room.ahead = True
+    room.write = spill
     if 0 < rows.many <= FEW and n > 0:
         room.read = point_at(&rows, 0, rows.many, found, reach)
         rows.first += (rounds - 1) * times.src_step
@@ -144,7 +145,7 @@ cdef inline void _down(const Job *job, const Block *b, real_t *v, real_t *mine) 
         rounds = _alike(&g.h, b.oh + r, b.rows - r)
         _load(
             job, b, window(g, &g.d, b.od), window(g, &g.h, b.oh + r), v + r * g.pitch, rounds, g.h.stride,
-            g.across == HALF, mine,
+            g.across == HALF, True, mine,
         )
         r += rounds
     if g.across == HALF:
@@ -166,14 +167,11 @@ cdef inline void _down_running(const Job *job, const Block *b, real_t *v, real_t
     cdef Sources found
     cdef Times times = once()
     cdef Room room
-    fill(loaded, identity(<int>g.op), above * g.pitch)
-    fill(loaded + (rows - below) * g.pitch, identity(<int>g.op), below * g.pitch)
+    fill(loaded, identity(<int>g.op), rows * g.pitch)
     one.first = first + above
     one.cells = 1
     if above + below < rows:
-        _load(job, b, window(g, &g.d, b.od), one, loaded + above * g.pitch, rows - above - below, 1, False, mine)
-        fill(loaded + (rows - below) * g.pitch, identity(<int>g.op), below * g.pitch)  # its first vector was room
-        _pad(g, b, loaded + above * g.pitch, rows - above - below)
+        _load(job, b, window(g, &g.d, b.od), one, loaded + above * g.pitch, rows - above - below, 1, False, False, mine)
     windows(
         <int>g.op, loaded, (b.rows - 1) * a.stride * g.pitch + width, a.dilation * g.pitch, a.taps,
         mine + g.at_ping, mine + g.at_pong, mine + g.at_rest, &found,
@@ -198,15 +196,22 @@ cdef inline void _down_running(const Job *job, const Block *b, real_t *v, real_t
 cdef inline void _each(const Job *job, const Block *b, const real_t *row, real_t *out, real_t *levels) noexcept nogil:
     """One output row, each window by itself."""
     cdef const Geometry *g = job.g
-    cdef int64_t o, inner = g.inner
-    cdef Window cells
+    cdef int64_t o = 0, inner = g.inner
+    cdef const real_t *found[FEW]
     cdef const real_t *at
+    cdef Window cells
     cdef Rows groups
+    cdef Times times
+    cdef Room room
+    room.read = room.write = room.ahead = False
+    times.dst_step = inner
+    times.src_step = g.w.stride * inner
     groups.inner_step = g.w.dilation * inner
     groups.outer_step = 0
     groups.end = row + b.cells * inner
-    for o in range(b.columns):
+    while o < b.columns:
         cells = window(g, &g.w, b.ow + o)
+        times.rounds = 1
         at = row + (cells.first - b.first_column) * inner
         if inner == 1:
             if g.op == MAX:
@@ -217,7 +222,13 @@ cdef inline void _each(const Job *job, const Block *b, const real_t *row, real_t
             groups.first = at
             groups.many = cells.cells
             groups.inner = max(1, cells.cells)
-            combine_rows(<int>g.op, out + o * inner, &groups, inner, levels)
+            if 0 < cells.cells <= FEW:
+                times.rounds = _alike(&g.w, b.ow + o, b.columns - o)
+                point_at(&groups, 0, cells.cells, found, 0)
+                combine(<int>g.op, out + o * inner, found, <int>cells.cells, inner, times, room)
+            else:
+                combine_rows(<int>g.op, out + o * inner, &groups, inner, levels)
+        o += times.rounds
 
 
 cdef inline Sources _halves(const Geometry *g, const real_t *v) noexcept nogil:
@@ -240,6 +251,8 @@ cdef inline void _across(const Job *job, const Block *b, const real_t *v, bint s
     cdef Room room
     cdef const real_t *row
     cdef real_t trouble[VL]
+    cdef Quotient q
+    q = quotient_of(1)
     fill(trouble, 0, VL)
     reach = ((b.columns - 1) * g.w.stride + 1) * inner
     if g.across == HALF:
@@ -268,7 +281,7 @@ cdef inline void _across(const Job *job, const Block *b, const real_t *v, bint s
             for j in range(found.count):
                 found.at[j] += g.pitch
         if g.op == SUM and REAL_IS_FLOAT:
-            _average(job, b, b.oh + r, out, trouble)
+            _average(job, b, b.oh + r, out, &q, trouble)
     if g.op == SUM and REAL_IS_FLOAT:
         _mend(job, b, trouble)
 
@@ -297,8 +310,11 @@ cdef inline double _divisor(const Job *job, int64_t od, int64_t oh, int64_t ow) 
     return extent(g, &g.d, od) * extent(g, &g.h, oh) * extent(g, &g.w, ow)
 
 
-cdef inline void _average(const Job *job, const Block *b, int64_t oh, real_t *out, real_t *trouble) noexcept nogil:
-    """Sums of a row to averages: the windows of most columns count the same number of cells."""
+cdef inline void _average(
+    const Job *job, const Block *b, int64_t oh, real_t *out, Quotient *q, real_t *trouble
+) noexcept nogil:
+    """Sums of a row to averages: the windows of most columns, and of most rows, count the same number of cells (q)."""
+    cdef double divisor
     cdef const Geometry *g = job.g
     cdef const Axis *a = &g.w
     cdef int64_t o, left = 0, right = b.columns, last
@@ -310,13 +326,14 @@ cdef inline void _average(const Job *job, const Block *b, int64_t oh, real_t *ou
     elif job.divisor <= 0:
         right = 0
     for o in range(left):
-        divide(out + o * g.inner, g.inner, <real_t>_divisor(job, b.od, oh, b.ow + o), trouble)
+        divide(out + o * g.inner, g.inner, quotient_of(_divisor(job, b.od, oh, b.ow + o)), trouble)
     if left < right:
-        divide(
-            out + left * g.inner, (right - left) * g.inner, <real_t>_divisor(job, b.od, oh, b.ow + left), trouble
-        )
+        divisor = _divisor(job, b.od, oh, b.ow + left)
+        if divisor != q.divisor:
+            q[0] = quotient_of(divisor)
+        divide(out + left * g.inner, (right - left) * g.inner, q[0], trouble)
     for o in range(right, b.columns):
-        divide(out + o * g.inner, g.inner, <real_t>_divisor(job, b.od, oh, b.ow + o), trouble)
+        divide(out + o * g.inner, g.inner, quotient_of(_divisor(job, b.od, oh, b.ow + o)), trouble)
 
 
 cdef void _mend(const Job *job, const Block *b, const real_t *trouble) noexcept nogil:
@@ -381,7 +398,7 @@ cdef void _pool_lines(const Job *job, int64_t start, int64_t stop) noexcept nogi
             p += 1
     if g.op == SUM and REAL_IS_FLOAT:
         fill(trouble, 0, VL)
-        divide(job.out + start, stop - start, <real_t>_divisor(job, 0, 0, 0), trouble)
+        divide(job.out + start, stop - start, quotient_of(_divisor(job, 0, 0, 0)), trouble)
         b.od = b.oh = b.ow = 0
         b.rows = b.columns = 1
         for p in range(start, stop):

@@ -16,7 +16,8 @@ from cyconv._kernels.simd cimport (
 cdef enum:
     MAX = 0
     SUM = 1
-    FEW = 32     # rows that are combined in one go; more are combined in pairs of halves, so that sums are pairwise
+    FEW = 32     # rows that are combined in one go; more are combined by eights and those in pairs, so that sums are
+    EIGHT = 8    # pairwise, and no more rows are walked at a time than a cache holds of one set
     LINE = 1024  # the same for the cells of one row
     AHEAD = 4096 // REAL_SIZE
 
@@ -263,7 +264,7 @@ cdef inline bint point_at(
 
 
 cdef inline apart combine_rows(int op, real_t *dst, const Rows *rows, Py_ssize_t n, real_t *levels) noexcept nogil:
-    """All of ``rows`` to one of n cells; ``levels`` holds log2(many / FEW) + 1 rows of n + VL."""
+    """All of ``rows`` to one of n cells; ``levels`` holds log2(many / EIGHT) + 2 rows of n + VL."""
     cdef const real_t *found[FEW]
     cdef Py_ssize_t start = 0, stop, done = 0, depth = 0, pairs
     cdef Room room
@@ -277,7 +278,7 @@ cdef inline apart combine_rows(int op, real_t *dst, const Rows *rows, Py_ssize_t
         return
     # Like the carries of a binary counter: a level waits with its combination for a neighbour of the same size.
     while start < rows.many:
-        stop = min(start + FEW, rows.many)
+        stop = min(start + EIGHT, rows.many)
         room.read = point_at(rows, start, stop, found, VL)
         combine(op, levels + depth * (n + VL), found, <int>(stop - start), n, once(), room)
         depth += 1
@@ -482,20 +483,43 @@ cdef inline void pick(real_t *dst, const real_t *src, Py_ssize_t n, Py_ssize_t s
 # ----------------------------------------------------------------------------------------------------- averages
 
 
-cdef inline apart divide(real_t *row, Py_ssize_t n, real_t divisor, real_t *trouble) noexcept nogil:
-    """row[i] /= divisor; where a result is NaN or infinite, one of the VL cells of ``trouble`` becomes NaN."""
+cdef struct Quotient:
+    # What a sum is divided by; if that is a power of two, what it is multiplied with, which is the same.
+    double divisor
+    real_t by
+    bint inverse
+
+
+cdef inline Quotient quotient_of(double divisor) noexcept nogil:
+    cdef Quotient q
     cdef int exponent
-    cdef real_t inverse = 1 / divisor
-    cdef bint exact = frexp(divisor, &exponent) == 0.5 and inverse * divisor == 1  # a power of two
+    cdef real_t rounded = <real_t>divisor, inverse = 1 / rounded
+    q.divisor = divisor
+    q.inverse = frexp(rounded, &exponent) == 0.5 and inverse * rounded == 1
+    q.by = inverse if q.inverse else rounded
+    return q
+
+
+cdef inline vec_t _divided(vec_t v, vec_t by, bint inverse, vec_t *bad) noexcept nogil:
+    cdef vec_t quotient = v * by if inverse else v / by
+    bad[0] = bad[0] + (quotient - quotient)
+    return quotient
+
+
+cdef inline apart divide(real_t *row, Py_ssize_t n, Quotient q, real_t *trouble) noexcept nogil:
+    """row[i] /= q.divisor; where a result is NaN or infinite, one of the VL cells of ``trouble`` becomes NaN."""
     cdef Py_ssize_t i = 0
-    cdef vec_t v, bad = vload(trouble), by = vset(inverse if exact else divisor)
-    while i + VL <= n:
-        v = vload(row + i) * by if exact else vload(row + i) / by
-        bad = bad + (v - v)
-        vstore(row + i, v)
-        i += VL
+    cdef bint inverse = q.inverse
+    cdef vec_t bad = vload(trouble), by = vset(q.by), last
+    cdef real_t part[VL]
+    if n >= VL:
+        last = _divided(vload(row + n - VL), by, inverse, &bad)  # before its first cells are divided in place
+        while i + VL <= n:
+            vstore(row + i, _divided(vload(row + i), by, inverse, &bad))
+            i += VL
+        vstore(row + n - VL, last)
+    elif n > 0:
+        fill(part, 0, VL)
+        memcpy(part, row, n * sizeof(real_t))
+        vstore_part(row, _divided(vload(part), by, inverse, &bad), <int>n)
     vstore(trouble, bad)
-    while i < n:
-        row[i] = row[i] / divisor
-        trouble[0] = trouble[0] + (row[i] - row[i])
-        i += 1

@@ -16,8 +16,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 MAX, SUM, ARGMAX = 0, 1, 2
 FLAT, HALF, PICK, EACH, LINES = range(5)
 
-#: Rows combined in one go and cells of a line: ``FEW`` and ``LINE`` of ``rows.pxd``
-_FEW, _LINE = 32, 1024
+#: Rows combined in one go and cells of a line: ``FEW``, ``EIGHT`` and ``LINE`` of ``rows.pxd``
+_FEW, _EIGHT, _LINE = 32, 8, 1024
 #: Coordinates that a kernel computes with; windows further out come to it as a table.
 _FAR = 2**40
 
@@ -112,6 +112,9 @@ class _Line(NamedTuple):
     flat: int = 0
 
 
+_NONE = _Line(ONE, 0, 0)
+
+
 class _Nest(NamedTuple):
     """What is left after axes were merged: inner cells side by side, three axes, planes and channels."""
 
@@ -154,9 +157,27 @@ def _nest(axes: tuple[PoolAxis, ...], x: Side, out: Side) -> _Nest | None:
     if inner == 0:
         return None
     if inner > 1:
-        channels = _Line(ONE, 0, 0)
-    d, h, w = [_Line(ONE, 0, 0)] * (3 - len(lines)) + lines
+        channels = _NONE
+    d, h, w = [_NONE] * (3 - len(lines)) + lines
     return _Nest(inner, d, h, w, planes, channels)
+
+
+def _stacked(nest: _Nest) -> _Nest:
+    """Planes below each other as one tall plane, where no window of rows reaches over into the next plane."""
+    for outer in ("channels", "planes"):
+        line, h = getattr(nest, outer), nest.h
+        if h.axis == ONE:
+            h = h._replace(x=line.x, out=line.out)
+        a, many = h.axis, line.axis.size
+        touching = a.taps == a.stride and a.dilation == 1 and a.before == a.after == 0 and a.size == a.out * a.stride
+        if many == 1:
+            continue
+        if nest.d.axis != ONE or not touching or (line.x, line.out) != (a.size * h.x, a.out * h.out):
+            break
+        tall = PoolAxis(many * a.size, many * a.out, a.taps, a.stride, 0, 0, 1)
+        nest = nest._replace(h=h._replace(axis=tall))
+        nest = nest._replace(channels=_NONE) if outer == "channels" else nest._replace(planes=_NONE)
+    return nest
 
 
 def _operations(taps: int) -> int:
@@ -194,7 +215,7 @@ def _lines(nest: _Nest) -> _Nest | None:
         step = c if c.axis.size > 1 else n
         if step.out == 1 or step.axis.size == 1:
             size = n.axis.size * c.axis.size
-            return nest._replace(planes=_Line(ONE._replace(size=size), step.x, 1), channels=_Line(ONE, 0, 0))
+            return nest._replace(planes=_Line(ONE._replace(size=size), step.x, 1), channels=_NONE)
     return None
 
 
@@ -246,6 +267,7 @@ def lay_out(
     elif as_lines is not None:
         nest, across, blocks = as_lines, LINES, _Blocks(1, 1, False)
     else:
+        nest = _stacked(nest)
         across = _across(nest, lanes)
         blocks = _blocks(nest, across, dtype.itemsize, threads)
     bytes_moved = (prod(x.shape) + prod(out.shape)) * dtype.itemsize
@@ -266,7 +288,7 @@ def _describe(
     many = max(min(d.taps, d.size) * min(h.taps, h.size), min(w.taps, w.size) if inner > 1 else 1)
     if d.stride == 0 or h.stride == 0 or w.stride == 0:
         many = max(d.size * h.size, w.size)
-    levels = (-(-many // _FEW)).bit_length() + 1 if many > _FEW else 0
+    levels = (-(-many // _EIGHT)).bit_length() + 1 if many > _FEW else 0
     sizes = {
         "block": blocks.rows * pitch,
         "loaded": loaded * pitch,
