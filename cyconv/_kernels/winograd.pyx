@@ -51,6 +51,7 @@ LANES = VL
 VECS = TILE_VECS
 LINE = MAX_LINE
 
+
 def run(const real_t[:, :, :, :, :] x, const real_t[::1] weight, const real_t[::1] bias,
         real_t[:, :, :, :, :] out, const int64_t[::1] geometry, const int64_t[::1] tables,
         const real_t[::1] input_numbers, const real_t[::1] output_numbers, const real_t[::1] activation,
@@ -96,7 +97,7 @@ def run(const real_t[:, :, :, :, :] x, const real_t[::1] weight, const real_t[::
         box = box_at(g, item // g.groups)
         for task in prange(chunks, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
             transform_chunk(&job, &box, item % g.groups, task, <real_t *>&scratch[g.at_values],
-                             &scratch[g.at_threads + threadid() * g.thread_bytes])
+                            &scratch[g.at_threads + threadid() * g.thread_bytes])
         for task in prange(panels, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
             _multiply_panel(&job, &box, item % g.groups, task, <real_t *>&scratch[g.at_values],
                             &scratch[g.at_threads + threadid() * g.thread_bytes])

@@ -79,7 +79,7 @@ cdef inline void _write_channels(const Geometry *g, vec_t *pixels, int64_t chann
     """Pixels of a channel side by side, then row by row to their places."""
     cdef real_t turned[VL * MAX_PIXELS]
     cdef int64_t pitch = cuts(g.pixels_h * g.pixels_w, VL) * VL
-    cdef int64_t group, k, y, x
+    cdef int64_t group, k, _y, x
     cdef const real_t *source
     cdef real_t *row
     for group in range(pitch // VL):
@@ -89,7 +89,7 @@ cdef inline void _write_channels(const Geometry *g, vec_t *pixels, int64_t chann
     for k in range(channels):
         source = turned + k * pitch
         row = to + k * step_k
-        for y in range(rows):
+        for _y in range(rows):
             if step_w == 1 and columns == 4:
                 memcpy(row, source, 4 * sizeof(real_t))
             elif step_w == 1 and columns == 5:
