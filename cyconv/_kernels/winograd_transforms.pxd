@@ -21,7 +21,7 @@ from cyconv._kernels.simd cimport VL, inlined, real_t, vec_t, vload, vset, vstor
 cdef enum:
     MAX_POINTS = 10
     MAX_CELLS = 64
-    MAX_PIXELS = 36
+    MAX_PIXELS = 48     # 36, in whole vectors
 
 
 cdef inline inlined input_axis(const int a, const vec_t *d, vec_t *v, const real_t *numbers) noexcept nogil:

@@ -281,7 +281,7 @@ def _cost(spec: ConvSpec, call: Call, form: Form, grid: Box, box: Box, shared: b
     panels, vectors = ceil(tiles / tile_rows), ceil(spec.group_outputs / lanes)
     rows = tiles / panels
     # input: gather every cell, collect each vector of tiles from its pieces of rows, transform
-    _, layouts = _lay_out(spec, form, box)
+    _, layouts = _lay_out(spec, form, box, lanes)
     cells = box[0] * prod(layout.slots for layout in layouts) * spec.group_inputs
     pieces = ceil(rows / lanes) + (rows - 1) / box[3]
     read = table.WINOGRAD_GATHER_CYCLES * cells
@@ -317,7 +317,7 @@ def _describe(
     kernel = _runtime.kernel("winograd", spec.dtype)
     item, lanes = spec.dtype.itemsize, kernel.LANES
     phases, grid = _phases(spec, call, form), _grid(spec, call, form)
-    steps, layouts = _lay_out(spec, form, box)
+    steps, layouts = _lay_out(spec, form, box, lanes)
     taps = _direct_taps(spec, form)
     depth, tiles = spec.group_inputs * taps, prod(box)
     panels = ceil(spec.group_outputs / (kernel.VECS * lanes))
@@ -330,6 +330,9 @@ def _describe(
     values = _round_up(form.frequencies * step_values * item, _LINE)
     source = _round_up((cells * chunk + lanes) * item, _LINE)
     produced = _round_up(form.frequencies * step_product * item, _LINE)
+    reach = (form.points - 1) * spec.dilation[2] + 1
+    needed = (box[3] - 1) * steps[2] + reach + 2 * lanes * steps[2]
+    lines = form.wide and call.x_strides[4] == 1 and steps[2] <= 8 and needed <= kernel.LINE
     items = spec.groups * prod(ceil(n / b) for n, b in zip(grid, box, strict=True))
     threads = max(1, min(threads, max(panels, ceil(spec.group_inputs / chunk)) if shared else items))
     at_source = 0 if shared else values
@@ -342,6 +345,7 @@ def _describe(
         "pixels_h": form.m if form.high else 1, "pixels_w": form.m if form.wide else 1,
         "phases_h": phases[0], "phases_w": phases[1], "tiles_h": grid[2], "tiles_w": grid[3],
         "box_p": box[0], "box_d": box[1], "box_h": box[2], "box_w": box[3], "chunk": chunk, "shared": shared,
+        "lines": lines, "reach": reach,
         "step_values": step_values, "step_product": step_product,
         "at_values": 0, "at_source": at_source, "at_product": at_source + source,
         "at_threads": values if shared else 0, "thread_bytes": at_source + source + produced,
@@ -371,13 +375,17 @@ def _odd_lines(scalars: int, item: int) -> int:
     return (_round_up(scalars * item, 2 * _LINE) + _LINE) // item
 
 
-def _lay_out(spec: ConvSpec, form: Form, box: Box) -> tuple[list[int], list[AxisLayout]]:
-    """Steps between tiles, and the strips: a tile reads ``points`` cells of an axis that is transformed."""
+def _lay_out(spec: ConvSpec, form: Form, box: Box, lanes: int) -> tuple[list[int], list[AxisLayout]]:
+    """Steps between tiles, and the strips: a tile reads ``points`` cells of an axis that is transformed.
+
+    Rows end with a vector of slack, so that strips can be stored in whole vectors.
+    """
     steps, layouts = [], []
     for i, transformed in enumerate((False, form.high, form.wide)):
         taps, step = (form.points, form.m * spec.dilation[i]) if transformed else (spec.kernel[i], spec.stride[i])
         steps.append(step)
         layouts.append(lay_out_axis(taps, step, spec.dilation[i], box[i + 1]))
+    layouts[2] = layouts[2]._replace(slots=layouts[2].slots + lanes)
     return steps, layouts
 
 

@@ -1,0 +1,230 @@
+"""From the input to transformed values: gather the cells of a chunk of channels, transform them tile by tile."""
+from libc.stdint cimport int64_t, uint8_t
+from libc.string cimport memcpy, memset
+
+from cyconv._kernels.gather cimport Axis, gather_block, source_index
+from cyconv._kernels.lanes cimport ivec_t, lane_int_t
+from cyconv._kernels.simd cimport TILE_ROWS, VL, inlined, prefetch, real_t, vec_t, vload, vstore
+from cyconv._kernels.transpose cimport vpick
+from cyconv._kernels.winograd_geometry cimport Box, Geometry, Job, balanced, cuts
+from cyconv._kernels.winograd_transforms cimport MAX_CELLS, transform_input
+
+cdef enum:
+    MAX_LINE = 1280
+    LINE_BYTES = 64
+
+cdef struct Pieces:
+    # up to VL tiles as runs of neighbours in the gathered block
+    int64_t count
+    int64_t source[VL]
+    int64_t to[VL]
+
+
+cdef inline void transform_chunk(const Job *job, const Box *box, int64_t group, int64_t chunk, real_t *values,
+                           uint8_t *own) noexcept nogil:
+    """Channels of one chunk, all tiles of the box: gather their cells, transform them into the panels of values."""
+    cdef const Geometry *g = job.g
+    cdef real_t *block = <real_t *>(own + g.at_source)
+    cdef int64_t c0 = chunk * g.chunk
+    cdef int64_t channels = min(g.chunk, g.group_inputs - c0)
+    cdef int64_t panels = cuts(box.tiles, TILE_ROWS)
+    cdef int64_t depth = g.group_inputs * g.taps
+    cdef int64_t panel, first, rows
+    _gather_pictures(job, box, group * g.group_inputs + c0, channels, block)
+    for panel in range(panels):
+        first = balanced(box.tiles, panels, panel)
+        rows = balanced(box.tiles, panels, panel + 1) - first
+        _transform_panel(job, box, block, channels, first, rows, values + depth * first + c0 * g.taps * rows)
+
+
+cdef inline void _gather_pictures(const Job *job, const Box *box, int64_t c0, int64_t channels,
+                                  real_t *block) noexcept nogil:
+    cdef const Geometry *g = job.g
+    cdef int64_t phases = g.phases_h * g.phases_w
+    cdef Axis axis_h = job.axis_h
+    cdef Axis axis_w = job.axis_w
+    cdef int64_t p, phase
+    for p in range(box.p0, box.p0 + box.p):
+        phase = p % phases
+        axis_h.pad = g.pad_h - phase // g.phases_w
+        axis_w.pad = g.pad_w - phase % g.phases_w
+        if g.lines:
+            _gather_lines(job, box, p // phases, c0, channels, &axis_h, &axis_w, block)
+        else:
+            gather_block(block, &job.x, p // phases, 1, c0, channels, box.d0, box.d, box.h0, box.h, box.w0, box.w,
+                         &job.axis_d, &axis_h, &axis_w, g.padding_mode)
+        block += channels * g.slots_d * g.slots_h * g.slots_w
+
+
+cdef inline void _gather_lines(const Job *job, const Box *box, int64_t n, int64_t c0, int64_t channels,
+                               const Axis *axis_h, const Axis *axis_w, real_t *block) noexcept nogil:
+    """What `gather_block` does, for rows whose cells are neighbours in memory: all strips of a row at once."""
+    cdef const Geometry *g = job.g
+    cdef const Axis *axis_d = &job.axis_d
+    cdef int64_t c, qd, qh, i, j, kd, kh
+    cdef const real_t *image
+    cdef real_t *to
+    for c in range(channels):
+        image = job.x.data + n * job.x.n + (c0 + c) * job.x.c
+        for qd in range(axis_d.strips):
+            for i in range(box.d + axis_d.strip[3 * qd + 1]):
+                kd = source_index((box.d0 + i) * axis_d.stride + axis_d.strip[3 * qd] - axis_d.pad, g.size_d,
+                                  g.padding_mode)
+                for qh in range(axis_h.strips):
+                    to = block + ((c * g.slots_d + axis_d.strip[3 * qd + 2] + i) * g.slots_h
+                                  + axis_h.strip[3 * qh + 2]) * g.slots_w
+                    for j in range(box.h + axis_h.strip[3 * qh + 1]):
+                        kh = source_index((box.h0 + j) * axis_h.stride + axis_h.strip[3 * qh] - axis_h.pad, g.size_h,
+                                          g.padding_mode)
+                        if kd < 0 or kh < 0:
+                            memset(to, 0, g.slots_w * sizeof(real_t))
+                        else:
+                            _gather_line(job, image + kd * job.x.d + kh * job.x.h, axis_w, box.w0, box.w, to)
+                        to += g.slots_w
+
+
+cdef inline void _gather_line(const Job *job, const real_t *row, const Axis *axis, int64_t first_output,
+                              int64_t outputs, real_t *to) noexcept nogil:
+    """The cells of the row side by side, padding included, then every ``stride``-th of them into each strip. A strip
+    may be stored a vector too far: the next one overwrites that, and a row of the block ends with a vector of slack.
+    The same row of the next channel is asked for meanwhile: it is too far away for the processor to foresee."""
+    cdef real_t line[MAX_LINE]
+    cdef int64_t mode = job.g.padding_mode
+    cdef int64_t at = first_output * axis.stride - axis.pad
+    cdef int64_t span = (outputs - 1) * axis.stride + job.g.reach
+    cdef int64_t lo = min(span, max(<int64_t>0, -at))
+    cdef int64_t hi = max(lo, min(span, axis.size - at))
+    cdef int64_t i, q, count
+    cdef const real_t *start
+    cdef real_t *strip
+    for i in range(lo):
+        line[i] = _padded_cell(row, at + i, axis.size, mode)
+    if hi > lo:
+        memcpy(line + lo, row + at + lo, (hi - lo) * sizeof(real_t))
+        for i in range(cuts((hi - lo) * sizeof(real_t), LINE_BYTES)):
+            prefetch(<const char *>(row + at + lo + job.x.c) + i * LINE_BYTES)
+    for i in range(hi, span):
+        line[i] = _padded_cell(row, at + i, axis.size, mode)
+    for q in range(axis.strips):
+        start = line + axis.strip[3 * q]
+        strip = to + axis.strip[3 * q + 2]
+        count = outputs + axis.strip[3 * q + 1]
+        if count < VL // 2:
+            for i in range(count):
+                strip[i] = start[i * axis.stride]
+        elif axis.stride == 2:
+            _pick_every(2, start, strip, count, job.lanes)
+        elif axis.stride == 4:
+            _pick_every(4, start, strip, count, job.lanes)
+        elif axis.stride == 5:
+            _pick_every(5, start, strip, count, job.lanes)
+        elif axis.stride == 6:
+            _pick_every(6, start, strip, count, job.lanes)
+        else:
+            _pick_every(<int>axis.stride, start, strip, count, job.lanes)
+
+
+cdef inline real_t _padded_cell(const real_t *row, int64_t i, int64_t size, int64_t mode) noexcept nogil:
+    i = source_index(i, size, mode)
+    return <real_t>0 if i < 0 else row[i]
+
+
+cdef inline inlined _pick_every(const int step, const real_t *line, real_t *to, int64_t count,
+                                const ivec_t *lanes) noexcept nogil:
+    """``to[i] = line[i * step]``, in whole vectors."""
+    cdef int64_t i = 0
+    cdef vec_t v
+    cdef int k
+    while i < count:
+        v = vload(line)
+        for k in range(1, step):
+            v = vpick(v, vload(line + k * VL), lanes[k])
+        vstore(to + i, v)
+        line += step * VL
+        i += VL
+
+
+cdef inline void fill_lanes(ivec_t *lanes, int64_t step) noexcept nogil:
+    """Pattern k takes the cells of vector k that are multiples of ``step`` and keeps what was there before; the first
+    one also sorts those of vector 0."""
+    cdef lane_int_t *pattern
+    cdef int64_t k, i, cell
+    for k in range(1, step):
+        pattern = <lane_int_t *>&lanes[k]
+        for i in range(VL):
+            cell = i * step
+            pattern[i] = <lane_int_t>i
+            if cell < 2 * VL and k == 1:
+                pattern[i] = <lane_int_t>cell
+            elif k * VL <= cell < (k + 1) * VL:
+                pattern[i] = <lane_int_t>(VL + cell - k * VL)
+
+
+cdef inline void _transform_panel(const Job *job, const Box *box, const real_t *block, int64_t channels, int64_t first,
+                           int64_t rows, real_t *to) noexcept nogil:
+    """Tiles ``first`` to ``first + rows``. A vector may store more than its tiles, for the next ones overwrite that;
+    those at the end of the chunk go through a buffer."""
+    cdef const Geometry *g = job.g
+    cdef int64_t step_c = g.slots_d * g.slots_h * g.slots_w
+    cdef int64_t vectors = cuts(rows, VL)
+    cdef int64_t left = channels * g.taps * rows
+    cdef int64_t f, q, i, _c, t, width
+    cdef bint last
+    cdef Pieces pieces[TILE_ROWS]
+    cdef int64_t in_buffer[MAX_CELLS]
+    cdef real_t cells[(MAX_CELLS + 1) * VL]
+    cdef real_t exact[MAX_CELLS * VL]
+    cdef const real_t *source
+    cdef const int64_t *offset
+    cdef const int64_t *at
+    cdef real_t *into
+    cdef int64_t step
+    for f in range(g.frequencies):
+        in_buffer[f] = f * VL
+    for q in range(vectors):
+        _find_pieces(g, box, first + q * VL, min(rows - q * VL, <int64_t>VL), step_c * channels, &pieces[q])
+    for _c in range(channels):
+        for t in range(g.taps):
+            offset = job.offset + t * g.frequencies
+            for q in range(vectors):
+                source, at = block + pieces[q].source[0], offset
+                if pieces[q].count > 1:
+                    for f in range(g.frequencies):
+                        for i in range(pieces[q].count):
+                            vstore(cells + f * VL + pieces[q].to[i], vload(block + pieces[q].source[i] + offset[f]))
+                    source, at = cells, in_buffer
+                width = min(rows - q * VL, <int64_t>VL)
+                last = left - q * VL < VL
+                into, step = to + q * VL, g.step_values
+                if last:
+                    into, step = exact, VL
+                transform_input(g.points, g.planar, source, at, into, step, job.input_numbers)
+                if last:
+                    for f in range(g.frequencies):
+                        memcpy(to + q * VL + f * g.step_values, exact + f * VL, width * sizeof(real_t))
+            to += rows
+            left -= rows
+        block += step_c
+
+
+cdef inline void _find_pieces(const Geometry *g, const Box *box, int64_t first, int64_t width, int64_t step_p,
+                       Pieces *pieces) noexcept nogil:
+    cdef int64_t w = first % box.w
+    cdef int64_t h = first // box.w % box.h
+    cdef int64_t d = first // (box.w * box.h) % box.d
+    cdef int64_t p = first // (box.w * box.h * box.d)
+    cdef int64_t done = 0
+    pieces.count = 0
+    while done < width:
+        pieces.source[pieces.count] = p * step_p + (d * g.slots_h + h) * g.slots_w + w
+        pieces.to[pieces.count] = done
+        pieces.count += 1
+        done += box.w - w
+        w = 0
+        h += 1
+        if h == box.h:
+            h = 0
+            d += 1
+            if d == box.d:
+                d = 0
+                p += 1
