@@ -36,7 +36,7 @@ cdef struct Geometry:
     int64_t planes, columns, passes
     int64_t slots_d, slots_h, slots_w, strips_d, strips_h, strips_w
     int64_t units, box_c, box_d, box_h, box_w
-    int64_t by_channels, row_gap, row_step, weight_step, direct_out
+    int64_t by_channels, row_gap, row_step, weight_step, direct_out, ascending
     int64_t chunks, at_spans, at_partial, scratch_bytes
     int64_t is_silu, has_activation
 
@@ -48,7 +48,7 @@ FIELDS = (
     "planes", "columns", "passes",
     "slots_d", "slots_h", "slots_w", "strips_d", "strips_h", "strips_w",
     "units", "box_c", "box_d", "box_h", "box_w",
-    "by_channels", "row_gap", "row_step", "weight_step", "direct_out",
+    "by_channels", "row_gap", "row_step", "weight_step", "direct_out", "ascending",
     "chunks", "at_spans", "at_partial", "scratch_bytes",
     "is_silu", "has_activation",
 )
@@ -124,9 +124,9 @@ cdef void _run_items(const Job *job, int64_t item, int64_t end, uint8_t *scratch
     cdef Span *wide = <Span *>(scratch + g.at_spans)
     cdef Span *high = wide + g.strips_w
     cdef real_t *partial = <real_t *>(scratch + g.at_partial)
-    cdef int64_t known = -1
     cdef int64_t index, width
-    cdef Box box
+    cdef bint same_width, same_box
+    cdef Box box, last
     cdef Sweep sweep
     block.data = <real_t *>scratch
     block.by_channels = g.by_channels
@@ -140,7 +140,9 @@ cdef void _run_items(const Job *job, int64_t item, int64_t end, uint8_t *scratch
     sweep.columns = g.columns
     sweep.finish = job.finish
     sweep.x_row = g.row_step * g.slots_w * job.cells
+    box.d = box.h = box.w = -1
     while item < end:
+        last = box
         index = item
         box.h = index % _cuts(g.out_h, g.box_h) * g.box_h
         box.height = min(g.box_h, g.out_h - box.h)
@@ -154,13 +156,16 @@ cdef void _run_items(const Job *job, int64_t item, int64_t end, uint8_t *scratch
         box.n = index % g.batch
         box.w = index // g.batch * g.box_w
         box.width = min(g.box_w, g.out_w - box.w)
-        if known != box.w:
-            known = box.w
+        box.spills = g.ascending and (end - item - 1) * g.group_outputs * box.depth * box.height * box.width >= VL
+        same_width = box.w == last.w
+        same_box = same_width and box.d == last.d and box.h == last.h
+        if not same_width:
             width = box.width if g.by_channels else max(box.width, <int64_t>VL)
             find_spans(wide, &job.axis_w, box.w, width)
             clear_block(&block, g.slots_h * g.slots_d * (1 if g.by_channels else g.group_inputs))
-        find_spans(high, &job.axis_h, box.h, box.height)
-        fill_block(&block, &job.x, &box, &job.axis_d, &job.axis_h, &job.axis_w, high, wide, g.padding_mode)
+        if not same_box:
+            find_spans(high, &job.axis_h, box.h, box.height)
+        fill_block(&block, &job.x, &box, &job.axis_d, &job.axis_h, &job.axis_w, high, wide, g.padding_mode, same_box)
         if g.by_channels:
             _sweep_channels(job, &box, &sweep, block.data, partial)
         else:
@@ -198,13 +203,13 @@ cdef void _sweep_rows(const Job *job, const Box *box, Sweep *sweep, const real_t
                         left = box.width - w
                         if VECS == 2 and left > VL:
                             sweep.x_vec = min(<int64_t>VL, left - VL)
-                            _tile(job, sweep, height, 2, sweep.x_vec + VL, x + w, job.weight + channel * g.weight_step,
+                            _tile(job, box, sweep, height, 2, sweep.x_vec + VL, x + w, job.weight + channel * g.weight_step,
                                   job.bias + channel, _out_at(job, box, channel, d, gap + j * g.row_gap, w), partial)
                             w += VL + sweep.x_vec
                         else:
                             w = max(<int64_t>0, min(w, box.width - VL))
                             sweep.x_vec = 0
-                            _tile(job, sweep, height, 1, min(<int64_t>VL, box.width - w), x + w,
+                            _tile(job, box, sweep, height, 1, min(<int64_t>VL, box.width - w), x + w,
                                   job.weight + channel * g.weight_step, job.bias + channel,
                                   _out_at(job, box, channel, d, gap + j * g.row_gap, w), partial)
                             w += VL
@@ -231,7 +236,7 @@ cdef void _sweep_channels(const Job *job, const Box *box, Sweep *sweep, const re
                         x = block + ((d * g.slots_h + gap) * g.slots_w + w) * g.box_c + j * sweep.x_row
                         c = 0
                         while c < box.channels:
-                            _tile(job, sweep, height, 1, min(<int64_t>VL, box.channels - c), x + c,
+                            _tile(job, box, sweep, height, 1, min(<int64_t>VL, box.channels - c), x + c,
                                   job.weight + (m * all_lanes + box.c + c) // VL * g.weight_step,
                                   job.bias + m * all_lanes + box.c + c,
                                   _out_at(job, box, (box.c + c) * g.group_outputs + m, d, gap + j * g.row_gap, w),
@@ -240,11 +245,14 @@ cdef void _sweep_channels(const Job *job, const Box *box, Sweep *sweep, const re
                     j += height
 
 
-cdef inline void _tile(const Job *job, Sweep *sweep, int64_t rows, int64_t vecs, int64_t lanes, const real_t *x,
+cdef inline void _tile(const Job *job, const Box *box, Sweep *sweep, int64_t rows, int64_t vecs, int64_t lanes, const real_t *x,
                        const real_t *w, const real_t *bias, real_t *to, real_t *partial) noexcept nogil:
-    """One finished tile, ``lanes`` wide. In place if its lanes are neighbours and fill their vectors."""
+    """One finished tile, ``lanes`` wide.
+
+    In place if its lanes are neighbours and fill their vectors, or if the cells behind them are written later.
+    """
     cdef const Geometry *g = job.g
-    cdef bint in_place = g.direct_out and lanes >= VL
+    cdef bint in_place = g.direct_out and (lanes >= VL or box.spills)
     cdef real_t *c = to if in_place else partial
     cdef Slide tile = pick_tile(rows, vecs, g.by_channels)
     cdef const Pass *step

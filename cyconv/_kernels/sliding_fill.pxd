@@ -13,9 +13,10 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
 from cyconv._kernels.gather cimport ZEROS, Axis, Source, ceil_div, source_index
-from cyconv._kernels.simd cimport VL, real_t, vevery_second, vload, vstore
+from cyconv._kernels.simd cimport VL, real_t, vec_t, vevery_second, vload, vstore
 
 cdef enum:
+    HALF = VL // 2
     GROUP = 8   # rows that are copied before the next strip is: few enough to find their source in the cache again
 
 cdef struct Span:
@@ -25,6 +26,7 @@ cdef struct Span:
 cdef struct Box:
     int64_t n, c, d, h, w                   # image, first channel, first output
     int64_t channels, depth, height, width  # how many of them
+    bint spills                             # whether a vector may reach into the rows and planes behind its row
 
 cdef struct Block:
     real_t *data
@@ -65,12 +67,20 @@ cdef inline void copy_cells(real_t *to, const real_t *from_, int64_t count) noex
 cdef inline void _copy_every_second(real_t *to, const real_t *from_, int64_t count) noexcept nogil:
     """``to[i] = from_[2 * i]``; not a cell beyond ``from_[2 * (count - 1)]`` is read."""
     cdef int64_t i = 0
+    cdef vec_t v
     if count > VL:
         while i < count - VL:
             vstore(to + i, vevery_second(vload(from_ + 2 * i), vload(from_ + 2 * i + VL), 0))
             i += VL
         i = count - VL
         vstore(to + i, vevery_second(vload(from_ + 2 * i - 1), vload(from_ + 2 * i - 1 + VL), 1))
+    elif 2 * count > VL:
+        v = vload(from_)
+        v = vevery_second(v, v, 0)
+        memcpy(to, &v, HALF * sizeof(real_t))
+        v = vload(from_ + 2 * count - 1 - VL)
+        v = vevery_second(v, v, 1)
+        memcpy(to + count - HALF, &v, HALF * sizeof(real_t))
     else:
         for i in range(count):
             to[i] = from_[2 * i]
@@ -128,7 +138,8 @@ cdef inline void _fill_rows(const Block *block, real_t *to, const real_t *row, i
 
 
 cdef inline void _fill_plane(const Block *block, real_t *plane, const real_t *image, const Source *x, int64_t channels,
-                      const Span *high, const Axis *ah, const Span *wide, const Axis *aw, int64_t mode) noexcept nogil:
+                      const Span *high, const Axis *ah, const Span *wide, const Axis *aw, int64_t mode,
+                      bint same_box) noexcept nogil:
     """All rows of one plane of the block: those inside the input in its order, strip by strip in small groups."""
     cdef int64_t q, j, k, first, last
     cdef int64_t done = 0
@@ -145,6 +156,8 @@ cdef inline void _fill_plane(const Block *block, real_t *plane, const real_t *im
                            image + (high[q].at + first * ah.stride) * x.h, ah.stride * x.h, last - first, x, channels,
                            wide, aw, mode)
         done += GROUP
+    if same_box and mode == ZEROS:
+        return
     for q in range(ah.strips):
         for j in range(high[q].count):
             if high[q].first <= j < high[q].last:
@@ -163,8 +176,9 @@ cdef inline void clear_block(const Block *block, int64_t rows) noexcept nogil:
 
 
 cdef inline void fill_block(const Block *block, const Source *x, const Box *box, const Axis *ad, const Axis *ah,
-                            const Axis *aw, const Span *high, const Span *wide, int64_t mode) noexcept nogil:
-    """All cells of a box."""
+                            const Axis *aw, const Span *high, const Span *wide, int64_t mode,
+                            bint same_box) noexcept nogil:
+    """All cells of a box. ``same_box``: the box before had the same outputs, and left its rows of zeros."""
     cdef int64_t c, q, i, k
     cdef const real_t *image = x.data + box.n * x.n + box.c * x.c
     cdef real_t *plane
@@ -174,6 +188,8 @@ cdef inline void fill_block(const Block *block, const Source *x, const Box *box,
                 k = source_index((box.d + i) * ad.stride + ad.strip[3 * q] - ad.pad, ad.size, mode)
                 plane = block.data + c * block.channel + (ad.strip[3 * q + 2] + i) * block.plane
                 if k < 0:
-                    memset(plane, 0, block.plane * sizeof(real_t))
+                    if not same_box:
+                        memset(plane, 0, block.plane * sizeof(real_t))
                 else:
-                    _fill_plane(block, plane, image + c * x.c + k * x.d, x, box.channels, high, ah, wide, aw, mode)
+                    _fill_plane(block, plane, image + c * x.c + k * x.d, x, box.channels, high, ah, wide, aw, mode,
+                                same_box)

@@ -282,6 +282,7 @@ def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
         "units": units, "box_c": box_c,
         "by_channels": by_channels, "row_gap": step, "row_step": min(step, box[1]),
         "weight_step": spec.depth * (tile.lanes if by_channels else 1), "direct_out": lane_step == 1,
+        "ascending": not by_channels and step == 1 and box == call.out and _is_packed(spec, call),
         "chunks": 1 if threads == 1 else min(items, 8 * threads),
         "at_spans": at_spans, "at_partial": at_partial, "scratch_bytes": scratch_bytes,
         "is_silu": spec.activation.silu,
@@ -298,6 +299,17 @@ def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
     seconds = _seconds(spec, call, box, tile, by_channels, lane_step == 1, items) / threads
     seconds = max(seconds, bytes_moved(spec, call) / table.BANDWIDTH) + table.CALL_SECONDS
     return Blocks(orientation, geometry, tables, scratch_bytes * threads, threads, seconds)
+
+
+def _is_packed(spec: ConvSpec, call: Call) -> bool:
+    """Whether the result lies in memory in the order in which it is computed, without gaps."""
+    expected = 1
+    sizes = (call.batch, spec.out_channels, *call.out)
+    for size, stride in zip(reversed(sizes), reversed(call.out_strides), strict=True):
+        if size > 1 and stride != expected:
+            return False
+        expected *= size
+    return True
 
 
 def _tables(spec: ConvSpec, layouts: list[AxisLayout], cells: int, unit: int) -> Array:
