@@ -178,18 +178,28 @@ cdef inline int64_t tile_rows(int64_t rows) noexcept nogil:
     return ROWS if rows >= ROWS else 4 if rows >= 4 else 1
 
 
-cdef inline real_t *_out_at(const Job *job, const Box *box, int64_t channel, int64_t d, int64_t h, int64_t w) noexcept nogil:
+cdef inline real_t *_out_at(const Job *job, const Box *box, int64_t channel, int64_t d, int64_t h) noexcept nogil:
     return (job.out + box.n * job.out_n + channel * job.out_k + (box.d + d) * job.out_d + (box.h + h) * job.out_h
-            + (box.w + w) * job.out_w)
+            + box.w * job.out_w)
 
 
 cdef void _sweep_rows(const Job *job, const Box *box, Sweep *sweep, const real_t *block, real_t *partial) noexcept nogil:
     """Vectors along W: all outputs of one group in one box."""
     cdef const Geometry *g = job.g
     cdef int64_t first = box.c // g.group_inputs * g.group_outputs
-    cdef int64_t channel, d, gap, rows, height, j, w, left
+    cdef int64_t whole = box.width // (VECS * VL)
+    cdef int64_t at = whole * VECS * VL
+    cdef int64_t left = box.width - at
+    cdef int64_t channel, d, gap, rows, height, j
     cdef const real_t *x
+    cdef const real_t *w
+    cdef const real_t *bias
+    cdef real_t *c
+    sweep.next_x = sweep.next_c = VECS * VL
+    sweep.next_w = sweep.next_bias = 0
     for channel in range(first, first + g.group_outputs):
+        w = job.weight + channel * g.weight_step
+        bias = job.bias + channel
         for d in range(box.depth):
             for gap in range(min(g.row_gap, box.height)):
                 rows = _cuts(box.height - gap, g.row_gap)
@@ -198,21 +208,15 @@ cdef void _sweep_rows(const Job *job, const Box *box, Sweep *sweep, const real_t
                 while j < rows:
                     j = min(j, rows - height)
                     x = block + (d * g.slots_h + gap) * g.slots_w + j * sweep.x_row
-                    w = 0
-                    while w < box.width:
-                        left = box.width - w
-                        if VECS == 2 and left > VL:
-                            sweep.x_vec = min(<int64_t>VL, left - VL)
-                            _tile(job, box, sweep, height, 2, sweep.x_vec + VL, x + w, job.weight + channel * g.weight_step,
-                                  job.bias + channel, _out_at(job, box, channel, d, gap + j * g.row_gap, w), partial)
-                            w += VL + sweep.x_vec
-                        else:
-                            w = max(<int64_t>0, min(w, box.width - VL))
-                            sweep.x_vec = 0
-                            _tile(job, box, sweep, height, 1, min(<int64_t>VL, box.width - w), x + w,
-                                  job.weight + channel * g.weight_step, job.bias + channel,
-                                  _out_at(job, box, channel, d, gap + j * g.row_gap, w), partial)
-                            w += VL
+                    c = _out_at(job, box, channel, d, gap + j * g.row_gap)
+                    sweep.x_vec = VL
+                    _tiles(job, box, sweep, height, VECS, VECS * VL, whole, x, w, bias, c, partial)
+                    if VECS == 2 and left > VL:
+                        sweep.x_vec = left - VL
+                        _tiles(job, box, sweep, height, 2, left, 1, x + at, w, bias, c + at * job.lane, partial)
+                    elif left > 0:
+                        at = max(<int64_t>0, box.width - VL)
+                        _tiles(job, box, sweep, height, 1, box.width - at, 1, x + at, w, bias, c + at * job.lane, partial)
                     j += height
 
 
@@ -221,10 +225,18 @@ cdef void _sweep_channels(const Job *job, const Box *box, Sweep *sweep, const re
     """Vectors along the channels: output ``m`` of each of the groups in one box."""
     cdef const Geometry *g = job.g
     cdef int64_t all_lanes = g.units * g.box_c
-    cdef int64_t m, d, gap, rows, height, j, w, c
+    cdef int64_t whole = box.channels // VL
+    cdef int64_t m, d, gap, rows, height, j, i
     cdef const real_t *x
+    cdef const real_t *w
+    cdef const real_t *bias
+    cdef real_t *c
     sweep.x_vec = 0
+    sweep.next_x = sweep.next_c = sweep.next_bias = VL
+    sweep.next_w = g.weight_step
     for m in range(g.group_outputs):
+        w = job.weight + (m * all_lanes + box.c) // VL * g.weight_step
+        bias = job.bias + m * all_lanes + box.c
         for d in range(box.depth):
             for gap in range(min(g.row_gap, box.height)):
                 rows = _cuts(box.height - gap, g.row_gap)
@@ -232,46 +244,63 @@ cdef void _sweep_channels(const Job *job, const Box *box, Sweep *sweep, const re
                 j = 0
                 while j < rows:
                     j = min(j, rows - height)
-                    for w in range(box.width):
-                        x = block + ((d * g.slots_h + gap) * g.slots_w + w) * g.box_c + j * sweep.x_row
-                        c = 0
-                        while c < box.channels:
-                            _tile(job, box, sweep, height, 1, min(<int64_t>VL, box.channels - c), x + c,
-                                  job.weight + (m * all_lanes + box.c + c) // VL * g.weight_step,
-                                  job.bias + m * all_lanes + box.c + c,
-                                  _out_at(job, box, (box.c + c) * g.group_outputs + m, d, gap + j * g.row_gap, w),
-                                  partial)
-                            c += VL
+                    x = block + (d * g.slots_h + gap) * g.slots_w * g.box_c + j * sweep.x_row
+                    c = _out_at(job, box, box.c * g.group_outputs + m, d, gap + j * g.row_gap)
+                    for i in range(box.width):
+                        _tiles(job, box, sweep, height, 1, VL, whole, x, w, bias, c, partial)
+                        if whole * VL < box.channels:
+                            _tiles(job, box, sweep, height, 1, box.channels - whole * VL, 1, x + whole * VL,
+                                   w + whole * g.weight_step, bias + whole * VL, c + whole * VL * job.lane, partial)
+                        x += g.box_c
+                        c += job.out_w
                     j += height
 
 
-cdef inline void _tile(const Job *job, const Box *box, Sweep *sweep, int64_t rows, int64_t vecs, int64_t lanes, const real_t *x,
-                       const real_t *w, const real_t *bias, real_t *to, real_t *partial) noexcept nogil:
-    """One finished tile, ``lanes`` wide.
+cdef inline void _tiles(const Job *job, const Box *box, Sweep *sweep, int64_t rows, int64_t vecs, int64_t lanes,
+                        int64_t tiles, const real_t *x, const real_t *w, const real_t *bias, real_t *to,
+                        real_t *partial) noexcept nogil:
+    """Some neighbouring tiles, each ``lanes`` wide.
 
-    In place if its lanes are neighbours and fill their vectors, or if the cells behind them are written later.
+    In place if the lanes are neighbours and fill their vectors, or if the cells behind them are written later; else
+    one by one through a small buffer.
     """
     cdef const Geometry *g = job.g
-    cdef bint in_place = g.direct_out and (lanes >= VL or box.spills)
-    cdef real_t *c = to if in_place else partial
+    cdef int64_t t, i, j
+    cdef real_t *row
+    if g.direct_out and (lanes >= VL or box.spills):
+        sweep.c_row = job.out_h * g.row_gap
+        _pass_all(job, sweep, rows, vecs, tiles, x, w, bias, to)
+        if g.is_silu and tiles > 0:
+            silu(to, sweep.c_row, rows, (tiles - 1) * sweep.next_c + lanes)
+        return
+    sweep.c_row = VECS * VL
+    for t in range(tiles):
+        _pass_all(job, sweep, rows, vecs, 1, x + t * sweep.next_x, w + t * sweep.next_w, bias + t * sweep.next_bias,
+                  partial)
+        if g.is_silu:
+            silu(partial, sweep.c_row, rows, lanes)
+        for j in range(rows):
+            row = to + t * sweep.next_c * job.lane + j * job.out_h * g.row_gap
+            if job.lane == 1:
+                copy_cells(row, partial + j * sweep.c_row, lanes)
+            else:
+                for i in range(lanes):
+                    row[i * job.lane] = partial[j * sweep.c_row + i]
+
+
+cdef inline void _pass_all(const Job *job, Sweep *sweep, int64_t rows, int64_t vecs, int64_t tiles, const real_t *x,
+                           const real_t *w, const real_t *bias, real_t *c) noexcept nogil:
+    """All passes over the input."""
+    cdef const Geometry *g = job.g
     cdef Slide tile = pick_tile(rows, vecs, g.by_channels)
+    cdef int64_t row = g.slots_w * job.cells
     cdef const Pass *step
-    cdef int64_t p, i, j
-    sweep.c_row = job.out_h * g.row_gap if in_place else VECS * VL
+    cdef int64_t p
     sweep.c_vec = sweep.x_vec
     for p in range(g.passes):
         step = &job.passes[p]
-        sweep.run = step.run * g.slots_w * job.cells
-        sweep.second_run = step.second_run * g.slots_w * job.cells
+        sweep.run = step.run * row
+        sweep.second_run = step.second_run * row
         sweep.fresh = p == 0
         sweep.last = p == g.passes - 1
-        tile(step.taps, step.second_taps, x, w + step.weight, bias, c, sweep)
-    if g.is_silu:
-        silu(c, sweep.c_row, rows, lanes)
-    if not in_place:
-        for j in range(rows):
-            if job.lane == 1:
-                copy_cells(to + j * job.out_h * g.row_gap, c + j * sweep.c_row, lanes)
-            else:
-                for i in range(lanes):
-                    to[j * job.out_h * g.row_gap + i * job.lane] = c[j * sweep.c_row + i]
+        tile(step.taps, step.second_taps, tiles, x, w + step.weight, bias, c, sweep)
