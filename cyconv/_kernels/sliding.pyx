@@ -118,13 +118,13 @@ cdef inline int64_t _cuts(int64_t total, int64_t box) noexcept nogil:
 
 
 cdef void _run_items(const Job *job, int64_t item, int64_t end, uint8_t *scratch) noexcept nogil:
-    """A stretch of items; the innermost index is the image row of boxes, so that spans are rarely worked out again."""
+    """A stretch of items, in an order in which spans are rarely worked out again."""
     cdef const Geometry *g = job.g
     cdef Block block
     cdef Span *wide = <Span *>(scratch + g.at_spans)
     cdef Span *high = wide + g.strips_w
     cdef real_t *partial = <real_t *>(scratch + g.at_partial)
-    cdef int64_t index, width
+    cdef int64_t width
     cdef bint same_width, same_box
     cdef Box box, last
     cdef Sweep sweep
@@ -140,21 +140,13 @@ cdef void _run_items(const Job *job, int64_t item, int64_t end, uint8_t *scratch
     sweep.columns = g.columns
     sweep.finish = job.finish
     sweep.x_row = g.row_step * g.slots_w * job.cells
-    box.d = box.h = box.w = -1
+    box = _box_at(g, item)
+    last = box
+    last.w = -1
     while item < end:
-        last = box
-        index = item
-        box.h = index % _cuts(g.out_h, g.box_h) * g.box_h
         box.height = min(g.box_h, g.out_h - box.h)
-        index = index // _cuts(g.out_h, g.box_h)
-        box.d = index % _cuts(g.out_d, g.box_d) * g.box_d
         box.depth = min(g.box_d, g.out_d - box.d)
-        index = index // _cuts(g.out_d, g.box_d)
-        box.c = index % g.units * g.box_c
         box.channels = min(g.box_c, g.inputs - box.c)
-        index = index // g.units
-        box.n = index % g.batch
-        box.w = index // g.batch * g.box_w
         box.width = min(g.box_w, g.out_w - box.w)
         box.spills = g.ascending and (end - item - 1) * g.group_outputs * box.depth * box.height * box.width >= VL
         same_width = box.w == last.w
@@ -170,12 +162,57 @@ cdef void _run_items(const Job *job, int64_t item, int64_t end, uint8_t *scratch
             _sweep_channels(job, &box, &sweep, block.data, partial)
         else:
             _sweep_rows(job, &box, &sweep, block.data, partial)
+        last = box
         item += 1
+        _next_box(g, &box)
+
+
+cdef inline Box _box_at(const Geometry *g, int64_t item) noexcept nogil:
+    """Where an item starts: the innermost index is H, then D, the group, the image, W."""
+    cdef Box box
+    box.h = item % _cuts(g.out_h, g.box_h) * g.box_h
+    item = item // _cuts(g.out_h, g.box_h)
+    box.d = item % _cuts(g.out_d, g.box_d) * g.box_d
+    item = item // _cuts(g.out_d, g.box_d)
+    box.unit = item % g.units
+    box.c = box.unit * g.box_c
+    item = item // g.units
+    box.n = item % g.batch
+    box.w = item // g.batch * g.box_w
+    box.channels = box.depth = box.height = box.width = box.spills = 0
+    return box
+
+
+cdef inline void _next_box(const Geometry *g, Box *box) noexcept nogil:
+    """The same for the item behind this one, without divisions: they would cost more than a small plane."""
+    box.h += g.box_h
+    if box.h < g.out_h:
+        return
+    box.h = 0
+    box.d += g.box_d
+    if box.d < g.out_d:
+        return
+    box.d = 0
+    box.unit += 1
+    box.c += g.box_c
+    if box.unit < g.units:
+        return
+    box.unit = box.c = 0
+    box.n += 1
+    if box.n < g.batch:
+        return
+    box.n = 0
+    box.w += g.box_w
 
 
 cdef inline int64_t tile_rows(int64_t rows) noexcept nogil:
     """Height of the tiles for so many rows; where they do not divide them, the last tile overlaps the one before."""
     return ROWS if rows >= ROWS else 4 if rows >= 4 else 1
+
+
+cdef inline int64_t whole_tiles(int64_t rows) noexcept nogil:
+    """``rows // tile_rows(rows)``, by constants."""
+    return rows // ROWS if rows >= ROWS else rows // 4 if rows >= 4 else rows
 
 
 cdef inline real_t *_out_at(const Job *job, const Box *box, int64_t channel, int64_t d, int64_t h) noexcept nogil:
@@ -186,38 +223,70 @@ cdef inline real_t *_out_at(const Job *job, const Box *box, int64_t channel, int
 cdef void _sweep_rows(const Job *job, const Box *box, Sweep *sweep, const real_t *block, real_t *partial) noexcept nogil:
     """Vectors along W: all outputs of one group in one box."""
     cdef const Geometry *g = job.g
-    cdef int64_t first = box.c // g.group_inputs * g.group_outputs
-    cdef int64_t whole = box.width // (VECS * VL)
-    cdef int64_t at = whole * VECS * VL
-    cdef int64_t left = box.width - at
-    cdef int64_t channel, d, gap, rows, height, j
+    cdef int64_t first = box.unit * g.group_outputs
+    cdef int64_t channel, d, gap, rows
     cdef const real_t *x
     cdef const real_t *w
-    cdef const real_t *bias
     cdef real_t *c
-    sweep.next_x = sweep.next_c = VECS * VL
     sweep.next_w = sweep.next_bias = 0
     for channel in range(first, first + g.group_outputs):
         w = job.weight + channel * g.weight_step
-        bias = job.bias + channel
         for d in range(box.depth):
             for gap in range(min(g.row_gap, box.height)):
-                rows = _cuts(box.height - gap, g.row_gap)
-                height = tile_rows(rows)
-                j = 0
-                while j < rows:
-                    j = min(j, rows - height)
-                    x = block + (d * g.slots_h + gap) * g.slots_w + j * sweep.x_row
-                    c = _out_at(job, box, channel, d, gap + j * g.row_gap)
-                    sweep.x_vec = VL
-                    _tiles(job, box, sweep, height, VECS, VECS * VL, whole, x, w, bias, c, partial)
-                    if VECS == 2 and left > VL:
-                        sweep.x_vec = left - VL
-                        _tiles(job, box, sweep, height, 2, left, 1, x + at, w, bias, c + at * job.lane, partial)
-                    elif left > 0:
-                        at = max(<int64_t>0, box.width - VL)
-                        _tiles(job, box, sweep, height, 1, box.width - at, 1, x + at, w, bias, c + at * job.lane, partial)
-                    j += height
+                rows = box.height if g.row_gap == 1 else _cuts(box.height - gap, g.row_gap)
+                x = block + (d * g.slots_h + gap) * g.slots_w
+                c = _out_at(job, box, channel, d, gap)
+                if box.width // (VECS * VL) > rows // ROWS:
+                    _sweep_across(job, box, sweep, rows, x, w, job.bias + channel, c, partial)
+                else:
+                    _sweep_down(job, box, sweep, rows, x, w, job.bias + channel, c, partial)
+
+
+cdef inline void _sweep_across(const Job *job, const Box *box, Sweep *sweep, int64_t rows, const real_t *x,
+                               const real_t *w, const real_t *bias, real_t *c, real_t *partial) noexcept nogil:
+    """One row of tiles after the other: for wide boxes, whose rows do not all stay in the first-level cache."""
+    cdef int64_t height = tile_rows(rows)
+    cdef int64_t whole = box.width // (VECS * VL)
+    cdef int64_t at = whole * VECS * VL
+    cdef int64_t vecs = VECS if box.width - at > VL else 1
+    cdef int64_t lanes, j = 0
+    if vecs == 1:
+        at = max(<int64_t>0, box.width - VL)
+    lanes = box.width - at
+    sweep.next_x = VECS * VL
+    sweep.next_c = VECS * VL * job.lane
+    while j < rows:
+        j = min(j, rows - height)
+        sweep.x_vec = VL
+        _tiles(job, box, sweep, height, VECS, VECS * VL, whole, x + j * sweep.x_row, w, bias,
+               c + j * job.out_h * job.g.row_gap, partial)
+        if whole * VECS * VL < box.width:
+            sweep.x_vec = lanes - VL
+            _tiles(job, box, sweep, height, vecs, lanes, 1, x + j * sweep.x_row + at, w, bias,
+                   c + j * job.out_h * job.g.row_gap + at * job.lane, partial)
+        j += height
+
+
+cdef inline void _sweep_down(const Job *job, const Box *box, Sweep *sweep, int64_t rows, const real_t *x,
+                             const real_t *w, const real_t *bias, real_t *c, real_t *partial) noexcept nogil:
+    """One column of tiles after the other: for boxes with few of them."""
+    cdef int64_t height = tile_rows(rows)
+    cdef int64_t whole = whole_tiles(rows)
+    cdef int64_t row = job.out_h * job.g.row_gap
+    cdef int64_t vecs, lanes, at = 0
+    sweep.next_x = height * sweep.x_row
+    sweep.next_c = height * row
+    while at < box.width:
+        vecs = VECS if box.width - at > VL else 1
+        if vecs == 1:
+            at = max(<int64_t>0, box.width - VL)
+        lanes = min(vecs * VL, box.width - at)
+        sweep.x_vec = lanes - VL
+        _tiles(job, box, sweep, height, vecs, lanes, whole, x + at, w, bias, c + at * job.lane, partial)
+        if whole * height < rows:
+            _tiles(job, box, sweep, height, vecs, lanes, 1, x + at + (rows - height) * sweep.x_row, w, bias,
+                   c + at * job.lane + (rows - height) * row, partial)
+        at += lanes
 
 
 cdef void _sweep_channels(const Job *job, const Box *box, Sweep *sweep, const real_t *block,
@@ -232,14 +301,15 @@ cdef void _sweep_channels(const Job *job, const Box *box, Sweep *sweep, const re
     cdef const real_t *bias
     cdef real_t *c
     sweep.x_vec = 0
-    sweep.next_x = sweep.next_c = sweep.next_bias = VL
+    sweep.next_x = sweep.next_bias = VL
+    sweep.next_c = VL * job.lane
     sweep.next_w = g.weight_step
     for m in range(g.group_outputs):
         w = job.weight + (m * all_lanes + box.c) // VL * g.weight_step
         bias = job.bias + m * all_lanes + box.c
         for d in range(box.depth):
             for gap in range(min(g.row_gap, box.height)):
-                rows = _cuts(box.height - gap, g.row_gap)
+                rows = box.height if g.row_gap == 1 else _cuts(box.height - gap, g.row_gap)
                 height = tile_rows(rows)
                 j = 0
                 while j < rows:
@@ -270,8 +340,9 @@ cdef inline void _tiles(const Job *job, const Box *box, Sweep *sweep, int64_t ro
     if g.direct_out and (lanes >= VL or box.spills):
         sweep.c_row = job.out_h * g.row_gap
         _pass_all(job, sweep, rows, vecs, tiles, x, w, bias, to)
-        if g.is_silu and tiles > 0:
-            silu(to, sweep.c_row, rows, (tiles - 1) * sweep.next_c + lanes)
+        if g.is_silu:
+            for t in range(tiles):
+                silu(to + t * sweep.next_c, sweep.c_row, rows, lanes)
         return
     sweep.c_row = VECS * VL
     for t in range(tiles):
@@ -280,7 +351,7 @@ cdef inline void _tiles(const Job *job, const Box *box, Sweep *sweep, int64_t ro
         if g.is_silu:
             silu(partial, sweep.c_row, rows, lanes)
         for j in range(rows):
-            row = to + t * sweep.next_c * job.lane + j * job.out_h * g.row_gap
+            row = to + t * sweep.next_c + j * job.out_h * g.row_gap
             if job.lane == 1:
                 copy_cells(row, partial + j * sweep.c_row, lanes)
             else:

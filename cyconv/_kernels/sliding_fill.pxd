@@ -17,14 +17,14 @@ from cyconv._kernels.simd cimport VL, real_t, vec_t, vevery_second, vload, vstor
 
 cdef enum:
     HALF = VL // 2
-    GROUP = 8   # rows that are copied before the next strip is: few enough to find their source in the cache again
+    GROUP = 32  # rows that are copied before the next strip is: few enough to find their source in the cache again
 
 cdef struct Span:
     # one strip: its first slot and coordinate, its cells [0, count), of which [first, last) lie inside the input
     int64_t to, at, count, first, last
 
 cdef struct Box:
-    int64_t n, c, d, h, w                   # image, first channel, first output
+    int64_t n, unit, c, d, h, w             # image, group or part of the channels, first channel, first output
     int64_t channels, depth, height, width  # how many of them
     bint spills                             # whether a vector may reach into the rows and planes behind its row
 
@@ -86,6 +86,25 @@ cdef inline void _copy_every_second(real_t *to, const real_t *from_, int64_t cou
             to[i] = from_[2 * i]
 
 
+cdef inline void _split_rows(real_t *even, real_t *odd, int64_t to_row, const real_t *from_, int64_t from_row,
+                             int64_t rows, int64_t count) noexcept nogil:
+    """``even[i], odd[i] = from_[2 * i], from_[2 * i + 1]`` for ``count`` of each, at least VL, in each row."""
+    cdef int64_t i, j
+    cdef vec_t a, b
+    for j in range(rows):
+        i = 0
+        while i < count:
+            i = min(i, count - VL)
+            a = vload(from_ + 2 * i)
+            b = vload(from_ + 2 * i + VL)
+            vstore(even + i, vevery_second(a, b, 0))
+            vstore(odd + i, vevery_second(a, b, 1))
+            i += VL
+        even += to_row
+        odd += to_row
+        from_ += from_row
+
+
 cdef inline void _copy_rows(real_t *to, int64_t to_row, const real_t *from_, int64_t from_row, int64_t rows,
                             int64_t step, int64_t count) noexcept nogil:
     """``count`` cells of each of ``rows`` rows, which lie ``step`` scalars apart in the source."""
@@ -112,6 +131,24 @@ cdef inline void _pad_row(const Block *block, real_t *to, const real_t *row, con
             copy_cells(to + i * block.cell, row + k * x.w, channels if block.by_channels else 1)
 
 
+cdef inline int64_t _split_strips(const Block *block, real_t *to, const real_t *row, int64_t row_step, int64_t rows,
+                                  const Source *x, const Span *spans, const Axis *axis) noexcept nogil:
+    """Stride 2: the two strips from one reading of the rows. Returns how many cells of each are done."""
+    cdef const Span *even = &spans[0]
+    cdef const Span *odd = &spans[1]
+    cdef int64_t count
+    if block.by_channels or axis.strips != 2 or axis.stride != 2 or x.w != 1:
+        return 0
+    if odd.at + 2 * odd.first < even.at + 2 * even.first:
+        even, odd = odd, even
+    count = min(even.last - even.first, odd.last - odd.first)
+    if odd.at + 2 * odd.first != even.at + 2 * even.first + 1 or count < VL:
+        return 0
+    _split_rows(to + even.to + even.first, to + odd.to + odd.first, block.row, row + even.at + 2 * even.first, row_step,
+                rows, count)
+    return count
+
+
 cdef inline void _fill_rows(const Block *block, real_t *to, const real_t *row, int64_t row_step, int64_t rows,
                      const Source *x, int64_t channels, const Span *spans, const Axis *axis, int64_t mode) noexcept nogil:
     """``rows`` rows of the block from rows of the input that lie ``row_step`` scalars apart."""
@@ -120,11 +157,12 @@ cdef inline void _fill_rows(const Block *block, real_t *to, const real_t *row, i
     cdef const Span *span
     cdef const real_t *from_
     cdef real_t *into
+    cdef int64_t done = _split_strips(block, to, row, row_step, rows, x, spans, axis)
     for q in range(axis.strips):
         span = &spans[q]
-        inside = span.last - span.first
-        into = to + (span.to + span.first) * block.cell
-        from_ = row + (span.at + span.first * axis.stride) * x.w
+        inside = span.last - span.first - done
+        into = to + (span.to + span.first + done) * block.cell
+        from_ = row + (span.at + (span.first + done) * axis.stride) * x.w
         if not block.by_channels:
             _copy_rows(into, block.row, from_, row_step, rows, step, inside)
         elif step == channels and block.cell == channels:
@@ -132,7 +170,7 @@ cdef inline void _fill_rows(const Block *block, real_t *to, const real_t *row, i
         else:
             for j in range(rows):
                 _copy_rows(into + j * block.row, block.cell, from_ + j * row_step, step, inside, 1, channels)
-        if mode != ZEROS and inside < span.count:
+        if mode != ZEROS and inside + done < span.count:
             for j in range(rows):
                 _pad_row(block, to + span.to * block.cell + j * block.row, row + j * row_step, x, channels, span, axis, mode)
 
