@@ -227,7 +227,7 @@ def _layouts(spec: ConvSpec, call: Call, box: Box, narrowest: int) -> list[AxisL
 
 
 def _align(layout: AxisLayout, pad: int, stride: int, lanes: int) -> AxisLayout:
-    """Strips moved so that their first cells inside the input lie on vectors: vectors across cache lines cost double."""
+    """Strips moved so that their first cells inside the input lie on vectors: one across cache lines costs double."""
     firsts = [first for _, _, first in layout.strips]
     strips, end = [], 0
     for (start, extra, first), behind in zip(layout.strips, [*firsts[1:], layout.slots], strict=True):

@@ -60,7 +60,7 @@ SLIDING_SCRATCH_BYTES = 32 << 20
 SLIDING_MOST_INPUTS = 16
 SLIDING_MOST_TAPS = 1 << 16
 
-#: Costs of the sliding kernel in cycles: a multiply-add of a vector, and the same where a tile has less than its seven
+#: Costs of the sliding kernel in cycles: a multiply-add of a vector, the factor of tiles with less than their seven
 #: rows; starting and storing a vector, once per pass; filling a vector of the block; an item.
 SLIDING_STEP_CYCLES = 1.2
 SLIDING_LOW_FACTOR = 2.0
