@@ -277,8 +277,9 @@ cdef inline void _sweep_down(const Job *job, const Box *box, Sweep *sweep, int64
     sweep.next_x = height * sweep.x_row
     sweep.next_c = height * row
     while at < box.width:
-        vecs = VECS if box.width - at > VL else 1
-        if vecs == 1:
+        vecs = VECS
+        if box.width - at <= VL:
+            vecs = 1
             at = max(<int64_t>0, box.width - VL)
         lanes = min(vecs * VL, box.width - at)
         sweep.x_vec = lanes - VL
