@@ -220,6 +220,7 @@ def test_bitwise_the_same_for_any_threads_and_any_boxes(kernel, layout, monkeypa
     results = []
     for threads, size in itertools.product((1, 2, 5), (1 << 12, 1 << 18)):
         monkeypatch.setattr("cyconv._plans.table.SLIDING_BLOCK_BYTES", size)
+        monkeypatch.setattr("cyconv._plans.table.SLIDING_LARGE_BLOCK_BYTES", 2 * size)
         blocks_for.cache_clear()
         results.append(check(layer, threads))
     blocks_for.cache_clear()

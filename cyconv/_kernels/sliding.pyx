@@ -36,7 +36,7 @@ cdef struct Geometry:
     int64_t planes, columns, passes
     int64_t slots_d, slots_h, slots_w, strips_d, strips_h, strips_w
     int64_t units, box_c, box_d, box_h, box_w
-    int64_t by_channels, row_gap, row_step, weight_step, direct_out
+    int64_t by_channels, row_gap, row_step, weight_step, direct_out, ascending
     int64_t chunks, at_spans, at_partial, scratch_bytes
     int64_t is_silu, has_activation
 
@@ -48,7 +48,7 @@ FIELDS = (
     "planes", "columns", "passes",
     "slots_d", "slots_h", "slots_w", "strips_d", "strips_h", "strips_w",
     "units", "box_c", "box_d", "box_h", "box_w",
-    "by_channels", "row_gap", "row_step", "weight_step", "direct_out",
+    "by_channels", "row_gap", "row_step", "weight_step", "direct_out", "ascending",
     "chunks", "at_spans", "at_partial", "scratch_bytes",
     "is_silu", "has_activation",
 )
@@ -118,15 +118,15 @@ cdef inline int64_t _cuts(int64_t total, int64_t box) noexcept nogil:
 
 
 cdef void _run_items(const Job *job, int64_t item, int64_t end, uint8_t *scratch) noexcept nogil:
-    """A stretch of items; the innermost index is the image row of boxes, so that spans are rarely worked out again."""
+    """A stretch of items, in an order in which spans are rarely worked out again."""
     cdef const Geometry *g = job.g
     cdef Block block
     cdef Span *wide = <Span *>(scratch + g.at_spans)
     cdef Span *high = wide + g.strips_w
     cdef real_t *partial = <real_t *>(scratch + g.at_partial)
-    cdef int64_t known = -1
-    cdef int64_t index, width
-    cdef Box box
+    cdef int64_t width
+    cdef bint same_width, same_box
+    cdef Box box, last
     cdef Sweep sweep
     block.data = <real_t *>scratch
     block.by_channels = g.by_channels
@@ -140,32 +140,69 @@ cdef void _run_items(const Job *job, int64_t item, int64_t end, uint8_t *scratch
     sweep.columns = g.columns
     sweep.finish = job.finish
     sweep.x_row = g.row_step * g.slots_w * job.cells
+    box = _box_at(g, item)
+    last = box
+    last.w = -1
     while item < end:
-        index = item
-        box.h = index % _cuts(g.out_h, g.box_h) * g.box_h
         box.height = min(g.box_h, g.out_h - box.h)
-        index = index // _cuts(g.out_h, g.box_h)
-        box.d = index % _cuts(g.out_d, g.box_d) * g.box_d
         box.depth = min(g.box_d, g.out_d - box.d)
-        index = index // _cuts(g.out_d, g.box_d)
-        box.c = index % g.units * g.box_c
         box.channels = min(g.box_c, g.inputs - box.c)
-        index = index // g.units
-        box.n = index % g.batch
-        box.w = index // g.batch * g.box_w
         box.width = min(g.box_w, g.out_w - box.w)
-        if known != box.w:
-            known = box.w
+        box.spills = g.ascending and (end - item - 1) * g.group_outputs * box.depth * box.height * box.width >= VL
+        same_width = box.w == last.w
+        same_box = same_width and box.d == last.d and box.h == last.h
+        if not same_width:
             width = box.width if g.by_channels else max(box.width, <int64_t>VL)
             find_spans(wide, &job.axis_w, box.w, width)
             clear_block(&block, g.slots_h * g.slots_d * (1 if g.by_channels else g.group_inputs))
-        find_spans(high, &job.axis_h, box.h, box.height)
-        fill_block(&block, &job.x, &box, &job.axis_d, &job.axis_h, &job.axis_w, high, wide, g.padding_mode)
+        if not same_box:
+            find_spans(high, &job.axis_h, box.h, box.height)
+        fill_block(&block, &job.x, &box, &job.axis_d, &job.axis_h, &job.axis_w, high, wide, g.padding_mode, same_box)
         if g.by_channels:
             _sweep_channels(job, &box, &sweep, block.data, partial)
         else:
             _sweep_rows(job, &box, &sweep, block.data, partial)
+        last = box
         item += 1
+        _next_box(g, &box)
+
+
+cdef inline Box _box_at(const Geometry *g, int64_t item) noexcept nogil:
+    """Where an item starts: the innermost index is H, then D, the group, the image, W."""
+    cdef Box box
+    box.h = item % _cuts(g.out_h, g.box_h) * g.box_h
+    item = item // _cuts(g.out_h, g.box_h)
+    box.d = item % _cuts(g.out_d, g.box_d) * g.box_d
+    item = item // _cuts(g.out_d, g.box_d)
+    box.unit = item % g.units
+    box.c = box.unit * g.box_c
+    item = item // g.units
+    box.n = item % g.batch
+    box.w = item // g.batch * g.box_w
+    box.channels = box.depth = box.height = box.width = box.spills = 0
+    return box
+
+
+cdef inline void _next_box(const Geometry *g, Box *box) noexcept nogil:
+    """The same for the item behind this one, without divisions: they would cost more than a small plane."""
+    box.h += g.box_h
+    if box.h < g.out_h:
+        return
+    box.h = 0
+    box.d += g.box_d
+    if box.d < g.out_d:
+        return
+    box.d = 0
+    box.unit += 1
+    box.c += g.box_c
+    if box.unit < g.units:
+        return
+    box.unit = box.c = 0
+    box.n += 1
+    if box.n < g.batch:
+        return
+    box.n = 0
+    box.w += g.box_w
 
 
 cdef inline int64_t tile_rows(int64_t rows) noexcept nogil:
@@ -173,42 +210,84 @@ cdef inline int64_t tile_rows(int64_t rows) noexcept nogil:
     return ROWS if rows >= ROWS else 4 if rows >= 4 else 1
 
 
-cdef inline real_t *_out_at(const Job *job, const Box *box, int64_t channel, int64_t d, int64_t h, int64_t w) noexcept nogil:
+cdef inline int64_t whole_tiles(int64_t rows) noexcept nogil:
+    """``rows // tile_rows(rows)``, by constants."""
+    return rows // ROWS if rows >= ROWS else rows // 4 if rows >= 4 else rows
+
+
+cdef inline real_t *_out_at(const Job *job, const Box *box, int64_t channel, int64_t d, int64_t h) noexcept nogil:
     return (job.out + box.n * job.out_n + channel * job.out_k + (box.d + d) * job.out_d + (box.h + h) * job.out_h
-            + (box.w + w) * job.out_w)
+            + box.w * job.out_w)
 
 
 cdef void _sweep_rows(const Job *job, const Box *box, Sweep *sweep, const real_t *block, real_t *partial) noexcept nogil:
     """Vectors along W: all outputs of one group in one box."""
     cdef const Geometry *g = job.g
-    cdef int64_t first = box.c // g.group_inputs * g.group_outputs
-    cdef int64_t channel, d, gap, rows, height, j, w, left
+    cdef int64_t first = box.unit * g.group_outputs
+    cdef int64_t channel, d, gap, rows
     cdef const real_t *x
+    cdef const real_t *w
+    cdef real_t *c
+    sweep.next_w = sweep.next_bias = 0
     for channel in range(first, first + g.group_outputs):
+        w = job.weight + channel * g.weight_step
         for d in range(box.depth):
             for gap in range(min(g.row_gap, box.height)):
-                rows = _cuts(box.height - gap, g.row_gap)
-                height = tile_rows(rows)
-                j = 0
-                while j < rows:
-                    j = min(j, rows - height)
-                    x = block + (d * g.slots_h + gap) * g.slots_w + j * sweep.x_row
-                    w = 0
-                    while w < box.width:
-                        left = box.width - w
-                        if VECS == 2 and left > VL:
-                            sweep.x_vec = min(<int64_t>VL, left - VL)
-                            _tile(job, sweep, height, 2, sweep.x_vec + VL, x + w, job.weight + channel * g.weight_step,
-                                  job.bias + channel, _out_at(job, box, channel, d, gap + j * g.row_gap, w), partial)
-                            w += VL + sweep.x_vec
-                        else:
-                            w = max(<int64_t>0, min(w, box.width - VL))
-                            sweep.x_vec = 0
-                            _tile(job, sweep, height, 1, min(<int64_t>VL, box.width - w), x + w,
-                                  job.weight + channel * g.weight_step, job.bias + channel,
-                                  _out_at(job, box, channel, d, gap + j * g.row_gap, w), partial)
-                            w += VL
-                    j += height
+                rows = box.height if g.row_gap == 1 else _cuts(box.height - gap, g.row_gap)
+                x = block + (d * g.slots_h + gap) * g.slots_w
+                c = _out_at(job, box, channel, d, gap)
+                if box.width // (VECS * VL) > rows // ROWS:
+                    _sweep_across(job, box, sweep, rows, x, w, job.bias + channel, c, partial)
+                else:
+                    _sweep_down(job, box, sweep, rows, x, w, job.bias + channel, c, partial)
+
+
+cdef inline void _sweep_across(const Job *job, const Box *box, Sweep *sweep, int64_t rows, const real_t *x,
+                               const real_t *w, const real_t *bias, real_t *c, real_t *partial) noexcept nogil:
+    """One row of tiles after the other: for wide boxes, whose rows do not all stay in the first-level cache."""
+    cdef int64_t height = tile_rows(rows)
+    cdef int64_t whole = box.width // (VECS * VL)
+    cdef int64_t at = whole * VECS * VL
+    cdef int64_t vecs = VECS if box.width - at > VL else 1
+    cdef int64_t lanes, j = 0
+    if vecs == 1:
+        at = max(<int64_t>0, box.width - VL)
+    lanes = box.width - at
+    sweep.next_x = VECS * VL
+    sweep.next_c = VECS * VL * job.lane
+    while j < rows:
+        j = min(j, rows - height)
+        sweep.x_vec = VL
+        _tiles(job, box, sweep, height, VECS, VECS * VL, whole, x + j * sweep.x_row, w, bias,
+               c + j * job.out_h * job.g.row_gap, partial)
+        if whole * VECS * VL < box.width:
+            sweep.x_vec = lanes - VL
+            _tiles(job, box, sweep, height, vecs, lanes, 1, x + j * sweep.x_row + at, w, bias,
+                   c + j * job.out_h * job.g.row_gap + at * job.lane, partial)
+        j += height
+
+
+cdef inline void _sweep_down(const Job *job, const Box *box, Sweep *sweep, int64_t rows, const real_t *x,
+                             const real_t *w, const real_t *bias, real_t *c, real_t *partial) noexcept nogil:
+    """One column of tiles after the other: for boxes with few of them."""
+    cdef int64_t height = tile_rows(rows)
+    cdef int64_t whole = whole_tiles(rows)
+    cdef int64_t row = job.out_h * job.g.row_gap
+    cdef int64_t vecs, lanes, at = 0
+    sweep.next_x = height * sweep.x_row
+    sweep.next_c = height * row
+    while at < box.width:
+        vecs = VECS
+        if box.width - at <= VL:
+            vecs = 1
+            at = max(<int64_t>0, box.width - VL)
+        lanes = min(vecs * VL, box.width - at)
+        sweep.x_vec = lanes - VL
+        _tiles(job, box, sweep, height, vecs, lanes, whole, x + at, w, bias, c + at * job.lane, partial)
+        if whole * height < rows:
+            _tiles(job, box, sweep, height, vecs, lanes, 1, x + at + (rows - height) * sweep.x_row, w, bias,
+                   c + at * job.lane + (rows - height) * row, partial)
+        at += lanes
 
 
 cdef void _sweep_channels(const Job *job, const Box *box, Sweep *sweep, const real_t *block,
@@ -216,54 +295,84 @@ cdef void _sweep_channels(const Job *job, const Box *box, Sweep *sweep, const re
     """Vectors along the channels: output ``m`` of each of the groups in one box."""
     cdef const Geometry *g = job.g
     cdef int64_t all_lanes = g.units * g.box_c
-    cdef int64_t m, d, gap, rows, height, j, w, c
+    cdef int64_t whole = box.channels // VL
+    cdef int64_t m, d, gap, rows, height, j, i
     cdef const real_t *x
+    cdef const real_t *w
+    cdef const real_t *bias
+    cdef real_t *c
     sweep.x_vec = 0
+    sweep.next_x = sweep.next_bias = VL
+    sweep.next_c = VL * job.lane
+    sweep.next_w = g.weight_step
     for m in range(g.group_outputs):
+        w = job.weight + (m * all_lanes + box.c) // VL * g.weight_step
+        bias = job.bias + m * all_lanes + box.c
         for d in range(box.depth):
             for gap in range(min(g.row_gap, box.height)):
-                rows = _cuts(box.height - gap, g.row_gap)
+                rows = box.height if g.row_gap == 1 else _cuts(box.height - gap, g.row_gap)
                 height = tile_rows(rows)
                 j = 0
                 while j < rows:
                     j = min(j, rows - height)
-                    for w in range(box.width):
-                        x = block + ((d * g.slots_h + gap) * g.slots_w + w) * g.box_c + j * sweep.x_row
-                        c = 0
-                        while c < box.channels:
-                            _tile(job, sweep, height, 1, min(<int64_t>VL, box.channels - c), x + c,
-                                  job.weight + (m * all_lanes + box.c + c) // VL * g.weight_step,
-                                  job.bias + m * all_lanes + box.c + c,
-                                  _out_at(job, box, (box.c + c) * g.group_outputs + m, d, gap + j * g.row_gap, w),
-                                  partial)
-                            c += VL
+                    x = block + (d * g.slots_h + gap) * g.slots_w * g.box_c + j * sweep.x_row
+                    c = _out_at(job, box, box.c * g.group_outputs + m, d, gap + j * g.row_gap)
+                    for i in range(box.width):
+                        _tiles(job, box, sweep, height, 1, VL, whole, x, w, bias, c, partial)
+                        if whole * VL < box.channels:
+                            _tiles(job, box, sweep, height, 1, box.channels - whole * VL, 1, x + whole * VL,
+                                   w + whole * g.weight_step, bias + whole * VL, c + whole * VL * job.lane, partial)
+                        x += g.box_c
+                        c += job.out_w
                     j += height
 
 
-cdef inline void _tile(const Job *job, Sweep *sweep, int64_t rows, int64_t vecs, int64_t lanes, const real_t *x,
-                       const real_t *w, const real_t *bias, real_t *to, real_t *partial) noexcept nogil:
-    """One finished tile, ``lanes`` wide. In place if its lanes are neighbours and fill their vectors."""
+cdef inline void _tiles(const Job *job, const Box *box, Sweep *sweep, int64_t rows, int64_t vecs, int64_t lanes,
+                        int64_t tiles, const real_t *x, const real_t *w, const real_t *bias, real_t *to,
+                        real_t *partial) noexcept nogil:
+    """Some neighbouring tiles, each ``lanes`` wide.
+
+    In place if the lanes are neighbours and fill their vectors, or if the cells behind them are written later; else
+    one by one through a small buffer.
+    """
     cdef const Geometry *g = job.g
-    cdef bint in_place = g.direct_out and lanes >= VL
-    cdef real_t *c = to if in_place else partial
+    cdef int64_t t, i, j
+    cdef real_t *row
+    if g.direct_out and (lanes >= VL or box.spills):
+        sweep.c_row = job.out_h * g.row_gap
+        _pass_all(job, sweep, rows, vecs, tiles, x, w, bias, to)
+        if g.is_silu:
+            for t in range(tiles):
+                silu(to + t * sweep.next_c, sweep.c_row, rows, lanes)
+        return
+    sweep.c_row = VECS * VL
+    for t in range(tiles):
+        _pass_all(job, sweep, rows, vecs, 1, x + t * sweep.next_x, w + t * sweep.next_w, bias + t * sweep.next_bias,
+                  partial)
+        if g.is_silu:
+            silu(partial, sweep.c_row, rows, lanes)
+        for j in range(rows):
+            row = to + t * sweep.next_c + j * job.out_h * g.row_gap
+            if job.lane == 1:
+                copy_cells(row, partial + j * sweep.c_row, lanes)
+            else:
+                for i in range(lanes):
+                    row[i * job.lane] = partial[j * sweep.c_row + i]
+
+
+cdef inline void _pass_all(const Job *job, Sweep *sweep, int64_t rows, int64_t vecs, int64_t tiles, const real_t *x,
+                           const real_t *w, const real_t *bias, real_t *c) noexcept nogil:
+    """All passes over the input."""
+    cdef const Geometry *g = job.g
     cdef Slide tile = pick_tile(rows, vecs, g.by_channels)
+    cdef int64_t row = g.slots_w * job.cells
     cdef const Pass *step
-    cdef int64_t p, i, j
-    sweep.c_row = job.out_h * g.row_gap if in_place else VECS * VL
+    cdef int64_t p
     sweep.c_vec = sweep.x_vec
     for p in range(g.passes):
         step = &job.passes[p]
-        sweep.run = step.run * g.slots_w * job.cells
-        sweep.second_run = step.second_run * g.slots_w * job.cells
+        sweep.run = step.run * row
+        sweep.second_run = step.second_run * row
         sweep.fresh = p == 0
         sweep.last = p == g.passes - 1
-        tile(step.taps, step.second_taps, x, w + step.weight, bias, c, sweep)
-    if g.is_silu:
-        silu(c, sweep.c_row, rows, lanes)
-    if not in_place:
-        for j in range(rows):
-            if job.lane == 1:
-                copy_cells(to + j * job.out_h * g.row_gap, c + j * sweep.c_row, lanes)
-            else:
-                for i in range(lanes):
-                    to[j * job.out_h * g.row_gap + i * job.lane] = c[j * sweep.c_row + i]
+        tile(step.taps, step.second_taps, tiles, x, w + step.weight, bias, c, sweep)

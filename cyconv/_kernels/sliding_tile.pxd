@@ -53,6 +53,7 @@ cdef struct Sweep:
     int64_t planes, columns
     int64_t x_row, x_vec    # offset from one row of the tile to the next, from the first vector to the second
     int64_t c_row, c_vec    # the same in the result
+    int64_t next_x, next_w, next_bias, next_c   # from one tile to the next
     int64_t run, second_run     # offset in x of the first tap of each run
     bint fresh, last        # start at the bias, else at what c holds; end with the activation
     Finish finish
@@ -153,130 +154,137 @@ cdef inline inlined _store(const int j, const int rows, const int vecs, vec_t (*
 
 
 cdef inline inlined slide(const int rows, const int vecs, const int taps, const int second_taps, const bint lanes,
-                          const real_t *x, const real_t *w, const real_t *bias, real_t *c,
+                          int64_t tiles, const real_t *x, const real_t *weights, const real_t *bias, real_t *c,
                           const Sweep *sweep) noexcept nogil:
-    """One pass over all planes for one tile. ``second_taps`` is 0 when the pass has one run."""
+    """One pass over all planes for each of some tiles. ``second_taps`` is 0 when the pass has one run."""
     cdef vec_t acc[ROWS][2]
-    cdef vec_t start = vload(bias) if lanes else vset(bias[0])
-    cdef vec_t slope, lo, hi
+    cdef vec_t start, slope, lo, hi
     cdef int unit = VL if lanes else 1
-    cdef int64_t plane, s
+    cdef int64_t t, plane, s
     cdef const real_t *xp
-    _start(0, rows, vecs, acc, start, c, sweep)
-    _start(1, rows, vecs, acc, start, c, sweep)
-    _start(2, rows, vecs, acc, start, c, sweep)
-    _start(3, rows, vecs, acc, start, c, sweep)
-    _start(4, rows, vecs, acc, start, c, sweep)
-    _start(5, rows, vecs, acc, start, c, sweep)
-    _start(6, rows, vecs, acc, start, c, sweep)
-    for plane in range(sweep.planes):
-        xp = x + sweep.plane[plane] + sweep.run
-        for s in range(sweep.columns):
-            _run(rows, vecs, taps, lanes, acc, xp + sweep.column[s], w, sweep)
-            w += taps * unit
-        if second_taps > 0:
-            xp = x + sweep.plane[plane] + sweep.second_run
+    cdef const real_t *w
+    for t in range(tiles):
+        w = weights
+        start = vload(bias) if lanes else vset(bias[0])
+        _start(0, rows, vecs, acc, start, c, sweep)
+        _start(1, rows, vecs, acc, start, c, sweep)
+        _start(2, rows, vecs, acc, start, c, sweep)
+        _start(3, rows, vecs, acc, start, c, sweep)
+        _start(4, rows, vecs, acc, start, c, sweep)
+        _start(5, rows, vecs, acc, start, c, sweep)
+        _start(6, rows, vecs, acc, start, c, sweep)
+        for plane in range(sweep.planes):
+            xp = x + sweep.plane[plane] + sweep.run
             for s in range(sweep.columns):
-                _run(rows, vecs, second_taps, lanes, acc, xp + sweep.column[s], w, sweep)
-                w += second_taps * unit
-    if sweep.last and sweep.finish.active:
-        slope, lo, hi = vset(sweep.finish.slope), vset(sweep.finish.lo), vset(sweep.finish.hi)
-        _activate(0, rows, vecs, acc, slope, lo, hi)
-        _activate(1, rows, vecs, acc, slope, lo, hi)
-        _activate(2, rows, vecs, acc, slope, lo, hi)
-        _activate(3, rows, vecs, acc, slope, lo, hi)
-        _activate(4, rows, vecs, acc, slope, lo, hi)
-        _activate(5, rows, vecs, acc, slope, lo, hi)
-        _activate(6, rows, vecs, acc, slope, lo, hi)
-    _store(0, rows, vecs, acc, c, sweep)
-    _store(1, rows, vecs, acc, c, sweep)
-    _store(2, rows, vecs, acc, c, sweep)
-    _store(3, rows, vecs, acc, c, sweep)
-    _store(4, rows, vecs, acc, c, sweep)
-    _store(5, rows, vecs, acc, c, sweep)
-    _store(6, rows, vecs, acc, c, sweep)
+                _run(rows, vecs, taps, lanes, acc, xp + sweep.column[s], w, sweep)
+                w += taps * unit
+            if second_taps > 0:
+                xp = x + sweep.plane[plane] + sweep.second_run
+                for s in range(sweep.columns):
+                    _run(rows, vecs, second_taps, lanes, acc, xp + sweep.column[s], w, sweep)
+                    w += second_taps * unit
+        if sweep.last and sweep.finish.active:
+            slope, lo, hi = vset(sweep.finish.slope), vset(sweep.finish.lo), vset(sweep.finish.hi)
+            _activate(0, rows, vecs, acc, slope, lo, hi)
+            _activate(1, rows, vecs, acc, slope, lo, hi)
+            _activate(2, rows, vecs, acc, slope, lo, hi)
+            _activate(3, rows, vecs, acc, slope, lo, hi)
+            _activate(4, rows, vecs, acc, slope, lo, hi)
+            _activate(5, rows, vecs, acc, slope, lo, hi)
+            _activate(6, rows, vecs, acc, slope, lo, hi)
+        _store(0, rows, vecs, acc, c, sweep)
+        _store(1, rows, vecs, acc, c, sweep)
+        _store(2, rows, vecs, acc, c, sweep)
+        _store(3, rows, vecs, acc, c, sweep)
+        _store(4, rows, vecs, acc, c, sweep)
+        _store(5, rows, vecs, acc, c, sweep)
+        _store(6, rows, vecs, acc, c, sweep)
+        x += sweep.next_x
+        weights += sweep.next_w
+        bias += sweep.next_bias
+        c += sweep.next_c
 
 
 # ----------------------------------------------------------------------------------------- the tile at run time
 
-ctypedef void (*Slide)(int64_t taps, int64_t second_taps, const real_t *x, const real_t *w, const real_t *bias,
-                       real_t *c, const Sweep *sweep) noexcept nogil
+ctypedef void (*Slide)(int64_t taps, int64_t second_taps, int64_t tiles, const real_t *x, const real_t *w,
+                       const real_t *bias, real_t *c, const Sweep *sweep) noexcept nogil
 
 
 cdef inline inlined _slide_runs(const int rows, const int vecs, const bint lanes, int64_t taps, int64_t second_taps,
-                                const real_t *x, const real_t *w, const real_t *bias, real_t *c,
+                                int64_t tiles, const real_t *x, const real_t *w, const real_t *bias, real_t *c,
                                 const Sweep *sweep) noexcept nogil:
     """Any single run, and the pairs that kernels of 3, 5, 7, 11 rows have at stride 2 (11 at stride 1 as well)."""
     if second_taps == 0:
         if taps == 3:
-            slide(rows, vecs, 3, 0, lanes, x, w, bias, c, sweep)
+            slide(rows, vecs, 3, 0, lanes, tiles, x, w, bias, c, sweep)
         elif taps == 5:
-            slide(rows, vecs, 5, 0, lanes, x, w, bias, c, sweep)
+            slide(rows, vecs, 5, 0, lanes, tiles, x, w, bias, c, sweep)
         elif taps == 7:
-            slide(rows, vecs, 7, 0, lanes, x, w, bias, c, sweep)
+            slide(rows, vecs, 7, 0, lanes, tiles, x, w, bias, c, sweep)
         elif taps == 1:
-            slide(rows, vecs, 1, 0, lanes, x, w, bias, c, sweep)
+            slide(rows, vecs, 1, 0, lanes, tiles, x, w, bias, c, sweep)
         elif taps == 2:
-            slide(rows, vecs, 2, 0, lanes, x, w, bias, c, sweep)
+            slide(rows, vecs, 2, 0, lanes, tiles, x, w, bias, c, sweep)
         elif taps == 4:
-            slide(rows, vecs, 4, 0, lanes, x, w, bias, c, sweep)
+            slide(rows, vecs, 4, 0, lanes, tiles, x, w, bias, c, sweep)
         elif taps == 6:
-            slide(rows, vecs, 6, 0, lanes, x, w, bias, c, sweep)
+            slide(rows, vecs, 6, 0, lanes, tiles, x, w, bias, c, sweep)
         elif taps == 8:
-            slide(rows, vecs, 8, 0, lanes, x, w, bias, c, sweep)
+            slide(rows, vecs, 8, 0, lanes, tiles, x, w, bias, c, sweep)
     elif taps == 2:
-        slide(rows, vecs, 2, 1, lanes, x, w, bias, c, sweep)
+        slide(rows, vecs, 2, 1, lanes, tiles, x, w, bias, c, sweep)
     elif taps == 3:
-        slide(rows, vecs, 3, 2, lanes, x, w, bias, c, sweep)
+        slide(rows, vecs, 3, 2, lanes, tiles, x, w, bias, c, sweep)
     elif taps == 4:
-        slide(rows, vecs, 4, 3, lanes, x, w, bias, c, sweep)
+        slide(rows, vecs, 4, 3, lanes, tiles, x, w, bias, c, sweep)
     elif taps == 6:
-        slide(rows, vecs, 6, 5, lanes, x, w, bias, c, sweep)
+        slide(rows, vecs, 6, 5, lanes, tiles, x, w, bias, c, sweep)
 
 
-cdef inline void _slide_fullx2(int64_t taps, int64_t second_taps, const real_t *x, const real_t *w, const real_t *bias,
-                     real_t *c, const Sweep *sweep) noexcept nogil:
-    _slide_runs(ROWS, 2, 0, taps, second_taps, x, w, bias, c, sweep)
+cdef inline void _slide_fullx2(int64_t taps, int64_t second_taps, int64_t tiles, const real_t *x, const real_t *w,
+                     const real_t *bias, real_t *c, const Sweep *sweep) noexcept nogil:
+    _slide_runs(ROWS, 2, 0, taps, second_taps, tiles, x, w, bias, c, sweep)
 
 
-cdef inline void _slide_fullx1(int64_t taps, int64_t second_taps, const real_t *x, const real_t *w, const real_t *bias,
-                     real_t *c, const Sweep *sweep) noexcept nogil:
-    _slide_runs(ROWS, 1, 0, taps, second_taps, x, w, bias, c, sweep)
+cdef inline void _slide_fullx1(int64_t taps, int64_t second_taps, int64_t tiles, const real_t *x, const real_t *w,
+                     const real_t *bias, real_t *c, const Sweep *sweep) noexcept nogil:
+    _slide_runs(ROWS, 1, 0, taps, second_taps, tiles, x, w, bias, c, sweep)
 
 
-cdef inline void _slide_4x2(int64_t taps, int64_t second_taps, const real_t *x, const real_t *w, const real_t *bias,
-                     real_t *c, const Sweep *sweep) noexcept nogil:
-    _slide_runs(4, 2, 0, taps, second_taps, x, w, bias, c, sweep)
+cdef inline void _slide_4x2(int64_t taps, int64_t second_taps, int64_t tiles, const real_t *x, const real_t *w,
+                     const real_t *bias, real_t *c, const Sweep *sweep) noexcept nogil:
+    _slide_runs(4, 2, 0, taps, second_taps, tiles, x, w, bias, c, sweep)
 
 
-cdef inline void _slide_4x1(int64_t taps, int64_t second_taps, const real_t *x, const real_t *w, const real_t *bias,
-                     real_t *c, const Sweep *sweep) noexcept nogil:
-    _slide_runs(4, 1, 0, taps, second_taps, x, w, bias, c, sweep)
+cdef inline void _slide_4x1(int64_t taps, int64_t second_taps, int64_t tiles, const real_t *x, const real_t *w,
+                     const real_t *bias, real_t *c, const Sweep *sweep) noexcept nogil:
+    _slide_runs(4, 1, 0, taps, second_taps, tiles, x, w, bias, c, sweep)
 
 
-cdef inline void _slide_1x2(int64_t taps, int64_t second_taps, const real_t *x, const real_t *w, const real_t *bias,
-                     real_t *c, const Sweep *sweep) noexcept nogil:
-    _slide_runs(1, 2, 0, taps, second_taps, x, w, bias, c, sweep)
+cdef inline void _slide_1x2(int64_t taps, int64_t second_taps, int64_t tiles, const real_t *x, const real_t *w,
+                     const real_t *bias, real_t *c, const Sweep *sweep) noexcept nogil:
+    _slide_runs(1, 2, 0, taps, second_taps, tiles, x, w, bias, c, sweep)
 
 
-cdef inline void _slide_1x1(int64_t taps, int64_t second_taps, const real_t *x, const real_t *w, const real_t *bias,
-                     real_t *c, const Sweep *sweep) noexcept nogil:
-    _slide_runs(1, 1, 0, taps, second_taps, x, w, bias, c, sweep)
+cdef inline void _slide_1x1(int64_t taps, int64_t second_taps, int64_t tiles, const real_t *x, const real_t *w,
+                     const real_t *bias, real_t *c, const Sweep *sweep) noexcept nogil:
+    _slide_runs(1, 1, 0, taps, second_taps, tiles, x, w, bias, c, sweep)
 
 
-cdef inline void _slide_channels_full(int64_t taps, int64_t second_taps, const real_t *x, const real_t *w, const real_t *bias,
-                     real_t *c, const Sweep *sweep) noexcept nogil:
-    _slide_runs(ROWS, 1, 1, taps, second_taps, x, w, bias, c, sweep)
+cdef inline void _slide_channels_full(int64_t taps, int64_t second_taps, int64_t tiles, const real_t *x, const real_t *w,
+                     const real_t *bias, real_t *c, const Sweep *sweep) noexcept nogil:
+    _slide_runs(ROWS, 1, 1, taps, second_taps, tiles, x, w, bias, c, sweep)
 
 
-cdef inline void _slide_channels_4(int64_t taps, int64_t second_taps, const real_t *x, const real_t *w, const real_t *bias,
-                     real_t *c, const Sweep *sweep) noexcept nogil:
-    _slide_runs(4, 1, 1, taps, second_taps, x, w, bias, c, sweep)
+cdef inline void _slide_channels_4(int64_t taps, int64_t second_taps, int64_t tiles, const real_t *x, const real_t *w,
+                     const real_t *bias, real_t *c, const Sweep *sweep) noexcept nogil:
+    _slide_runs(4, 1, 1, taps, second_taps, tiles, x, w, bias, c, sweep)
 
 
-cdef inline void _slide_channels_1(int64_t taps, int64_t second_taps, const real_t *x, const real_t *w, const real_t *bias,
-                     real_t *c, const Sweep *sweep) noexcept nogil:
-    _slide_runs(1, 1, 1, taps, second_taps, x, w, bias, c, sweep)
+cdef inline void _slide_channels_1(int64_t taps, int64_t second_taps, int64_t tiles, const real_t *x, const real_t *w,
+                     const real_t *bias, real_t *c, const Sweep *sweep) noexcept nogil:
+    _slide_runs(1, 1, 1, taps, second_taps, tiles, x, w, bias, c, sweep)
 
 
 cdef inline Slide pick_tile(int64_t rows, int64_t vecs, bint lanes) noexcept nogil:

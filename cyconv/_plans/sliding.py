@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import ceil, gcd, prod
@@ -218,38 +220,65 @@ def _channel_box(spec: ConvSpec) -> int:
 Box = tuple[int, int, int]
 
 
-def _layouts(spec: ConvSpec, box: Box, narrowest: int) -> list[AxisLayout]:
+def _layouts(spec: ConvSpec, call: Call, box: Box, narrowest: int) -> list[AxisLayout]:
     sizes = (*box[:2], max(box[2], narrowest))
-    return [lay_out_axis(spec.kernel[i], spec.stride[i], spec.dilation[i], sizes[i]) for i in range(3)]
+    d, h, w = [lay_out_axis(spec.kernel[i], spec.stride[i], spec.dilation[i], sizes[i]) for i in range(3)]
+    return [d, h, _align(w, call.pads[2][0], spec.stride[2], narrowest)]
+
+
+def _align(layout: AxisLayout, pad: int, stride: int, lanes: int) -> AxisLayout:
+    """Strips moved so that their first cells inside the input lie on vectors: one across cache lines costs double."""
+    firsts = [first for _, _, first in layout.strips]
+    strips, end = [], 0
+    for (start, extra, first), behind in zip(layout.strips, [*firsts[1:], layout.slots], strict=True):
+        inside = max(0, ceil((pad - start) / stride))
+        at = end + -(end + inside) % lanes
+        strips.append((start, extra, at))
+        end = at + behind - first
+    slots = []
+    for slot in layout.tap_slots:
+        strip = bisect_right(firsts, slot) - 1
+        slots.append(slot - firsts[strip] + strips[strip][2])
+    return AxisLayout(_round_up(end, lanes), tuple(strips), tuple(slots))
 
 
 def _choose_box(spec: ConvSpec, call: Call, channels: int, narrowest: int, threads: int, units: int) -> Box:
-    """Depth, height and width of a box: all of the width, then of the height, then of the depth that fits the cache.
+    """Depth, height and width of a box.
 
-    Boxes that lie above each other fill the rows between them twice, so they are as high as they may be; they are
-    lower only where the threads would have too few of them.
+    Rows as long as they are, while the block of two rows of tiles fits the first-level cache; else boxes for the
+    second-level cache, as wide as then fits. Then as high as fits, lower only where the threads would have too few.
     """
-    limit = table.SLIDING_BLOCK_BYTES // spec.dtype.itemsize
     rows = _tile(spec).rows
     d, h, w = call.out
+    low = min(h, 2 * rows)
 
-    def fits(box: Box) -> bool:
-        return channels * prod(layout.slots for layout in _layouts(spec, box, narrowest)) <= limit
+    def fits(box: Box, limit: int) -> bool:
+        slots = prod(layout.slots for layout in _layouts(spec, call, box, narrowest))
+        return channels * slots * spec.dtype.itemsize <= limit
 
-    width = w
-    while width > 4 * narrowest and not fits((1, min(h, rows), width)):
-        width = _round_up(ceil(width / 2), 2 * narrowest)
-    wanted = ceil(4 * threads / (units * call.batch * d * ceil(w / width))) if threads > 1 else 1
-    cuts = min(wanted, max(1, h // (2 * rows)))
-    height = _round_up(ceil(h / cuts), rows)
-    while height > 1 and not fits((1, min(h, height), width)):
-        cuts += 1
-        height = _round_up(ceil(h / cuts), rows) if h > rows * cuts else height // 2
-    height = min(h, height)
+    limit = table.SLIDING_BLOCK_BYTES
+    if not fits((1, low, w), limit):
+        limit = table.SLIDING_LARGE_BLOCK_BYTES
+    width = next((width for width in _parts(w, 4 * narrowest) if fits((1, low, width), limit)), min(w, 4 * narrowest))
+    wanted = 4 * threads if threads > 1 else 1
+    most = ceil(h / ceil(wanted / (units * call.batch * d * ceil(w / width))))
+    heights = [height for height in _parts(h, rows) if height <= max(most, low)]
+    height = next((height for height in heights if fits((1, height, width), limit)), 1)
     depth = 1
-    while height == h and width == w and depth < d and fits((depth + 1, height, width)):
+    while (height, width) == (h, w) and depth < d and fits((depth + 1, height, width), limit):
         depth += 1
     return ceil(d / ceil(d / depth)), height, width
+
+
+def _parts(length: int, step: int) -> Iterator[int]:
+    """Sizes of equal parts of ``length``, the largest first; all but the whole are multiples of ``step``."""
+    yield length
+    size = length
+    while size > step:
+        size = (size - 1) // step * step
+        parts = ceil(length / size)
+        size = _round_up(ceil(length / parts), step)
+        yield size
 
 
 @lru_cache(maxsize=512)
@@ -264,7 +293,7 @@ def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
     units = ceil(spec.in_channels / box_c)
     narrowest = 1 if by_channels else tile.lanes
     box = _choose_box(spec, call, box_c, narrowest, threads, units)
-    layouts = _layouts(spec, box, narrowest)
+    layouts = _layouts(spec, call, box, narrowest)
     itemsize = spec.dtype.itemsize
 
     at_spans = _round_up((box_c * prod(layout.slots for layout in layouts) + 2 * tile.lanes) * itemsize, _LINE)
@@ -282,6 +311,8 @@ def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
         "units": units, "box_c": box_c,
         "by_channels": by_channels, "row_gap": step, "row_step": min(step, box[1]),
         "weight_step": spec.depth * (tile.lanes if by_channels else 1), "direct_out": lane_step == 1,
+        "ascending": not by_channels and step == 1 and box == call.out
+        and len(find_passes(spec)) == 1 and _is_packed(spec, call),
         "chunks": 1 if threads == 1 else min(items, 8 * threads),
         "at_spans": at_spans, "at_partial": at_partial, "scratch_bytes": scratch_bytes,
         "is_silu": spec.activation.silu,
@@ -298,6 +329,17 @@ def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
     seconds = _seconds(spec, call, box, tile, by_channels, lane_step == 1, items) / threads
     seconds = max(seconds, bytes_moved(spec, call) / table.BANDWIDTH) + table.CALL_SECONDS
     return Blocks(orientation, geometry, tables, scratch_bytes * threads, threads, seconds)
+
+
+def _is_packed(spec: ConvSpec, call: Call) -> bool:
+    """Whether the result lies in memory in the order in which it is computed, without gaps."""
+    expected = 1
+    sizes = (call.batch, spec.out_channels, *call.out)
+    for size, stride in zip(reversed(sizes), reversed(call.out_strides), strict=True):
+        if size > 1 and stride != expected:
+            return False
+        expected *= size
+    return True
 
 
 def _tables(spec: ConvSpec, layouts: list[AxisLayout], cells: int, unit: int) -> Array:

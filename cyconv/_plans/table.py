@@ -47,8 +47,11 @@ GRADIENT_LEAST_PANELS = 6
 #: cells of a pooling gradient.
 GRADIENT_THREAD_FLOPS = 1_000_000
 GRADIENT_THREAD_CELLS = 16384
-#: The sliding kernel: block of gathered input cells of one box, a quarter of the second-level cache.
-SLIDING_BLOCK_BYTES = CACHES[1] // 4
+
+#: The sliding kernel: block of gathered input cells of one box. Three quarters of the first-level cache; where that
+#: would make boxes too small, a quarter of the second-level cache.
+SLIDING_BLOCK_BYTES = CACHES[0] * 3 // 4
+SLIDING_LARGE_BLOCK_BYTES = CACHES[1] // 4
 #: Bytes of neighbouring channels that a box takes when vectors run along the channels.
 SLIDING_CHANNEL_BYTES = 256
 #: Scratch of all threads together; a call runs on fewer threads rather than take more.
@@ -57,6 +60,8 @@ SLIDING_SCRATCH_BYTES = 32 << 20
 SLIDING_MOST_INPUTS = 16
 SLIDING_MOST_TAPS = 1 << 16
 
+#: Costs of the sliding kernel in cycles: a multiply-add of a vector, the factor of tiles with less than their seven
+#: rows; starting and storing a vector, once per pass; filling a vector of the block; an item.
 SLIDING_STEP_CYCLES = 1.2
 SLIDING_LOW_FACTOR = 2.0
 SLIDING_STORE_CYCLES = 3.0
