@@ -87,7 +87,7 @@ class BuildKernels(build_ext):
             if not stub.exists() or stub.read_text() != text:
                 stub.write_text(text)
             ext.sources = [str(stub)]
-            ext.depends = [str(c_file), str(KERNELS / "simd.h")]
+            ext.depends = [str(c_file), *map(str, KERNELS.glob("*.h"))]
             ext.include_dirs = [str(HERE / KERNELS), numpy.get_include()]
             ext.define_macros = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")]
             ext.extra_compile_args = [*self.base_flags(), *ext.isa_flags, *openmp]

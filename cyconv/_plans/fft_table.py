@@ -25,3 +25,7 @@ SPECTRA_BYTES = CACHES[2] // 2
 
 #: From this share of bad tiles on, the whole call is computed directly.
 REPAIR_ALL = 0.25
+
+#: With several channels per group the spectra no longer wait in a cache: calls take so many times the modelled time
+#: (measured: 2x256x56x56 3x3 275 ms, 8x128x28x28 3x3 76 ms, 8x64x27x27 5x5 125 ms; modelled 60, 16 and 22 ms).
+CHANNELS_FACTOR = 5.0
