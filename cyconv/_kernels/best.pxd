@@ -25,7 +25,7 @@ cdef inline const real_t *_row(const Rows *rows, Py_ssize_t r) noexcept nogil:
 
 cdef inline apart best_rows(real_t *value, lane_int_t *place, const Rows *rows, Py_ssize_t n) noexcept nogil:
     """The largest cell of each of n columns, and the number of its row."""
-    cdef Py_ssize_t i = 0, t, j, block
+    cdef Py_ssize_t i = 0, t, j, block  # no-cython-lint
     cdef vec_t v, c
     cdef ivec_t p, better
     cdef const real_t *line

@@ -127,7 +127,7 @@ cdef inline void _load(
         if halves and room.read:
             combine_halves(<int>g.op, v + half + left // 2, v + left // 2 + 1, found, <int>rows.many, n, times)
             return
-    for r in range(rounds):
+    for r in range(rounds):  # no-cython-lint
         if halves:
             combine_rows(<int>g.op, line + left, &rows, n, mine + g.at_levels)
             split(v, v + half, line, half)

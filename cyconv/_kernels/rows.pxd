@@ -111,7 +111,7 @@ cdef inline inlined _combine(
 ) noexcept nogil:
     cdef Py_ssize_t i, k
     cdef Feet feet = stand_on(rows, count)
-    for k in range(times.rounds):
+    for k in range(times.rounds):  # no-cython-lint
         i = 0
         while i + VL <= n:
             if room.ahead:
@@ -136,7 +136,7 @@ cdef inline inlined _combine_cells(
     cdef Py_ssize_t i, k
     cdef int t
     cdef real_t acc
-    for k in range(times.rounds):
+    for k in range(times.rounds):  # no-cython-lint
         for i in range(n):
             acc = rows[0][i]
             for t in range(1, count):
@@ -178,7 +178,7 @@ cdef inline inlined _combine_halves(
     cdef Py_ssize_t i, k
     cdef vec_t a, b
     cdef Feet feet = stand_on(rows, count)
-    for k in range(times.rounds):
+    for k in range(times.rounds):  # no-cython-lint
         i = 0
         while i < n:
             _fetch(feet, count, i)

@@ -317,7 +317,7 @@ cdef void _sweep_channels(const Job *job, const Box *box, Sweep *sweep, const re
                     j = min(j, rows - height)
                     x = block + (d * g.slots_h + gap) * g.slots_w * g.box_c + j * sweep.x_row
                     c = _out_at(job, box, box.c * g.group_outputs + m, d, gap + j * g.row_gap)
-                    for i in range(box.width):
+                    for i in range(box.width):  # no-cython-lint
                         _tiles(job, box, sweep, height, 1, VL, whole, x, w, bias, c, partial)
                         if whole * VL < box.channels:
                             _tiles(job, box, sweep, height, 1, box.channels - whole * VL, 1, x + whole * VL,

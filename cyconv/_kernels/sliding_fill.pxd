@@ -91,7 +91,7 @@ cdef inline void _split_rows(real_t *even, real_t *odd, int64_t to_row, const re
     """``even[i], odd[i] = from_[2 * i], from_[2 * i + 1]`` for ``count`` of each, at least VL, in each row."""
     cdef int64_t i, j
     cdef vec_t a, b
-    for j in range(rows):
+    for j in range(rows):  # no-cython-lint
         i = 0
         while i < count:
             i = min(i, count - VL)
@@ -109,7 +109,7 @@ cdef inline void _copy_rows(real_t *to, int64_t to_row, const real_t *from_, int
                             int64_t step, int64_t count) noexcept nogil:
     """``count`` cells of each of ``rows`` rows, which lie ``step`` scalars apart in the source."""
     cdef int64_t i, j
-    for j in range(rows):
+    for j in range(rows):  # no-cython-lint
         if step == 1:
             copy_cells(to, from_, count)
         elif step == 2:

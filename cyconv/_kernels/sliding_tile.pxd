@@ -163,7 +163,7 @@ cdef inline inlined slide(const int rows, const int vecs, const int taps, const 
     cdef int64_t t, plane, s
     cdef const real_t *xp
     cdef const real_t *w
-    for t in range(tiles):
+    for t in range(tiles):  # no-cython-lint
         w = weights
         start = vload(bias) if lanes else vset(bias[0])
         _start(0, rows, vecs, acc, start, c, sweep)

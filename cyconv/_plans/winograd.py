@@ -154,7 +154,9 @@ class Winograd:
             for run in np.split(images, np.flatnonzero(np.diff(images) > 1) + 1):
                 part = slice(int(run[0]), int(run[-1]) + 1)
                 view = out[part, :, d : d + 1, h0 * tall : h1 * tall, w0 * wide : w1 * wide]
-                self._direct.run(_box_of(self.spec, call, (d, h0 * tall, w0 * wide), x[part], view), x[part], view, threads)
+                seen = x[part]
+                box = _box_of(self.spec, call, (d, h0 * tall, w0 * wide), seen, view)
+                self._direct.run(box, seen, view, threads)
 
 
 def _box_of(spec: ConvSpec, call: Call, origin: tuple[int, int, int], x: Array, view: Array) -> Call:
