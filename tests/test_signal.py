@@ -163,7 +163,7 @@ def test_empty_images_that_crash_scipy(boundary):
 @pytest.mark.parametrize("fillvalue", [
     1.5, -1, 300, True, np.float64(1.5), np.int64(2), np.array(3), np.array([1.5], np.float32), [2], [[2]], 2**70, 1j,
     "a", [], [1, 2], object(),
-], ids=str)  # fmt: skip
+], ids=lambda value: str(value) if type(value) is not object else "object")  # fmt: skip
 @pytest.mark.parametrize("char", "Blfd")
 @pytest.mark.filterwarnings("ignore::numpy.exceptions.ComplexWarning", "ignore::RuntimeWarning")
 def test_fill_values_are_cast_as_in_scipy(fillvalue, char):
@@ -185,7 +185,7 @@ def test_fill_values_are_cast_as_in_scipy(fillvalue, char):
     (([["a"]], [["b"]]), {}), (([[None]], [[1]]), {}), (([[1, 2], [3]], [[1]]), {}),
     ((np.zeros((2, 2), "M8[s]"), [[1]]), {}), ((np.ones((2, 2), "e"), np.ones((2, 2), "e")), {}),
     ((np.ones((2, 2), bool), np.ones((2, 2), bool)), {}),
-], ids=str)  # fmt: skip
+], ids=lambda value: str(value) if type(value) is not object else "object")  # fmt: skip
 def test_what_scipy_refuses_is_refused_with_the_same_exception(name, arguments):
     args, how = arguments
     expected = outcome(lambda: getattr(scipy.signal, name)(*args, **how))
