@@ -91,7 +91,8 @@ import resource
 big = rng.standard_normal((1, 64, 120, 120)).astype(np.float32)
 kernel = rng.standard_normal((64, 64, 3, 3)).astype(np.float32)
 call = lambda out, x=big: cyconv.conv2d(x, kernel, padding=1, algorithm={algorithm!r}, num_threads=2, out=out)
-call(np.empty((1, 64, 8, 8), np.float32), big[:, :, :8, :8])  # threads and lazy imports are there before memory gets short
+# threads and lazy imports are there before memory gets short
+call(np.empty((1, 64, 8, 8), np.float32), big[:, :, :8, :8])
 out = np.full(big.shape, 7, np.float32)
 now = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 failed = 0
