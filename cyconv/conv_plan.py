@@ -12,7 +12,7 @@ from cyconv._arrays import Array
 from cyconv._axes import explicit_padding
 from cyconv._plans.arrays import call_of, fill_with_bias, run_convolution, triple, triple_pads, with_three_axes
 from cyconv._plans.convolution import Algorithm, Convolution, Explanation, check_supported
-from cyconv._plans.spec import CONV_PADDING_MODES, Call, ConvSpec
+from cyconv._plans.spec import CONV_PADDING_MODES, Call, ConvSpec, contiguous_strides
 from cyconv._runtime import threads_for
 
 if TYPE_CHECKING:
@@ -236,14 +236,13 @@ class ConvPlan:
         pads, out_size = self._place(image.array.shape[2:])
         n, channels = image.array.shape[:2]
         self._check_channels(channels)
-        layout = (n, self._weight.shape[0])
         call = Call(
             batch=n,
             size=triple(image.array.shape[2:]),
             pads=triple_pads(pads),
             out=triple(out_size),
-            x_strides=_contiguous((n, channels, *triple(image.array.shape[2:])), image.channels_last),
-            out_strides=_contiguous((*layout, *triple(out_size)), image.channels_last),
+            x_strides=contiguous_strides(channels, triple(image.array.shape[2:]), image.channels_last),
+            out_strides=contiguous_strides(self._weight.shape[0], triple(out_size), image.channels_last),
         )
         return self._convolution(self._spec(compute, self._stride)).explain(call, threads_for(self._threads))
 
@@ -282,30 +281,19 @@ def place_windows(
     )
 
 
-def as_weight(weight: ArrayLike, axes: int) -> Array:
-    """The weight as (K, C // groups, *kernel)."""
+def as_weight(weight: ArrayLike, axes: int, channels: str = "K, C // groups") -> Array:
+    """The weight as (K, C // groups, *kernel), or what ``channels`` calls its first two axes."""
     array = _checks.as_array("weight", weight)
     if array.ndim == axes:
         array = array[np.newaxis, np.newaxis]
     letters = _LETTERS[axes]
     if array.ndim != axes + 2:
         raise ValueError(
-            f"weight must have shape (K, C // groups, {letters}) or ({letters}), got shape {array.shape}"
+            f"weight must have shape ({channels}, {letters}) or ({letters}), got shape {array.shape}"
         )
     if 0 in array.shape[2:]:
         raise ValueError(f"weight must have a kernel ({letters}) of at least 1 per axis, got shape {array.shape}")
     return array
-
-
-def _contiguous(shape: Sequence[int], channels_last: bool) -> tuple[int, ...]:
-    """Strides, in scalars, of a C-contiguous array seen as (N, C, D, H, W)."""
-    order = (1, 4, 3, 2, 0) if channels_last else (4, 3, 2, 1, 0)
-    strides = [0] * 5
-    step = 1
-    for axis in order:
-        strides[axis] = step
-        step *= shape[axis]
-    return tuple(strides)
 
 
 def plan_conv1d(

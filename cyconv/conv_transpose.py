@@ -10,14 +10,13 @@ from cyconv import _checks, geometry
 from cyconv._arrays import Array
 from cyconv._plans.transposed import run_transposed
 from cyconv._runtime import threads_for
-from cyconv.conv_plan import LARGEST_EXTENT, Padding, Size
+from cyconv.conv_plan import LARGEST_EXTENT, Padding, Size, as_weight
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 __all__ = ["conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
 
-_LETTERS = {1: "S", 2: "R, S", 3: "T, R, S"}
 
 
 def _conv_transpose(
@@ -25,7 +24,7 @@ def _conv_transpose(
     output_padding: Size, groups: int, dilation: Size, layout: str, out: Array | None, num_threads: int | None,
 ) -> Array:  # fmt: skip
     image = _checks.as_image("x", x, axes, layout)
-    w = _as_weight(weight, axes)
+    w = as_weight(weight, axes, "C, K // groups")
     stride = _checks.as_ints("stride", stride, axes, minimum=1)
     dilation = _checks.as_ints("dilation", dilation, axes, minimum=1)
     extra = _checks.as_ints("output_padding", output_padding, axes, minimum=0)
@@ -75,21 +74,6 @@ def _conv_transpose(
                 array[...] = values
 
     return _checks.run_into(target, through, fill)
-
-
-def _as_weight(weight: ArrayLike, axes: int) -> Array:
-    """The weight as (C, K // groups, *kernel)."""
-    array = _checks.as_array("weight", weight)
-    letters = _LETTERS[axes]
-    if array.ndim == axes:
-        array = array[np.newaxis, np.newaxis]
-    if array.ndim != axes + 2:
-        raise ValueError(
-            f"weight must have shape (C, K // groups, {letters}) or ({letters}), got shape {array.shape}"
-        )
-    if 0 in array.shape[2:]:
-        raise ValueError(f"weight must have a kernel ({letters}) of at least 1 per axis, got shape {array.shape}")
-    return array
 
 
 def conv_transpose2d(

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from cyconv import _runtime
-from cyconv._plans.dense_blocks import Blocks, blocks_for, round_up
-from cyconv._plans.spec import Call, ConvSpec
+from cyconv._plans.dense_blocks import Blocks, blocks_for
+from cyconv._plans.spec import Call, ConvSpec, round_up
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -14,7 +14,7 @@ import numpy as np
 from cyconv import _runtime
 from cyconv._plans import table
 from cyconv._plans.gathering import AxisLayout, lay_out_axis
-from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, bytes_moved
+from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, bytes_moved, round_up
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _LINE = 64
@@ -83,10 +83,6 @@ class Tile(NamedTuple):
 def _tile(spec: ConvSpec) -> Tile:
     kernel = _runtime.kernel("dense", spec.dtype)
     return Tile(kernel.ROWS, kernel.VECS, kernel.LANES)
-
-
-def round_up(value: int, step: int) -> int:
-    return -(-value // step) * step
 
 
 def _block(spec: ConvSpec) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from cyconv import _runtime
 from cyconv._plans import table
 from cyconv._plans.gathering import lay_out_axis
-from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, flops
+from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, flops, round_up
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _LINE = 64
@@ -67,10 +67,6 @@ def weight_workspace(spec: ConvSpec, call: Call, threads: int) -> int:
     return blocks.scratch_bytes + products
 
 
-def _round_up(value: int, step: int) -> int:
-    return -(-value // step) * step
-
-
 @lru_cache(maxsize=512)
 def weight_blocks(spec: ConvSpec, call: Call, threads: int) -> WeightBlocks:
     """Boxes of positions, parts of the columns and segments; but for the last of them nothing knows the threads."""
@@ -82,7 +78,7 @@ def weight_blocks(spec: ConvSpec, call: Call, threads: int) -> WeightBlocks:
     lanes, panel, itemsize = kernel.LANES, kernel.LANES * kernel.VECS, spec.dtype.itemsize
     box = _choose_box(call)
     positions = prod(box)
-    ld = _round_up(spec.depth, lanes)
+    ld = round_up(spec.depth, lanes)
     panels = ceil(ld / panel)
     share = max(1, int(table.GRADIENT_PANEL_BYTES) // (positions * panel * itemsize))
     parts = max(ceil(panels / share), min(table.GRADIENT_ITEMS, panels // table.GRADIENT_LEAST_PANELS), 1)
@@ -103,12 +99,12 @@ def weight_blocks(spec: ConvSpec, call: Call, threads: int) -> WeightBlocks:
     columns = ceil(panels / parts) * panel
     channels = min(spec.group_inputs, (columns - 1) // spec.taps + 2)
     source = 0 if direct_in else box[0] * channels * prod(layout.slots for layout in layouts) + lanes
-    at_columns = _round_up(source * itemsize, _LINE)
+    at_columns = round_up(source * itemsize, _LINE)
     # behind the last position there is room for the positions that a short run stores too much
-    at_rows = at_columns + _round_up((positions * columns + lanes * panel) * itemsize, _LINE)
+    at_rows = at_columns + round_up((positions * columns + lanes * panel) * itemsize, _LINE)
     rows = positions * kernel.ROWS + 2 * lanes
-    at_offsets = at_rows + _round_up(rows * itemsize, _LINE)
-    scratch_bytes = at_offsets + _round_up(columns * 8, _LINE)
+    at_offsets = at_rows + round_up(rows * itemsize, _LINE)
+    scratch_bytes = at_offsets + round_up(columns * 8, _LINE)
     values = {
         "batch": call.batch, "groups": spec.groups,
         "group_inputs": spec.group_inputs, "group_outputs": spec.group_outputs,

@@ -14,7 +14,7 @@ import numpy as np
 from cyconv import _runtime
 from cyconv._plans import table
 from cyconv._plans.gathering import AxisLayout, lay_out_axis
-from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, bytes_moved
+from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, bytes_moved, round_up
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _LINE = 64
@@ -178,10 +178,6 @@ def _tile(spec: ConvSpec) -> Tile:
     return Tile(rows, vecs, kernel.LANES, kernel.RUN)
 
 
-def _round_up(value: int, step: int) -> int:
-    return -(-value // step) * step
-
-
 def _swap_spec(spec: ConvSpec) -> ConvSpec:
     """The same layer with H and W exchanged."""
 
@@ -239,7 +235,7 @@ def _align(layout: AxisLayout, pad: int, stride: int, lanes: int) -> AxisLayout:
     for slot in layout.tap_slots:
         strip = bisect_right(firsts, slot) - 1
         slots.append(slot - firsts[strip] + strips[strip][2])
-    return AxisLayout(_round_up(end, lanes), tuple(strips), tuple(slots))
+    return AxisLayout(round_up(end, lanes), tuple(strips), tuple(slots))
 
 
 def _choose_box(spec: ConvSpec, call: Call, channels: int, narrowest: int, threads: int, units: int) -> Box:
@@ -277,7 +273,7 @@ def _parts(length: int, step: int) -> Iterator[int]:
     while size > step:
         size = (size - 1) // step * step
         parts = ceil(length / size)
-        size = _round_up(ceil(length / parts), step)
+        size = round_up(ceil(length / parts), step)
         yield size
 
 
@@ -296,9 +292,9 @@ def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
     layouts = _layouts(spec, call, box, narrowest)
     itemsize = spec.dtype.itemsize
 
-    at_spans = _round_up((box_c * prod(layout.slots for layout in layouts) + 2 * tile.lanes) * itemsize, _LINE)
-    at_partial = at_spans + _round_up(sum(len(layout.strips) for layout in layouts[1:]) * _SPAN_BYTES, _LINE)
-    scratch_bytes = at_partial + _round_up(tile.rows * tile.vecs * tile.lanes * itemsize, _LINE)
+    at_spans = round_up((box_c * prod(layout.slots for layout in layouts) + 2 * tile.lanes) * itemsize, _LINE)
+    at_partial = at_spans + round_up(sum(len(layout.strips) for layout in layouts[1:]) * _SPAN_BYTES, _LINE)
+    scratch_bytes = at_partial + round_up(tile.rows * tile.vecs * tile.lanes * itemsize, _LINE)
     items = call.batch * units * prod(ceil(n / b) for n, b in zip(call.out, box, strict=True))
     threads = max(1, min(threads, items, table.SLIDING_SCRATCH_BYTES // scratch_bytes))
     step = spec.dilation[1] // gcd(spec.dilation[1], spec.stride[1])
@@ -367,7 +363,7 @@ def _seconds(
     lines = call.batch * prod(call.out[:2])
     if by_channels:
         vectors = lines * w * ceil(spec.groups / tile.lanes) * spec.group_outputs
-        across = w * _round_up(spec.groups, tile.lanes)
+        across = w * round_up(spec.groups, tile.lanes)
     else:
         vectors = lines * ceil(w / tile.lanes) * spec.out_channels
         across = w * spec.in_channels

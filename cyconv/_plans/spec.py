@@ -100,16 +100,23 @@ def bytes_moved(spec: ConvSpec, call: Call) -> int:
     return scalars * spec.dtype.itemsize
 
 
+def round_up(value: int, step: int) -> int:
+    """The next multiple of ``step``."""
+    return -(-value // step) * step
+
+
+def contiguous_strides(channels: int, size: Triple, channels_last: bool) -> tuple[int, ...]:
+    """Strides, in scalars, of a C-contiguous array seen as (N, C, D, H, W)."""
+    plane = prod(size)
+    inner = channels if channels_last else 1
+    steps = (size[1] * size[2] * inner, size[2] * inner, inner)
+    return (channels * plane, 1 if channels_last else plane, *steps)
+
+
 def contiguous(spec: ConvSpec, call: Call) -> Call:
     """The same call with both arrays contiguous, channels last where the input has them last."""
     last = call.x_strides[1] == 1 != call.x_strides[4]
-
-    def strides(channels: int, size: Triple) -> tuple[int, ...]:
-        plane = prod(size)
-        inner = channels if last else 1
-        steps = (size[1] * size[2] * inner, size[2] * inner, inner)
-        return (channels * plane, 1 if last else plane, *steps)
-
     return call._replace(
-        x_strides=strides(spec.in_channels, call.size), out_strides=strides(spec.out_channels, call.out)
+        x_strides=contiguous_strides(spec.in_channels, call.size, last),
+        out_strides=contiguous_strides(spec.out_channels, call.out, last),
     )

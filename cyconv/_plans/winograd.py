@@ -14,7 +14,7 @@ from cyconv import _runtime
 from cyconv._plans import table
 from cyconv._plans.dense import Dense
 from cyconv._plans.gathering import AxisLayout, lay_out_axis
-from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, bytes_moved, exported_strides
+from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, bytes_moved, exported_strides, round_up
 from cyconv._plans.winograd_points import numbers
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -72,7 +72,7 @@ class Winograd:
         self._direct = Dense(spec, weight, bias)
         self._weight = weight.reshape(spec.groups, spec.group_outputs, spec.group_inputs, *spec.kernel)
         self._packed: dict[Form, Array] = {}
-        self._bias = np.zeros((spec.groups, _round_up(spec.group_outputs, self.kernel.LANES)), spec.dtype)
+        self._bias = np.zeros((spec.groups, round_up(spec.group_outputs, self.kernel.LANES)), spec.dtype)
         if bias is not None:
             self._bias[:, : spec.group_outputs] = bias.reshape(spec.groups, spec.group_outputs)
         act = spec.activation
@@ -229,10 +229,6 @@ def _ways(spec: ConvSpec, call: Call, form: Form, threads: int) -> list[tuple[fl
     )
 
 
-def _round_up(value: int, step: int) -> int:
-    return -(-value // step) * step
-
-
 def _grid(spec: ConvSpec, call: Call, form: Form) -> Box:
     """Pictures, depth, rows and columns of tiles. The first phase is the largest."""
     phases = _phases(spec, call, form)
@@ -329,9 +325,9 @@ def _describe(
     chunk = ceil(spec.group_inputs / ceil(spec.group_inputs / chunk))
     step_values = _odd_lines(tiles * depth, item)
     step_product = _odd_lines(tiles * kernel.VECS * lanes, item)
-    values = _round_up(form.frequencies * step_values * item, _LINE)
-    source = _round_up((cells * chunk + lanes) * item, _LINE)
-    produced = _round_up(form.frequencies * step_product * item, _LINE)
+    values = round_up(form.frequencies * step_values * item, _LINE)
+    source = round_up((cells * chunk + lanes) * item, _LINE)
+    produced = round_up(form.frequencies * step_product * item, _LINE)
     reach = (form.points - 1) * spec.dilation[2] + 1
     needed = (box[3] - 1) * steps[2] + reach + 2 * lanes * steps[2]
     lines = form.wide and call.x_strides[4] == 1 and steps[2] <= 8 and needed <= kernel.LINE
@@ -374,7 +370,7 @@ def _describe(
 def _odd_lines(scalars: int, item: int) -> int:
     """A step between frequencies that is an odd number of cache lines: the same cell of all frequencies then lies in
     different sets of the cache."""
-    return (_round_up(scalars * item, 2 * _LINE) + _LINE) // item
+    return (round_up(scalars * item, 2 * _LINE) + _LINE) // item
 
 
 def _lay_out(spec: ConvSpec, form: Form, box: Box, lanes: int) -> tuple[list[int], list[AxisLayout]]:
