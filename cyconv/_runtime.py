@@ -196,36 +196,6 @@ def threads_for(wanted: int | None) -> int:
     return min(_MOST_THREADS, get_num_threads() if wanted is None else wanted)
 
 
-# --------------------------------------------------------------------------------------------------- scratch
-
-_ALIGNMENT = 64
-#: scratch kept between calls, for the whole process; more than this is given back to the system at once
-_KEEP_BYTES = 32 << 20
-_kept: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
-
-
-@contextmanager
-def scratch(nbytes: int) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
-    """At least ``nbytes`` of 64-byte aligned scratch memory, for one call; reused by later calls.
-
-    Freshly mapped memory costs a page fault per 4 KiB, more than the arithmetic of a small layer, so a few buffers
-    are kept. Whoever is inside the ``with`` block owns the buffer alone.
-    """
-    try:
-        buffer = _kept.pop()
-    except IndexError:
-        buffer = None
-    if buffer is None or buffer.size < nbytes:
-        raw = np.empty(nbytes + _ALIGNMENT, np.uint8)
-        start = -raw.ctypes.data % _ALIGNMENT
-        buffer = raw[start : start + nbytes]
-    try:
-        yield buffer
-    finally:
-        if buffer.size + sum(kept.size for kept in _kept) <= _KEEP_BYTES:
-            _kept.append(buffer)
-
-
 # ---------------------------------------------------------------------------------------------------- report
 
 

@@ -29,7 +29,7 @@ from cyconv._kernels.dense_geometry cimport (PANEL, Box, Geometry, Job, balanced
                                              weight_panels, weight_width)
 from cyconv._kernels.dense_panels cimport gather_and_pack, padded_width, position_panels, position_start
 from cyconv._kernels.gather cimport Axis, Source
-from cyconv._kernels.simd cimport TILE_ROWS, VL, real_t
+from cyconv._kernels.simd cimport TILE_ROWS, VL, prefetch, real_t
 from cyconv._kernels.tile cimport (TILE_VECS, Finish, Start, run_indexed_tile, run_tile, start_at_columns,
                                    start_at_result, start_at_rows)
 
@@ -230,6 +230,13 @@ cdef void _tile_in_place(const Job *job, const Box *box, int64_t group, int64_t 
     cdef int64_t i
     cdef real_t *c = to
     cdef int64_t ldc = ld
+    # the next tile's results are asked for: its accumulators start there
+    to += count * (1 if g.by_rows else ld)
+    for i in range(rows):
+        prefetch(to + i * ld)
+        prefetch(to + i * ld + VL)
+        prefetch(to + i * ld + 2 * VL - 1)
+    to -= count * (1 if g.by_rows else ld)
     if columns < vecs * VL:
         c, ldc = edge, PANEL
         if not fresh:

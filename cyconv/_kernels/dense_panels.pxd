@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t, uint8_t
 
 from cyconv._kernels.dense_geometry cimport PANEL, Box, Geometry, Job, balanced, cuts
 from cyconv._kernels.gather cimport gather_block
-from cyconv._kernels.simd cimport TILE_ROWS, VL, real_t, vload, vstore
+from cyconv._kernels.simd cimport TILE_ROWS, VL, prefetch, real_t, vload, vstore
 from cyconv._kernels.tile cimport TILE_VECS
 
 cdef enum:
@@ -65,11 +65,11 @@ cdef inline void gather_and_pack(const Job *job, const Box *box, int64_t group, 
         step_d, step_h = job.x.d * g.stride_d, job.x.h * g.stride_h
         source = (job.x.data + box.n0 * step_n + base_channel * step_c + box.d0 * step_d + box.h0 * step_h + box.w0)
     else:
-        gather_block(block, &job.x, box.n0, box.n, base_channel, channels, box.d0, box.d, box.h0, box.h,
-                     box.w0, box.w, &job.axis_d, &job.axis_h, &job.axis_w, g.padding_mode)
         step_h = g.slots_w
         step_d = step_h * g.slots_h
         step_c = step_d * g.slots_d
+        gather_block(block, step_c, &job.x, box.n0, box.n, base_channel, channels, box.d0, box.d, box.h0, box.h,
+                     box.w0, box.w, &job.axis_d, &job.axis_h, &job.axis_w, g.padding_mode)
         step_n = step_c * channels
         source = block
     for k in range(k0, k1):
@@ -115,6 +115,8 @@ cdef inline void _copy_pieces(real_t *to, const real_t *source, const int64_t *o
     if pieces.count == TILE_VECS and pieces.length[1] == VL:
         for k in range(depth):
             from_ = source + offset[k]
+            prefetch(from_ + pieces.source[0] + 2 * PANEL)
+            prefetch(from_ + pieces.source[1] + 2 * PANEL)
             vstore(to, vload(from_ + pieces.source[0]))
             vstore(to + VL, vload(from_ + pieces.source[1]))
             to += width

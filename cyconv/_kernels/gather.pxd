@@ -13,9 +13,9 @@ layout and strides of the input matter here and nowhere else.
 Assumptions: the input is not empty, all coordinates fit in 63 bits, ``Gather`` was filled by ``_plans/gathering.py``.
 """
 from libc.stdint cimport int64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
-from cyconv._kernels.simd cimport real_t
+from cyconv._kernels.simd cimport VL, prefetch, real_t, vevery_second, vload, vstore
 
 cdef enum:
     ZEROS = 0
@@ -23,6 +23,7 @@ cdef enum:
     REPLICATE = 2
     CIRCULAR = 3
     SYMMETRIC = 4
+    LINE_BYTES = 64
 
 
 cdef struct Axis:
@@ -68,13 +69,58 @@ cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
     return (a + b - 1) // b if a > 0 else -((-a) // b)
 
 
+cdef struct Span:
+    # one strip of a row for a box of outputs: ``count`` cells from coordinate ``at`` on, those from lo to hi in the input
+    int64_t at, count, lo, hi, slot
+
+
+cdef inline Span find_span(const Axis *axis, int64_t strip, int64_t first_output, int64_t outputs) noexcept nogil:
+    cdef Span span
+    span.at = first_output * axis.stride + axis.strip[3 * strip] - axis.pad
+    span.count = outputs + axis.strip[3 * strip + 1]
+    span.lo = min(span.count, max(<int64_t>0, ceil_div(-span.at, axis.stride)))
+    span.hi = max(span.lo, min(span.count, ceil_div(axis.size - span.at, axis.stride)))
+    span.slot = axis.strip[3 * strip + 2]
+    return span
+
+
+cdef inline void _copy_run(real_t *dst, const real_t *src, int64_t count) noexcept nogil:
+    """Neighbours. The last vector overlaps the one before it."""
+    cdef int64_t i = 0
+    if count < VL:
+        for i in range(count):
+            dst[i] = src[i]
+        return
+    while i + VL < count:
+        vstore(dst + i, vload(src + i))
+        i += VL
+    vstore(dst + count - VL, vload(src + count - VL))
+
+
+cdef inline void _copy_every_second(real_t *dst, const real_t *src, int64_t count) noexcept nogil:
+    """``dst[i] = src[2 i]``. The last vector is read one cell early, so that nothing behind its last cell is touched."""
+    cdef int64_t i = 0
+    if count <= VL:
+        for i in range(count):
+            dst[i] = src[2 * i]
+        return
+    while i + VL < count:
+        vstore(dst + i, vevery_second(vload(src + 2 * i), vload(src + 2 * i + VL), 0))
+        i += VL
+    i = count - VL
+    vstore(dst + i, vevery_second(vload(src + 2 * i - 1), vload(src + 2 * i - 1 + VL), 1))
+
+
 cdef inline void _copy_cells(real_t *dst, int64_t dst_c, const real_t *src, int64_t src_c, int64_t src_w,
                              int64_t channels, int64_t count) noexcept nogil:
     """``dst[c][i] = src[c][i * src_w]`` for all channels, in the order that reads whole cache lines."""
     cdef int64_t c, i, first, last
     if src_w == 1:
         for c in range(channels):
-            memcpy(dst + c * dst_c, src + c * src_c, count * sizeof(real_t))
+            _copy_run(dst + c * dst_c, src + c * src_c, count)
+    elif src_w == 2:
+        for c in range(channels):
+            _copy_every_second(dst + c * dst_c, src + c * src_c, count)
     elif src_c == 1 and channels > 1:
         first = 0
         while first < count:
@@ -100,48 +146,83 @@ cdef inline void _pad_cells(real_t *dst, int64_t dst_c, const real_t *src, int64
             dst[c * dst_c + i] = <real_t>0 if k < 0 else src[c * src_c + k * src_w]
 
 
+cdef inline void _gather_strip(real_t *dst, int64_t dst_c, const real_t *src, const Source *x, int64_t channels,
+                               const Span *span, const Axis *axis, int64_t mode) noexcept nogil:
+    """One strip of one row. ``src`` NULL: the row is padding."""
+    cdef real_t *to = dst + span.slot
+    cdef int64_t c
+    if src == NULL:
+        for c in range(channels):
+            memset(to + c * dst_c, 0, span.count * sizeof(real_t))
+        return
+    _pad_cells(to, dst_c, src, x.c, x.w, channels, 0, span.lo, span.at, axis, mode)
+    if span.hi > span.lo:
+        _copy_cells(to + span.lo, dst_c, src + (span.at + span.lo * axis.stride) * x.w, x.c, x.w * axis.stride, channels,
+                    span.hi - span.lo)
+    _pad_cells(to, dst_c, src, x.c, x.w, channels, span.hi, span.count, span.at, axis, mode)
+
+
 cdef inline void gather_row(real_t *dst, int64_t dst_c, const real_t *src, const Source *x, int64_t channels,
                             int64_t first_output, int64_t outputs, const Axis *axis, int64_t mode) noexcept nogil:
     """All strips of one row for ``outputs`` outputs from ``first_output`` on. ``src`` NULL: the row is padding."""
-    cdef int64_t q, c, at, count, lo, hi
-    cdef real_t *to
+    cdef int64_t q
+    cdef Span span
     for q in range(axis.strips):
-        count = outputs + axis.strip[3 * q + 1]
-        to = dst + axis.strip[3 * q + 2]
-        if src == NULL:
-            for c in range(channels):
-                memset(to + c * dst_c, 0, count * sizeof(real_t))
-            continue
-        at = first_output * axis.stride + axis.strip[3 * q] - axis.pad
-        lo = min(count, max(<int64_t>0, ceil_div(-at, axis.stride)))
-        hi = max(lo, min(count, ceil_div(axis.size - at, axis.stride)))
-        _pad_cells(to, dst_c, src, x.c, x.w, channels, 0, lo, at, axis, mode)
-        if hi > lo:
-            _copy_cells(to + lo, dst_c, src + (at + lo * axis.stride) * x.w, x.c, x.w * axis.stride, channels, hi - lo)
-        _pad_cells(to, dst_c, src, x.c, x.w, channels, hi, count, at, axis, mode)
+        span = find_span(axis, q, first_output, outputs)
+        _gather_strip(dst, dst_c, src, x, channels, &span, axis, mode)
 
 
-cdef inline void gather_block(real_t *dst, const Source *x, int64_t n0, int64_t images, int64_t c0, int64_t channels,
-                              int64_t d0, int64_t depth, int64_t h0, int64_t height, int64_t w0, int64_t width,
-                              const Axis *ad, const Axis *ah, const Axis *aw, int64_t mode) noexcept nogil:
-    """The block of one box of outputs: ``images`` from n0, ``channels`` from c0, ``depth x height x width`` outputs."""
-    cdef int64_t dst_h = aw.slots
-    cdef int64_t dst_d = dst_h * ah.slots
-    cdef int64_t dst_c = dst_d * ad.slots
-    cdef int64_t n, qd, qh, i, j, kd, kh
-    cdef const real_t *image
+cdef inline void _ask_for(const real_t *src, const Source *x, const Span *span, const Axis *axis) noexcept nogil:
+    """Prefetch what `_gather_strip` copies."""
+    cdef int64_t bytes = (span.hi - span.lo) * axis.stride * <int64_t>sizeof(real_t)
+    cdef const char *first = <const char *>(src + (span.at + span.lo * axis.stride) * x.w)
+    cdef int64_t i = 0
+    while i < bytes:
+        prefetch(first + i)
+        i += LINE_BYTES
+
+
+cdef inline void _gather_planes(real_t *dst, int64_t dst_c, const Source *x, const real_t *image, int64_t channels,
+                                int64_t d0, int64_t depth, int64_t h0, int64_t height, const Span *span,
+                                const Axis *ad, const Axis *ah, const Axis *aw, int64_t mode) noexcept nogil:
+    """One strip of all rows of the box, of channels that are gathered together."""
+    cdef int64_t dst_d = aw.slots * ah.slots
+    cdef bint apart = channels == 1
+    cdef int64_t qd, qh, i, j, kd, kh
     cdef const real_t *row
     cdef real_t *slab
+    for qd in range(ad.strips):
+        for i in range(depth + ad.strip[3 * qd + 1]):
+            kd = source_index((d0 + i) * ad.stride + ad.strip[3 * qd] - ad.pad, ad.size, mode)
+            slab = dst + (ad.strip[3 * qd + 2] + i) * dst_d
+            for qh in range(ah.strips):
+                for j in range(height + ah.strip[3 * qh + 1]):
+                    kh = source_index((h0 + j) * ah.stride + ah.strip[3 * qh] - ah.pad, ah.size, mode)
+                    row = NULL
+                    if kd >= 0 and kh >= 0:
+                        row = image + kd * x.d + kh * x.h
+                        if apart:
+                            _ask_for(row + x.c, x, span, aw)
+                    _gather_strip(slab + (ah.strip[3 * qh + 2] + j) * aw.slots, dst_c, row, x, channels, span, aw, mode)
+
+
+cdef inline void gather_block(real_t *dst, int64_t dst_c, const Source *x, int64_t n0, int64_t images, int64_t c0,
+                              int64_t channels, int64_t d0, int64_t depth, int64_t h0, int64_t height, int64_t w0,
+                              int64_t width, const Axis *ad, const Axis *ah, const Axis *aw, int64_t mode) noexcept nogil:
+    """The block of one box of outputs: ``images`` from n0, ``channels`` from c0, ``depth x height x width`` outputs.
+    A channel of the block takes ``dst_c`` scalars.
+
+    Channel by channel where the cells of a row are neighbours: then neighbouring rows are read after one another, and
+    the next channel, too far away for the processor to foresee, is asked for meanwhile.
+    """
+    cdef int64_t together = 1 if x.w == 1 else channels
+    cdef int64_t n, c, q
+    cdef Span span
     for n in range(images):
-        image = x.data + (n0 + n) * x.n + c0 * x.c
-        for qd in range(ad.strips):
-            for i in range(depth + ad.strip[3 * qd + 1]):
-                kd = source_index((d0 + i) * ad.stride + ad.strip[3 * qd] - ad.pad, ad.size, mode)
-                slab = dst + n * channels * dst_c + (ad.strip[3 * qd + 2] + i) * dst_d
-                for qh in range(ah.strips):
-                    for j in range(height + ah.strip[3 * qh + 1]):
-                        kh = source_index((h0 + j) * ah.stride + ah.strip[3 * qh] - ah.pad, ah.size, mode)
-                        row = NULL
-                        if kd >= 0 and kh >= 0:
-                            row = image + kd * x.d + kh * x.h
-                        gather_row(slab + (ah.strip[3 * qh + 2] + j) * dst_h, dst_c, row, x, channels, w0, width, aw, mode)
+        c = 0
+        while c < channels:
+            for q in range(aw.strips):
+                span = find_span(aw, q, w0, width)
+                _gather_planes(dst + (n * channels + c) * dst_c, dst_c, x, x.data + (n0 + n) * x.n + (c0 + c) * x.c,
+                               together, d0, depth, h0, height, &span, ad, ah, aw, mode)
+            c += together

@@ -140,6 +140,8 @@ static inline vec_t vhold(vec_t v) {
 /* What the compiler may rely on. */
 #define CYCONV_ASSUME(fact) do { if (!(fact)) __builtin_unreachable(); } while (0)
 
+/* Into the first and into the second level of the cache. */
 #define CYCONV_PREFETCH(p) __builtin_prefetch((p), 0, 3)
+#define CYCONV_PREFETCH_FAR(p) __builtin_prefetch((p), 0, 2)
 
 #endif

@@ -25,3 +25,4 @@ cdef extern from "simd.h" nogil:
     vec_t vleaky(vec_t v, vec_t slope)
     void assume "CYCONV_ASSUME"(bint fact)
     void prefetch "CYCONV_PREFETCH"(const void *p)
+    void prefetch_far "CYCONV_PREFETCH_FAR"(const void *p)

@@ -18,7 +18,7 @@ Assumptions (checked by nobody below floor 2, guaranteed by the packing):
 """
 from libc.stdint cimport int64_t
 
-from cyconv._kernels.simd cimport (TILE_ROWS, VL, assume, inlined, real_t, vat_least, vat_most, vec_t, vleaky, vload,
+from cyconv._kernels.simd cimport (TILE_ROWS, VL, assume, inlined, prefetch_far, real_t, vat_least, vat_most, vec_t, vleaky, vload,
                                    vset, vstore)
 
 cdef enum:
@@ -35,21 +35,24 @@ cdef struct Start:
     # where the accumulators come from: element (i, j) of the tile starts at ``data[i * row + j * column]``, vector-wise
     const real_t *data
     Py_ssize_t row, column
+    # what a later tile wants from beyond the second-level cache: asked for ``ahead_step`` bytes further at each step
+    const char *ahead
+    Py_ssize_t ahead_step
 
 
 cdef inline Start start_at_rows(const real_t *bias) noexcept nogil:
     """Start at a bias per row, each repeated over a whole vector: ``bias[i * VL + lane]``."""
-    return Start(bias, VL, 0)
+    return Start(bias, VL, 0, <const char *>bias, 0)
 
 
 cdef inline Start start_at_columns(const real_t *bias) noexcept nogil:
     """Start at a bias per column."""
-    return Start(bias, 0, VL)
+    return Start(bias, 0, VL, <const char *>bias, 0)
 
 
 cdef inline Start start_at_result(const real_t *c, Py_ssize_t ldc) noexcept nogil:
     """Go on from what C holds."""
-    return Start(c, ldc, VL)
+    return Start(c, ldc, VL, <const char *>c, 0)
 
 
 cdef inline inlined tile(const int rows, const int vecs, const bint indexed, Py_ssize_t depth, const real_t *a,
@@ -62,6 +65,8 @@ cdef inline inlined tile(const int rows, const int vecs, const bint indexed, Py_
     cdef vec_t acc1[TILE_ROWS]
     cdef vec_t av, b0, b1
     cdef const real_t *bk = b
+    cdef const char *ahead = start.ahead
+    cdef Py_ssize_t ahead_step = start.ahead_step
     cdef Py_ssize_t k
     cdef int i
     assume(depth > 0)
@@ -75,6 +80,8 @@ cdef inline inlined tile(const int rows, const int vecs, const bint indexed, Py_
         b0 = vload(bk)
         if vecs > 1:
             b1 = vload(bk + VL)
+        prefetch_far(ahead)
+        ahead += ahead_step
         for i in range(rows):
             av = vset(a[i])
             acc0[i] = acc0[i] + av * b0

@@ -155,11 +155,11 @@ cdef void _pack_columns(const Job *job, const Box *box, int64_t group, int64_t f
         source = (job.x.data + box.n0 * step_n + (group * g.group_inputs + c0) * step_c + box.d0 * step_d
                   + box.h0 * step_h + box.w0)
     else:
-        gather_block(block, &job.x, box.n0, box.n, group * g.group_inputs + c0, channels, box.d0, box.d, box.h0,
-                     box.h, box.w0, box.w, &job.axis_d, &job.axis_h, &job.axis_w, g.padding_mode)
         step_h = g.slots_w
         step_d = step_h * g.slots_h
         step_c = step_d * g.slots_d
+        gather_block(block, step_c, &job.x, box.n0, box.n, group * g.group_inputs + c0, channels, box.d0, box.d, box.h0,
+                     box.h, box.w0, box.w, &job.axis_d, &job.axis_h, &job.axis_w, g.padding_mode)
         step_n = step_c * channels
         source = block
     for column in range(first, real_last):

@@ -41,6 +41,7 @@ cdef inline void _gather_pictures(const Job *job, const Box *box, int64_t c0, in
                                   real_t *block) noexcept nogil:
     cdef const Geometry *g = job.g
     cdef int64_t phases = g.phases_h * g.phases_w
+    cdef int64_t step_c = g.slots_d * g.slots_h * g.slots_w
     cdef Axis axis_h = job.axis_h
     cdef Axis axis_w = job.axis_w
     cdef int64_t p, phase
@@ -51,9 +52,9 @@ cdef inline void _gather_pictures(const Job *job, const Box *box, int64_t c0, in
         if g.lines:
             _gather_lines(job, box, p // phases, c0, channels, &axis_h, &axis_w, block)
         else:
-            gather_block(block, &job.x, p // phases, 1, c0, channels, box.d0, box.d, box.h0, box.h, box.w0, box.w,
-                         &job.axis_d, &axis_h, &axis_w, g.padding_mode)
-        block += channels * g.slots_d * g.slots_h * g.slots_w
+            gather_block(block, step_c, &job.x, p // phases, 1, c0, channels, box.d0, box.d, box.h0, box.h, box.w0,
+                         box.w, &job.axis_d, &axis_h, &axis_w, g.padding_mode)
+        block += channels * step_c
 
 
 cdef inline void _gather_lines(const Job *job, const Box *box, int64_t n, int64_t c0, int64_t channels,

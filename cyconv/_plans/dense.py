@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cyconv import _runtime
+from cyconv import _memory, _runtime
 from cyconv._plans.dense_blocks import Blocks, blocks_for
 from cyconv._plans.spec import Call, ConvSpec, round_up
 
@@ -34,7 +34,7 @@ class Dense:
         if blocks.merged:
             x = x.reshape(*x.shape[:2], 1, 1, -1)
             out = out.reshape(*out.shape[:2], 1, 1, -1)
-        with _runtime.scratch(blocks.scratch_bytes) as scratch:
+        with _memory.scratch(blocks.scratch_bytes) as scratch:
             self.kernel.run(
                 x, weight, bias, out, blocks.geometry, blocks.tables, self._activation, scratch, blocks.threads
             )
@@ -59,7 +59,7 @@ class Dense:
         if blocks.by_rows not in self._packed:
             spec, lanes = self.spec, self.kernel.LANES
             width = spec.group_outputs if blocks.by_rows else round_up(spec.group_outputs, lanes)
-            packed = np.empty(spec.groups * spec.depth * width, spec.dtype)
+            packed = _memory.empty(spec.groups * spec.depth * width, spec.dtype)
             if packed.size:
                 self.kernel.pack_weights(
                     self._weight, _offsets(self._weight), packed, blocks.geometry, blocks.threads

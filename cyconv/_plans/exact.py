@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cyconv import _runtime
+from cyconv import _memory, _runtime
 from cyconv._plans import signal_table as table
 from cyconv._plans.spec import PADDING_MODES
 
@@ -27,7 +27,7 @@ def correlate(x: Array, w: Array, out: Array, pads: tuple[int, int], padding_mod
     geometry, scratch_bytes, threads = _blocks(
         x.dtype, x.shape, w.shape, out.shape[1:], pads, padding_mode, threads
     )
-    with _runtime.scratch(scratch_bytes * threads) as scratch:
+    with _memory.scratch(scratch_bytes * threads) as scratch:
         kernel(x.dtype).run(x, np.ascontiguousarray(w), out, geometry, scratch, threads)
 
 

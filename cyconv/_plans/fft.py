@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cyconv import _runtime
+from cyconv import _memory, _runtime
 from cyconv._plans import fft_table as table
 from cyconv._plans.dense import Dense
 from cyconv._plans.sliding import Sliding
@@ -89,7 +89,7 @@ class FFT:
         blocks = blocks_for(self.spec, call, threads)
         turns = [twiddles(points, self.spec.dtype) for points in blocks.points]
         bad = np.zeros(blocks.flags, np.uint8)
-        with _runtime.scratch(blocks.scratch_bytes) as scratch:
+        with _memory.scratch(blocks.scratch_bytes) as scratch:
             packed = self._packed.get(blocks.points)
             if packed is None:
                 packed = self._pack(blocks, turns, scratch)
@@ -104,7 +104,7 @@ class FFT:
         """Spectra of the weights for tiles of this size. Two threads may pack the same thing at once."""
         spec = self.spec
         weight = self._weight.reshape(spec.out_channels, -1, *spec.kernel[1:])
-        packed = np.empty((prod(weight.shape[:2]), 2 * prod(blocks.points)), spec.dtype)
+        packed = _memory.empty((prod(weight.shape[:2]), 2 * prod(blocks.points)), spec.dtype)
         self.kernel.pack_weights(weight, packed, *turns, blocks.geometry, scratch, blocks.threads)
         self._packed[blocks.points] = packed
         return packed

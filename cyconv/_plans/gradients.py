@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cyconv import _runtime
+from cyconv import _memory, _runtime
 from cyconv._plans import table
 from cyconv._plans.gathering import lay_out_axis
 from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, flops, round_up
@@ -44,7 +44,7 @@ def weight_gradient(spec: ConvSpec, call: Call, x: Array, grad: Array, out: Arra
         grad = grad.reshape(*grad.shape[:2], 1, 1, -1)
     in_place = blocks.segments == 1 and blocks.ld == out.shape[1]
     products = out[np.newaxis] if in_place else np.empty((blocks.segments, out.shape[0], blocks.ld), out.dtype)
-    with _runtime.scratch(blocks.scratch_bytes) as scratch:
+    with _memory.scratch(blocks.scratch_bytes) as scratch:
         kernel.run(x, grad, products.reshape(-1), blocks.geometry, blocks.tables, scratch, blocks.threads)
     if not in_place:
         kernel.add_products(products, out, threads)

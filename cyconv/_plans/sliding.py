@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cyconv import _runtime
+from cyconv import _memory, _runtime
 from cyconv._plans import table
 from cyconv._plans.gathering import AxisLayout, lay_out_axis
 from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, bytes_moved, round_up
@@ -62,7 +62,7 @@ class Sliding:
         weight, bias = self._pack(blocks.orientation)
         if blocks.orientation.swapped:
             x, out = x.swapaxes(3, 4), out.swapaxes(3, 4)
-        with _runtime.scratch(blocks.scratch_bytes) as scratch:
+        with _memory.scratch(blocks.scratch_bytes) as scratch:
             self.kernel.run(
                 x, weight, bias, out, blocks.geometry, blocks.tables, self._activation, scratch, blocks.threads
             )

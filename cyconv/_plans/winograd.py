@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cyconv import _runtime
+from cyconv import _memory, _runtime
 from cyconv._plans import table
 from cyconv._plans.dense import Dense
 from cyconv._plans.gathering import AxisLayout, lay_out_axis
@@ -112,7 +112,7 @@ class Winograd:
         form = blocks.form
         known = numbers(form.m, form.r)
         bad = np.zeros(prod(blocks.flags), np.uint8)
-        with _runtime.scratch(blocks.scratch_bytes) as scratch:
+        with _memory.scratch(blocks.scratch_bytes) as scratch:
             self.kernel.run(
                 x, self._pack(form, blocks.threads), self._bias.reshape(-1), out, blocks.geometry, blocks.tables,
                 known.inputs.astype(self.spec.dtype), known.outputs.astype(self.spec.dtype), self._activation,
@@ -130,7 +130,7 @@ class Winograd:
             taps = form.r * form.r if form.planar else form.r
             weight = np.ascontiguousarray(weight).reshape(spec.groups, spec.group_outputs, -1, taps)
             width = self._bias.shape[1]
-            packed = np.empty(spec.groups * width * weight.shape[2] * form.frequencies, spec.dtype)
+            packed = _memory.empty(spec.groups * width * weight.shape[2] * form.frequencies, spec.dtype)
             columns = numbers(form.m, form.r).weights
             rows = columns if form.planar else np.ones((1, 1))
             self.kernel.pack_weights(weight, rows, columns, packed, threads)
