@@ -292,8 +292,8 @@ def transposed_input(
         spec = _spec(windows, grad.shape[1], w.shape[0], groups, dtype)
         weights = w.astype(dtype, copy=False).reshape(*w.shape[:2], *spec.kernel)
         run_convolution(
-            Convolution(spec, weights, None), grad.astype(dtype, copy=False), image.result_view(values), windows.pads,
-            threads_for(threads),
+            Convolution(spec, weights, None, once=True), grad.astype(dtype, copy=False), image.result_view(values),
+            windows.pads, threads_for(threads),
         )  # fmt: skip
 
     shape = tuple(int(n) for n in input_size)

@@ -101,6 +101,7 @@ class ConvPlan:
         self._threads = _checks.check_threads(num_threads)
         self._limit = _checks.check_workspace_limit(workspace_limit)
         self._bias = _checks.as_bias(bias, out_channels, self._weight.dtype)
+        self._once = not keep
         if keep:
             self._weight = self._weight.copy()
             self._bias = None if self._bias is None else self._bias.copy()
@@ -215,7 +216,7 @@ class ConvPlan:
         weight = self._weight.astype(spec.dtype, copy=False)
         weight = weight.reshape(*weight.shape[:2], *spec.kernel)
         bias = None if self._bias is None else self._bias.astype(spec.dtype, copy=False)
-        return Convolution(spec, weight, bias, self._algorithm, self._limit)
+        return Convolution(spec, weight, bias, self._algorithm, self._limit, once=self._once)
 
     def explain(self, shape: Sequence[int]) -> Explanation:
         """What a call with a C-contiguous image of this shape, in the dtype of the weights, would do.

@@ -96,3 +96,26 @@ def test_direct_is_exact_where_winograd_is_not():
     """Whole numbers: direct leaves nothing to rounding."""
     x, w = whole((1, 64, 28, 28)), whole((64, 64, 3, 3))
     check_conv(x, w, padding=1, algorithm="direct", exact=True)
+
+
+def test_auto_takes_winograd_where_it_is_much_quicker():
+    """A plan's weights are packed once; a single call has to earn that by itself."""
+    w = noise((64, 64, 3, 3))
+    plan = cyconv.plan_conv2d(w, padding=1)
+    explanation = plan.explain((1, 64, 56, 56))
+    assert explanation.algorithm == "winograd"
+    assert explanation.estimates["winograd"] < explanation.estimates["dense"]
+    x = noise((1, 64, 56, 56))
+    expected = oracle.convolution(x, w, padding=1)
+    assert oracle.relative_l2(plan(x), expected.value) < WINOGRAD_L2["float32"]
+    oracle.assert_close(cyconv.plan_conv2d(w, padding=1, algorithm="direct")(x), expected)
+
+
+def test_packing_counts_where_the_weights_are_used_once():
+    """Many channels, few positions: transforming the weights costs more than it saves."""
+    w = noise((256, 256, 3, 3))
+    explained = [
+        cyconv.conv_plan.ConvPlan(2, w, padding=1, keep=keep).explain((1, 256, 12, 12)).algorithm
+        for keep in (True, False)
+    ]
+    assert explained == ["winograd", "direct"]

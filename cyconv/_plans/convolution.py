@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from cyconv import _runtime
+from cyconv._plans import table
 from cyconv._plans.dense import Dense
 from cyconv._plans.fft import FFT
 from cyconv._plans.sliding import Sliding
@@ -42,12 +43,13 @@ class Algorithm(Protocol):
     def estimate(spec: ConvSpec, call: Call, threads: int) -> float:
         """Seconds that such a call should take."""
 
+    @staticmethod
+    def packing(spec: ConvSpec) -> float:
+        """Seconds that packing the weights takes, where `estimate` does not count it."""
 
+
+#: Their order decides between equals.
 ALGORITHMS: tuple[type[Algorithm], ...] = (Dense, Sliding, Winograd, FFT)
-
-#: What "auto" chooses from. Winograd has to be asked for: its bound holds for a result as a whole, and a single cell
-#: can be off by more than the bound of the direct sum.
-AUTOMATIC: tuple[type[Algorithm], ...] = (Dense, Sliding, FFT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +61,22 @@ class Candidate:
     seconds: float
     workspace: int
     rank: float
-    """Seconds on one thread with contiguous arrays."""
+    """Seconds on one thread with contiguous arrays, times the gain that the algorithm has to bring."""
 
 
 @lru_cache(maxsize=1024)
-def candidates(spec: ConvSpec, call: Call, threads: int, algorithm: str, limit: int | None) -> tuple[Candidate, ...]:
-    """Algorithms that may serve this call, the quickest one first.
+def candidates(
+    spec: ConvSpec, call: Call, threads: int, algorithm: str, limit: int | None, once: bool
+) -> tuple[Candidate, ...]:
+    """Algorithms that may serve this call, the best one first; ``once``: the weights will not be used again.
 
     They do not round alike, so neither the number of threads nor gaps in the arrays may change the order; where
-    scratch memory is short, threads are left out.
+    scratch memory is short, threads are left out. One whose bound holds for the result as a whole, and not for each
+    cell, must be quicker by a margin.
     """
     refusals = []
     found = []
-    for kind in AUTOMATIC if algorithm == "auto" else ALGORITHMS:
+    for kind in ALGORITHMS:
         if algorithm not in ("auto", kind.name):
             continue
         reason = kind.supports(spec)
@@ -81,7 +86,8 @@ def candidates(spec: ConvSpec, call: Call, threads: int, algorithm: str, limit: 
                 fitting -= 1
             need = kind.workspace(spec, call, fitting)
             if limit is None or need <= limit:
-                rank = kind.estimate(spec, contiguous(spec, call), 1)
+                rank = kind.estimate(spec, contiguous(spec, call), 1) + (kind.packing(spec) if once else 0.0)
+                rank *= 1.0 if kind.name == "direct" else table.LEAST_GAIN
                 found.append(Candidate(kind, fitting, kind.estimate(spec, call, fitting), need, rank))
                 continue
             reason = f"it needs {need} bytes of scratch memory with one thread"
@@ -93,16 +99,26 @@ def candidates(spec: ConvSpec, call: Call, threads: int, algorithm: str, limit: 
 
 
 class Convolution:
-    """A convolution with its weights packed, ready for inputs of any size. Arrays are checked already."""
+    """A convolution with its weights packed, ready for inputs of any size. Arrays are checked already.
+
+    ``once``: for a single call, in which packing the weights counts.
+    """
 
     def __init__(
-        self, spec: ConvSpec, weight: Array, bias: Array | None, algorithm: str = "auto", limit: int | None = None
+        self,
+        spec: ConvSpec,
+        weight: Array,
+        bias: Array | None,
+        algorithm: str = "auto",
+        limit: int | None = None,
+        once: bool = False,
     ) -> None:
         self.spec = spec
         self._weight = weight
         self._bias = bias
         self._algorithm = algorithm
         self._limit = limit
+        self._once = once
         self._ready: dict[type[Algorithm], Algorithm] = {}
         if algorithm != "auto":
             check_supported(spec, algorithm)
@@ -121,7 +137,7 @@ class Convolution:
 
     def candidates(self, call: Call, threads: int) -> tuple[Candidate, ...]:
         """What could serve this call, the choice first."""
-        return candidates(self.spec, call, threads, self._algorithm, self._limit)
+        return candidates(self.spec, call, threads, self._algorithm, self._limit, self._once)
 
     def explain(self, call: Call, threads: int) -> Explanation:
         """The choice for this call and its reasons."""
@@ -132,7 +148,10 @@ class Convolution:
         elif len(ranked) == 1:
             why = "the only algorithm for this layer"
         else:
-            why = f"estimated {ranked[1].rank / chosen.rank:.2f} times as fast as {ranked[1].kind.__name__}"
+            other = min(ranked[1:], key=lambda candidate: candidate.seconds)
+            why = f"estimated {other.seconds / chosen.seconds:.2f} times as fast as {other.kind.__name__}"
+            if other.seconds < chosen.seconds * table.LEAST_GAIN and other.kind.name != "direct" == chosen.kind.name:
+                why += ", and exact to the bound of each cell"
         return Explanation(
             algorithm=chosen.kind.name,
             kernel=chosen.kind.__name__.lower(),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from cyconv import _memory, _runtime
+from cyconv._plans import table
 from cyconv._plans.dense_blocks import Blocks, blocks_for
 from cyconv._plans.spec import Call, ConvSpec, round_up
 
@@ -53,6 +54,11 @@ class Dense:
     def estimate(spec: ConvSpec, call: Call, threads: int) -> float:
         """Seconds of such a call, from the cycles of tiles, packing and scattering."""
         return blocks_for(spec, call, threads).seconds
+
+    @staticmethod
+    def packing(spec: ConvSpec) -> float:
+        """Seconds that packing the weights takes."""
+        return spec.out_channels * spec.depth * table.DENSE_PACK_WEIGHT_CYCLES / table.CLOCK_HZ
 
     def _pack(self, blocks: Blocks) -> tuple[Array, Array]:
         """Weights and bias for this orientation; packed on first use. Two threads may pack the same thing at once."""

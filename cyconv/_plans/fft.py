@@ -84,6 +84,11 @@ class FFT:
         seconds = blocks_for(spec, call, threads).seconds
         return seconds if spec.group_inputs == 1 else seconds * table.CHANNELS_FACTOR
 
+    @staticmethod
+    def packing(spec: ConvSpec) -> float:
+        """Nothing: `estimate` counts the transforms of the weights."""
+        return 0.0
+
     def run(self, call: Call, x: Array, out: Array, threads: int) -> None:
         """Compute into ``out``; both arrays are seen as (N, C, D, H, W)."""
         blocks = blocks_for(self.spec, call, threads)

@@ -86,6 +86,11 @@ class Sliding:
         """Seconds of such a call, from the cycles of tiles, filling and scattering."""
         return blocks_for(spec, call, threads).seconds
 
+    @staticmethod
+    def packing(spec: ConvSpec) -> float:
+        """Seconds that packing the weights takes: they are few."""
+        return spec.out_channels * spec.depth * table.DENSE_PACK_WEIGHT_CYCLES / table.CLOCK_HZ
+
     def _pack(self, orientation: Orientation) -> tuple[Array, Array]:
         """Weights in the order of use, and the bias; packed on first use. Two threads may pack the same at once."""
         if orientation not in self._packed:

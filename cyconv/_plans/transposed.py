@@ -112,5 +112,5 @@ def run_transposed(
         part = out[:, :, *(phase.outputs for phase in phases)]
         pads = [phase.padding(cells, o) for phase, cells, o in zip(phases, x.shape[2:], part.shape[2:], strict=True)]
         if prod(part.shape):
-            convolution = Convolution(spec, taps.reshape(*taps.shape[:2], *spec.kernel), bias)
+            convolution = Convolution(spec, taps.reshape(*taps.shape[:2], *spec.kernel), bias, once=True)
             run_convolution(convolution, seen, part, pads, threads)

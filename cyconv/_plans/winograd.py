@@ -106,6 +106,11 @@ class Winograd:
         """Seconds of such a call."""
         return blocks_for(spec, call, threads).seconds
 
+    @staticmethod
+    def packing(spec: ConvSpec) -> float:
+        """Seconds that transforming and packing the weights takes."""
+        return spec.out_channels * spec.depth * table.WINOGRAD_PACK_WEIGHT_CYCLES / table.CLOCK_HZ
+
     def run(self, call: Call, x: Array, out: Array, threads: int) -> None:
         """Compute into ``out``; both arrays are seen as (N, C, D, H, W)."""
         blocks = blocks_for(self.spec, call, threads)
