@@ -18,8 +18,8 @@ Assumptions (checked by nobody below floor 2, guaranteed by the packing):
 """
 from libc.stdint cimport int64_t
 
-from cyconv._kernels.simd cimport (TILE_ROWS, VL, assume, inlined, prefetch_far, real_t, vat_least, vat_most, vec_t, vleaky, vload,
-                                   vset, vstore)
+from cyconv._kernels.simd cimport (TILE_ROWS, VL, assume, inlined, prefetch_far, real_t, vat_least, vat_most, vec_t, vleaky,
+                                   vload, vset, vstore)
 
 cdef enum:
     TILE_VECS = 2
