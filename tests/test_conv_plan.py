@@ -89,7 +89,7 @@ def test_many_python_threads_share_one_plan(keywords):
 def test_num_threads_of_a_plan(num_threads):
     w, x = noise((24, 16, 3, 3)), noise((2, 16, 20, 20))
     y = cyconv.plan_conv2d(w, padding=1, num_threads=num_threads)(x)
-    np.testing.assert_array_equal(y, cyconv.conv2d(x, w, padding=1, num_threads=1))
+    np.testing.assert_array_equal(y, cyconv.plan_conv2d(w, padding=1, num_threads=1)(x))
 
 
 @pytest.mark.parametrize(
