@@ -20,7 +20,7 @@ Size: TypeAlias = int | Sequence[int]
 OutputSize: TypeAlias = int | Sequence[int | None] | None
 
 _FLOATS = frozenset(np.dtype(name) for name in ("f4", "f8"))
-_SIMPLE = frozenset((int, bool, float, str, type(None)))
+_SIMPLE = frozenset((int, bool, float, str, tuple, type(None)))
 _INT32 = np.dtype(np.int32)
 _FLOAT32 = np.dtype(np.float32)
 _PLAIN = frozenset(np.dtype(name) for name in ("f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"))
@@ -190,41 +190,62 @@ def pool_into(
 
 
 class Recipe(NamedTuple):
-    """All that a call with a new, contiguous result needs to know beyond its arrays."""
+    """All that a call on plain arrays, with a contiguous result, needs to know beyond them."""
 
     shape: tuple[int, ...]
+    dtype: Dtype
+    geometry: Array
     divisor: float
-    layout: pooling.Layout
-    run: Callable[..., None]
+    threads: int
+    run: Callable[..., bool]
+    into_given: bool
+
+    def target(self, out: object) -> Array | None:
+        """The array to fill; None if ``out`` is to be checked with more care."""
+        if out is None:
+            return np.empty(self.shape, self.dtype)
+        if type(out) is not np.ndarray or not self.into_given:
+            return None
+        plain: Array = out
+        return plain if plain.dtype is self.dtype and plain.shape == self.shape and plain.flags.carray else None
 
 
-@lru_cache(maxsize=1024)
-def _recipe(
-    op: int, naxes: int, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Dtype, threads: int, layout: str,
-    windows: Sliding | Adaptive, types: tuple[type, ...],
-) -> Recipe | None:  # fmt: skip
-    """Checked once for all calls alike; None if the arrays must be converted or copied.
+#: calls that were checked once -> what they found out; calls that differ more than that start again
+_RECIPES: dict[tuple[object, ...], Recipe] = {}
+_MOST_RECIPES = 1024
 
-    ``types`` tells settings apart that compare equal, such as 1, 1.0 and True.
+
+def _remember(
+    key: tuple[object, ...], op: int, x: Array, image: Image, axes: Axes, y: Array, divisor: float,
+    count_padding: bool, threads: int,
+) -> None:  # fmt: skip
+    """Let the next call like this one, which went well, skip the checks; unless its arrays must be converted."""
+    viewed = image.array is x or image.array.base is x
+    if not viewed or x.dtype not in _PLAIN or y.dtype != x.dtype or y.size == 0:
+        return
+    view = image.result_view(np.empty(y.shape, y.dtype))
+    found = pooling.lay_out(axes, Side.of(image.array), Side.of(view), x.dtype, op, count_padding, threads)
+    if found is None:
+        return
+    if len(_RECIPES) >= _MOST_RECIPES:
+        _RECIPES.clear()
+    run = _runtime.kernel("pool", x.dtype).run
+    _RECIPES[key] = Recipe(y.shape, x.dtype, found.geometry, divisor, found.threads, run, min(x.strides) >= 0)
+
+
+def _key(
+    op: int, naxes: int, x: object, windows: Sliding | Adaptive, layout: object, threads: int
+) -> tuple[object, ...] | None:
+    """What a call depends on but for the cells; None where that cannot be told in no time.
+
+    The types tell settings apart that compare equal, such as 1, 1.0 and True.
     """
-    stand_in = np.empty(1, dtype)
-    image = _checks.as_image("x", np.lib.stride_tricks.as_strided(stand_in, shape, strides), naxes, layout)
-    axes, divisor, count_padding = windows.read(image.array.shape[2:])
-    y_shape = image.result_shape(image.array.shape[1], [axis.out for axis in axes])
-    if 0 in y_shape:
+    types = tuple(map(type, windows))
+    if type(x) is not np.ndarray or type(layout) is not str or not _SIMPLE.issuperset(types):
         return None
-    _checks.check_index_range("the result", y_shape, dtype.itemsize)
-    steps = [dtype.itemsize * prod(y_shape[i + 1 :]) for i in range(len(y_shape))]
-    y = image.result_view(np.lib.stride_tricks.as_strided(stand_in, y_shape, steps))
-    found = pooling.lay_out(axes, Side.of(image.array), Side.of(y), dtype, op, count_padding, threads)
-    return found and Recipe(y_shape, divisor, found, _runtime.kernel("pool", dtype).run)
-
-
-def _is_simple(value: object) -> bool:
-    """Whether a setting can be looked up: equal ones of the same type mean the same."""
-    if type(value) is tuple:
-        return all(type(item) is int for item in value)
-    return type(value) in _SIMPLE
+    if tuple in types and not all(type(item) is int for value in windows if type(value) is tuple for item in value):
+        return None
+    return op, naxes, x.shape, x.strides, x.dtype, threads, layout, windows, types
 
 
 def run_pool(
@@ -232,19 +253,11 @@ def run_pool(
 ) -> Array:
     """Check everything, allocate the result, fill it; what does not depend on the data is remembered."""
     threads = _runtime.threads_for(_checks.check_threads(num_threads))
-    if (
-        out is None
-        and type(x) is np.ndarray
-        and x.dtype in (_FLOATS if op == SUM else _PLAIN)
-        and x.flags.aligned
-        and type(layout) is str
-        and all(map(_is_simple, windows))
-    ):
-        types = tuple(map(type, windows))
-        recipe = _recipe(op, naxes, x.shape, x.strides, x.dtype, threads, layout, windows, types)
-        if recipe is not None:
-            y = np.empty(recipe.shape, x.dtype)
-            recipe.run(x, y, None, recipe.layout.geometry, recipe.divisor, recipe.layout.threads)
+    key = _key(op, naxes, x, windows, layout, threads)
+    recipe = None if key is None else _RECIPES.get(key)
+    if recipe is not None and type(x) is np.ndarray and x.flags.aligned:
+        y = recipe.target(out)
+        if y is not None and recipe.run(x, y, None, recipe.geometry, recipe.divisor, recipe.threads):
             return y
     image = _checks.as_image("x", x, naxes, layout)
     dtype = check_dtype(op, "x", image.array)
@@ -255,7 +268,10 @@ def run_pool(
         view = image.result_view(into)
         pool_into(view, image.array, axes, op, threads, divisor=divisor, count_padding=count_padding)
 
-    return _checks.run_into(y, through, fill)
+    result_array = _checks.run_into(y, through, fill)
+    if key is not None and recipe is None and type(x) is np.ndarray:
+        _remember(key, op, x, image, axes, y, divisor, count_padding, threads)
+    return result_array
 
 
 def find_max(

@@ -54,11 +54,13 @@ static inline vec_t vlarger(vec_t a, vec_t b) { return vselect((ivec_t)(a > b), 
 /* a where a is NaN, else m. */
 #if CYCONV_REAL_IS_FLOAT && CYCONV_VEC_BYTES == 64
 static inline vec_t vkeep_nan(vec_t a, vec_t m) {
+    /* One instruction that replaces by class: 1 and 2, the last two digits of the table, take a NaN from a. */
     lanes_t x = {.v = a}, y = {.v = m};
-    y.CYCONV_LANE_NAME = CYCONV_JOIN(_mm512_mask_mov_, CYCONV_LANE_NAME)(
-        y.CYCONV_LANE_NAME,
-        CYCONV_JOIN(CYCONV_JOIN(_mm512_cmp_, CYCONV_LANE_NAME), _mask)(x.CYCONV_LANE_NAME, x.CYCONV_LANE_NAME, _CMP_UNORD_Q),
-        x.CYCONV_LANE_NAME);
+#if CYCONV_REAL_SIZE == 8
+    y.pd = _mm512_fixupimm_pd(y.pd, x.pd, _mm512_set1_epi64(0x21), 0);
+#else
+    y.ps = _mm512_fixupimm_ps(y.ps, x.ps, _mm512_set1_epi32(0x21), 0);
+#endif
     return y.v;
 }
 #elif CYCONV_REAL_IS_FLOAT && CYCONV_VEC_BYTES == 32
@@ -112,7 +114,69 @@ static inline ivec_t ivcount(int first, int step) {
     return lanes;
 }
 
+/* Lanes n, n + 1, ... of a and then those of b, VL of them; n is a constant, 1 or 2. */
+static inline __attribute__((always_inline)) vec_t vshift(vec_t a, vec_t b, int n) {
+#if defined(__clang__)
+    vec_t r;
+    for (int l = 0; l < CYCONV_VL; l++) r[l] = l + n < CYCONV_VL ? a[l + n] : b[l + n - CYCONV_VL];
+    return r;
+#elif CYCONV_REAL_SIZE < 4 && CYCONV_VEC_BYTES == 64
+    lanes_t x = {.v = a}, y = {.v = b}, r;
+    __m512i next = _mm512_alignr_epi64(y.epi64, x.epi64, 2);
+    r.epi64 = n == 1 ? _mm512_alignr_epi8(next, x.epi64, CYCONV_REAL_SIZE) : _mm512_alignr_epi8(next, x.epi64, 2 * CYCONV_REAL_SIZE);
+    return r.v;
+#else
+    ivec_t lanes;
+    for (int l = 0; l < CYCONV_VL; l++) lanes[l] = (lane_int_t)(l + n);
+    return __builtin_shuffle(a, b, lanes);
+#endif
+}
+
+/* Lanes from first to before stop from memory, where nothing else is read; the others replaced. */
+static inline __attribute__((always_inline)) vec_t vload_part(const real_t *p, int first, int stop, real_t other) {
+#if CYCONV_VEC_BYTES == 64
+    lanes_t x = {.v = vset(other)};
+    uint64_t all = ~(uint64_t)0, mask = (all << first) & (stop < 64 ? ~(all << stop) : all);
+#if CYCONV_REAL_SIZE == 1
+    x.epi64 = _mm512_mask_loadu_epi8(x.epi64, (__mmask64)mask, p);
+#elif CYCONV_REAL_SIZE == 2
+    x.epi64 = _mm512_mask_loadu_epi16(x.epi64, (__mmask32)mask, p);
+#elif CYCONV_REAL_SIZE == 4
+    x.epi64 = _mm512_mask_loadu_epi32(x.epi64, (__mmask16)mask, p);
+#else
+    x.epi64 = _mm512_mask_loadu_epi64(x.epi64, (__mmask8)mask, p);
+#endif
+    return x.v;
+#else
+    ivec_t lanes = ivcount(0, 1);
+    ivec_t kept = (ivec_t)(lanes >= ivset((lane_int_t)first)) & (ivec_t)(lanes < ivset((lane_int_t)stop));
+#if CYCONV_VEC_BYTES == 32 && CYCONV_REAL_SIZE == 8
+    vec_t v = (vec_t)_mm256_maskload_epi64((const long long *)p, (__m256i)kept);
+#elif CYCONV_VEC_BYTES == 32 && CYCONV_REAL_SIZE == 4
+    vec_t v = (vec_t)_mm256_maskload_epi32((const int *)p, (__m256i)kept);
+#else
+    vec_t v = {0};
+    if (first < stop) memcpy((char *)&v + first * CYCONV_REAL_SIZE, p + first, (size_t)(stop - first) * CYCONV_REAL_SIZE);
+#endif
+    return vselect(kept, v, vset(other));
+#endif
+}
+
 /* The first n lanes of v to memory, n < VL. */
+#if CYCONV_VEC_BYTES == 64
+static inline void vstore_part(real_t *p, vec_t v, int n) {
+    lanes_t x = {.v = v};
+#if CYCONV_REAL_SIZE == 1
+    _mm512_mask_storeu_epi8(p, ((__mmask64)1 << n) - 1, x.epi64);
+#elif CYCONV_REAL_SIZE == 2
+    _mm512_mask_storeu_epi16(p, ((__mmask32)1 << n) - 1, x.epi64);
+#elif CYCONV_REAL_SIZE == 4
+    _mm512_mask_storeu_epi32(p, (__mmask16)((1u << n) - 1), x.epi64);
+#else
+    _mm512_mask_storeu_epi64(p, (__mmask8)((1u << n) - 1), x.epi64);
+#endif
+}
+#else
 static inline void vstore_part(real_t *p, vec_t v, int n) {
     const char *from = (const char *)&v;
     char *to = (char *)p;
@@ -130,6 +194,7 @@ static inline void vstore_part(real_t *p, vec_t v, int n) {
     if (CYCONV_REAL_SIZE < 2) CYCONV_PIECE(1)
 #undef CYCONV_PIECE
 }
+#endif
 
 /* Loops that are worth a call: compiled once, not into every caller. Cython writes "inline" before all that is shared. */
 #pragma GCC diagnostic ignored "-Wattributes"

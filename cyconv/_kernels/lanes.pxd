@@ -5,6 +5,8 @@ cdef extern from "lanes.h" nogil:
     ctypedef int lane_int_t
     ctypedef int ivec_t
     ctypedef void apart "CYCONV_APART"
+    vec_t vload_part(const real_t *p, int first, int stop, real_t other)
+    vec_t vshift(vec_t a, vec_t b, int n)
     void vstore_part(real_t *p, vec_t v, int n)
     real_t lowest()
     real_t maximum(real_t a, real_t b)

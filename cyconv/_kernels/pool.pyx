@@ -11,6 +11,7 @@ A window is a box of cells, one arithmetic progression per axis, clamped to the 
                   HALF   stride 2, at most 3 taps: v is kept as even and odd columns, so that no load is strided
                   PICK   other strides: as FLAT, then every stride-th column
                   EACH   each window by itself: irregular ones, and those that hardly overlap
+                  NARROW 2 or 3 taps, stride 1 or 2: down and across in registers (narrow.pxd)
     LINES: one window per plane, the plane contiguous: VL planes at once
 
 ``inner`` cells side by side are pooled alike: 1, or the channels where they are last; a "column" below is such a group.
@@ -29,9 +30,10 @@ from cyconv._kernels.rows cimport (
     divide, fill, identity, once, quotient_of, pick, point_at, split, windows,
 )
 from cyconv._kernels.best cimport best_row
-from cyconv._kernels.simd cimport REAL_IS_FLOAT, REAL_SIZE, VL, real_t
+from cyconv._kernels.narrow cimport Finish, Line, narrow_rows
+from cyconv._kernels.simd cimport REAL_IS_FLOAT, REAL_SIZE, VL, real_t, vec_t, vset, vstore, vzero
 from cyconv._kernels.windows cimport (
-    EACH, FLAT, HALF, LINES, PICK, Axis, Block, Geometry, Job, Window, extent, place_columns, window,
+    EACH, FLAT, HALF, LINES, NARROW, PICK, Axis, Block, Geometry, Job, Window, extent, place_columns, window,
 )
 
 cdef enum:
@@ -42,7 +44,7 @@ FIELDS = (
     "planes", "channels", "inner",
     "x_plane", "x_channel", "x_d", "x_h", "out_plane", "out_channel", "out_d", "out_h",
     "index_d", "index_h", "index_w", "x_end",
-    "op", "across", "run", "count_padding", "block_h", "block_w", "pitch",
+    "op", "across", "run", "count_padding", "ahead", "block_h", "block_w", "pitch",
     "at_loaded", "at_line", "at_ping", "at_pong", "at_rest", "at_levels", "scratch",
 )
 AXIS_FIELDS = ("size", "out", "taps", "stride", "before", "after", "dilation", "table")
@@ -354,6 +356,57 @@ cdef void _mend(const Job *job, const Block *b, const real_t *trouble) noexcept 
                 ) / _divisor(job, b.od, b.oh + r, o)))
 
 
+# ---------------------------------------------------------------------------------------------------------- narrow
+
+
+cdef inline bint _even(const Geometry *g, const Axis *a) noexcept nogil:
+    """Whether an average counts the same number of cells in every window."""
+    return a.stride > 0 and extent(g, a, 0) == a.taps and extent(g, a, a.out - 1) == a.taps
+
+
+cdef void _narrow(const Job *job, const Block *b) noexcept nogil:
+    """A block whose rows and columns are combined in registers."""
+    cdef const Geometry *g = job.g
+    cdef int64_t r = 0, k
+    cdef real_t trouble[VL]
+    cdef vec_t bad = vzero()
+    cdef const real_t *found[FEW]
+    cdef Line line
+    cdef Finish finish
+    cdef Quotient q
+    cdef Rows rows
+    cdef Times times
+    times.dst_step = g.out_h
+    times.src_step = g.h.stride * g.x_h
+    line.outputs = b.columns
+    line.width = g.w.size
+    line.before = g.w.before
+    line.fetched = g.w.stride * min(4, g.h.stride) if g.ahead else 0
+    finish.divide = finish.inverse = False
+    finish.by = vzero()
+    if g.op == SUM and (job.divisor > 0 or (_even(g, &g.d) and _even(g, &g.h) and _even(g, &g.w))):
+        q = quotient_of(_divisor(job, b.od, b.oh, b.ow))
+        finish.divide, finish.inverse, finish.by = True, q.inverse, vset(q.by)
+    while r < b.rows:
+        rows = _rows(job, b, window(g, &g.d, b.od), window(g, &g.h, b.oh + r))
+        times.rounds = _alike(&g.h, b.oh + r, b.rows - r)
+        if rows.many == 0:
+            fill(b.out + r * g.out_h, identity(<int>g.op), b.columns)
+        else:
+            point_at(&rows, 0, rows.many, found, 0)
+            narrow_rows(
+                <int>g.op, <int>g.w.stride, <int>g.w.taps, b.out + r * g.out_h, found, <int>rows.many, times, line,
+                finish, &bad,
+            )
+        r += times.rounds
+    if g.op == SUM and REAL_IS_FLOAT:
+        vstore(trouble, bad)
+        q = quotient_of(1)
+        for k in range(0 if finish.divide else b.rows):
+            _average(job, b, b.oh + k, b.out + k * g.out_h, &q, trouble)
+        _mend(job, b, trouble)
+
+
 # ----------------------------------------------------------------------------------------------------------- blocks
 
 
@@ -363,6 +416,9 @@ cdef void _pool_block(const Job *job, Block *b, real_t *mine) noexcept nogil:
     cdef const real_t *row
     cdef Window rows_d, rows_h
     place_columns(g, b, g.across != EACH)
+    if g.across == NARROW:
+        _narrow(job, b)
+        return
     rows_d = window(g, &g.d, b.od)
     rows_h = window(g, &g.h, b.oh)
     if b.rows == 1 and rows_d.cells * rows_h.cells == 1 and g.across != HALF and b.pad_left + b.pad_right == 0:
@@ -460,7 +516,8 @@ cdef int _run(Job *job, int num_threads) except -1:
 def run(x, out, indices, geometry, double divisor, int num_threads):
     """Pool x into out. ``geometry``: FIELDS, three times AXIS_FIELDS, tables; ``divisor`` 0: the cells counted.
 
-    With ``indices`` (int64, the strides of out), also the places of the maxima.
+    With ``indices`` (int64, the strides of out), also the places of the maxima. False, and nothing done, if cells of
+    out lie between the first and the last cell of x (whose strides are not negative, or the caller knows better).
     """
     cdef Py_buffer views[4]
     cdef Job job
@@ -481,7 +538,10 @@ def run(x, out, indices, geometry, double divisor, int num_threads):
             PyObject_GetBuffer(indices, &views[held], PyBUF_STRIDES | PyBUF_WRITABLE)
             job.indices = <int64_t *>views[held].buf
             held += 1
+        if job.x < job.out + views[1].len // REAL_SIZE and job.out < job.x + job.g.x_end:
+            return False
         _run(&job, num_threads)
+        return True
     finally:
         while held > 0:
             held -= 1

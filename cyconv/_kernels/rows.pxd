@@ -67,16 +67,21 @@ cdef inline Feet stand_on(const real_t **rows, int count) noexcept nogil:
     return feet
 
 
-cdef inline vec_t _column(int op, Feet feet, int count, Py_ssize_t i) noexcept nogil:
+cdef inline inlined combine_column(int op, vec_t *acc, Feet feet, int count, Py_ssize_t i) noexcept nogil:
     """One vector of the combination of ``count`` rows."""
-    cdef vec_t acc = vload(feet.a + i)
     cdef int t
+    acc[0] = vload(feet.a + i)
     if count >= 2:
-        acc = vboth(op, acc, vload(feet.b + i))
+        acc[0] = vboth(op, acc[0], vload(feet.b + i))
     if count >= 3:
-        acc = vboth(op, acc, vload(feet.c + i))
+        acc[0] = vboth(op, acc[0], vload(feet.c + i))
     for t in range(3, count):
-        acc = vboth(op, acc, vload(feet.all[t] + i))
+        acc[0] = vboth(op, acc[0], vload(feet.all[t] + i))
+
+
+cdef inline vec_t column_of(int op, Feet feet, int count, Py_ssize_t i) noexcept nogil:
+    cdef vec_t acc
+    combine_column(op, &acc, feet, count, i)
     return acc
 
 
@@ -86,7 +91,7 @@ cdef inline void _fetch(Feet feet, int count, Py_ssize_t i) noexcept nogil:
     prefetch((feet.all[count - 2] if count > 3 else feet.b if count == 3 else feet.a) + i + AHEAD)
 
 
-cdef inline void _step(Feet *feet, int count, Py_ssize_t step) noexcept nogil:
+cdef inline void step_on(Feet *feet, int count, Py_ssize_t step) noexcept nogil:
     cdef int t
     feet.a += step
     feet.b += step
@@ -116,17 +121,17 @@ cdef inline inlined _combine(
         while i + VL <= n:
             if room.ahead:
                 _fetch(feet, count, i)
-            vstore(dst + i, _column(op, feet, count, i))
+            vstore(dst + i, column_of(op, feet, count, i))
             i += VL
         if i < n:
             if n >= VL:
-                vstore(dst + n - VL, _column(op, feet, count, n - VL))
+                vstore(dst + n - VL, column_of(op, feet, count, n - VL))
             elif room.write:
-                vstore(dst, _column(op, feet, count, 0))
+                vstore(dst, column_of(op, feet, count, 0))
             else:
-                vstore_part(dst, _column(op, feet, count, 0), <int>n)
+                vstore_part(dst, column_of(op, feet, count, 0), <int>n)
         dst += times.dst_step
-        _step(&feet, count, times.src_step)
+        step_on(&feet, count, times.src_step)
 
 
 cdef inline inlined _combine_cells(
@@ -183,14 +188,14 @@ cdef inline inlined _combine_halves(
         while i < n:
             _fetch(feet, count, i)
             _fetch(feet, count, i + VL)
-            a = _column(op, feet, count, i)
-            b = _column(op, feet, count, i + VL)
+            a = column_of(op, feet, count, i)
+            b = column_of(op, feet, count, i + VL)
             vstore(even + i // 2, vevery_second(a, b, 0))
             vstore(odd + i // 2, vevery_second(a, b, 1))
             i += 2 * VL
         even += times.dst_step
         odd += times.dst_step
-        _step(&feet, count, times.src_step)
+        step_on(&feet, count, times.src_step)
 
 
 cdef inline apart combine_halves(

@@ -140,8 +140,9 @@ static inline vec_t vhold(vec_t v) {
 /* What the compiler may rely on. */
 #define CYCONV_ASSUME(fact) do { if (!(fact)) __builtin_unreachable(); } while (0)
 
-/* Into the first and into the second level of the cache. */
+/* Into the first and into the second level of the cache; the last for what will be written. */
 #define CYCONV_PREFETCH(p) __builtin_prefetch((p), 0, 3)
 #define CYCONV_PREFETCH_FAR(p) __builtin_prefetch((p), 0, 2)
+#define CYCONV_PREFETCH_WRITE(p) __builtin_prefetch((p), 1, 2)
 
 #endif

@@ -26,3 +26,4 @@ cdef extern from "simd.h" nogil:
     void assume "CYCONV_ASSUME"(bint fact)
     void prefetch "CYCONV_PREFETCH"(const void *p)
     void prefetch_far "CYCONV_PREFETCH_FAR"(const void *p)
+    void prefetch_write "CYCONV_PREFETCH_WRITE"(const void *p)

@@ -14,7 +14,7 @@ from cyconv._plans import pool_table as table
 Array = np.ndarray[Any, np.dtype[Any]]
 
 MAX, SUM, ARGMAX = 0, 1, 2
-FLAT, HALF, PICK, EACH, LINES = range(5)
+FLAT, HALF, PICK, EACH, LINES, NARROW = range(6)
 
 #: Rows combined in one go and cells of a line: ``FEW``, ``EIGHT`` and ``LINE`` of ``rows.pxd``
 _FEW, _EIGHT, _LINE = 32, 8, 1024
@@ -185,11 +185,28 @@ def _operations(taps: int) -> int:
     return taps.bit_length() + taps.bit_count() - 2
 
 
+def _is_narrow(nest: _Nest) -> bool:
+    """Whether rows and columns can be combined in registers."""
+    axis = nest.w.axis
+    few = nest.inner == 1 and axis.dilation == 1 and axis.taps in (2, 3) and axis.stride in (1, 2)
+    return few and _most_rows(nest) <= _FEW
+
+
+def _most_rows(nest: _Nest) -> int:
+    """Rows of the largest window."""
+    d, h = nest.d.axis, nest.h.axis
+    if d.stride == 0 or h.stride == 0:
+        return d.size * h.size
+    return min(d.taps, d.size) * min(h.taps, h.size)
+
+
 def _across(nest: _Nest, lanes: int) -> int:
     """How the windows of the last axis are evaluated; costs are in operations on vectors."""
     axis, inner = nest.w.axis, nest.inner
     if not axis.tame:
         return EACH
+    if _is_narrow(nest):
+        return NARROW
     flat = axis.needed(axis.out) * inner / lanes * (_operations(axis.taps) + (axis.stride > 1))
     if inner > 1:
         each = axis.out * (axis.taps * inner / lanes + table.EACH_GROUP)
@@ -229,6 +246,10 @@ class _Blocks(NamedTuple):
 
 def _blocks(nest: _Nest, across: int, itemsize: int, threads: int) -> _Blocks:
     h, w, inner = nest.h.axis, nest.w.axis, nest.inner
+    others = nest.planes.axis.size * nest.channels.axis.size * nest.d.axis.out
+    if across == NARROW:
+        rows = h.out if others >= 4 * threads else -(-h.out * others // (4 * threads))
+        return _Blocks(rows, w.out, False)
     budget = table.BLOCK_BYTES // itemsize
     columns = w.out
     if w.tame and w.needed(w.out) * inner > budget:
@@ -242,7 +263,7 @@ def _blocks(nest: _Nest, across: int, itemsize: int, threads: int) -> _Blocks:
         running = min(h.out, max(fitting, -(-h.span // h.stride)))
         if h.needed(running) * width * itemsize <= table.RUN_LIMIT:
             rows, run = running, True
-    others = nest.planes.axis.size * nest.channels.axis.size * nest.d.axis.out * -(-w.out // columns)
+    others *= -(-w.out // columns)
     if others < 4 * threads and not run:
         rows = max(1, min(rows, h.out * others // (4 * threads)))
     return _Blocks(rows, columns, run)
@@ -272,11 +293,13 @@ def lay_out(
         blocks = _blocks(nest, across, dtype.itemsize, threads)
     bytes_moved = (prod(x.shape) + prod(out.shape)) * dtype.itemsize
     threads = max(1, min(threads, bytes_moved // table.BYTES_PER_THREAD, table.THREADS))
-    return _describe(nest, across, blocks, x.end, lanes, op, count_padding, threads)
+    ahead = bytes_moved > _runtime.CACHES[1] * table.AHEAD_SHARE
+    return _describe(nest, across, blocks, x.end, lanes, op, count_padding, ahead, threads)
 
 
 def _describe(
-    nest: _Nest, across: int, blocks: _Blocks, x_end: int, lanes: int, op: int, count_padding: bool, threads: int
+    nest: _Nest, across: int, blocks: _Blocks, x_end: int, lanes: int, op: int, count_padding: bool, ahead: bool,
+    threads: int,
 ) -> Layout:
     """Buffers of a block one after another, each with room for vectors that reach beyond its end."""
     d, h, w, inner = nest.d.axis, nest.h.axis, nest.w.axis, nest.inner
@@ -300,7 +323,7 @@ def _describe(
     }
     if op == ARGMAX:  # values, their rows; both before they are halved; rows and columns of the winners
         sizes = dict.fromkeys(("block", "loaded", "line", "ping", "pong", "rest"), pitch) | {"levels": 0}
-    if across == LINES:
+    if across in (LINES, NARROW):
         sizes = dict.fromkeys(sizes, 0)
     at, total = {}, 0
     for name, cells in sizes.items():
@@ -313,7 +336,7 @@ def _describe(
         "out_plane": nest.planes.out, "out_channel": nest.channels.out, "out_d": nest.d.out, "out_h": nest.h.out,
         "index_d": nest.d.flat, "index_h": nest.h.flat, "index_w": nest.w.flat,
         "x_end": x_end, "op": SUM if op == SUM else MAX, "across": across, "run": int(blocks.run),
-        "count_padding": int(count_padding),
+        "count_padding": int(count_padding), "ahead": int(ahead),
         "block_h": blocks.rows, "block_w": blocks.columns, "pitch": pitch, "scratch": total,
         **{f"at_{name}": start for name, start in at.items() if name != "block"},
     }  # fmt: skip
@@ -350,5 +373,5 @@ def run(
     layout = lay_out(axes, Side.of(x), Side.of(out), x.dtype, op, count_padding, threads)
     if layout is None:
         return False
-    _runtime.kernel("pool", x.dtype).run(x, out, indices, layout.geometry, divisor, layout.threads)
-    return True
+    done: bool = _runtime.kernel("pool", x.dtype).run(x, out, indices, layout.geometry, divisor, layout.threads)
+    return done
