@@ -43,9 +43,15 @@ class Shortcut(NamedTuple):
     shape: tuple[int, ...]
     threads: int
 
-    def run(self, x: Array) -> Array:
-        """Convolve another such array into a new one."""
-        result = np.empty(self.shape, x.dtype)
+    def target(self, x: Array, out: Array | None) -> Array | None:
+        """The array to fill for another such x; None if ``out`` is to be checked with more care."""
+        if out is None:
+            return np.empty(self.shape, x.dtype)
+        plain = type(out) is np.ndarray and out.dtype is x.dtype and out.shape == self.shape and out.flags.carray
+        return out if plain and not np.may_share_memory(x, out) else None
+
+    def run(self, x: Array, result: Array) -> Array:
+        """Convolve another such array into one that :meth:`target` gave."""
         view = self.image.result_view
         self.algorithm.run(self.call, with_three_axes(view(x)), with_three_axes(view(result)), self.threads)
         return result
@@ -128,24 +134,29 @@ class ConvPlan:
         ndarray
             The result, in the rank and layout of x.
         """
-        if out is None and type(x) is np.ndarray:
-            key = x.shape, x.strides, x.dtype, threads_for(self._threads)
-            shortcut = self._shortcuts.get(key)
-            if shortcut is not None and x.flags.aligned:
-                return shortcut.run(x)
-            image = _checks.as_image("x", x, self._axes, self._layout)
-            result = self.run_image(image)
+        if type(x) is not np.ndarray:
+            return self.run_image(_checks.as_image("x", x, self._axes, self._layout), out)
+        key = x.shape, x.strides, x.dtype, threads_for(self._threads)
+        shortcut = self._shortcuts.get(key)
+        if shortcut is not None and x.flags.aligned:
+            target = shortcut.target(x, out)
+            if target is not None:
+                return shortcut.run(x, target)
+        image = _checks.as_image("x", x, self._axes, self._layout)
+        result = self.run_image(image, out)
+        if shortcut is None:
             self._remember(key, x, image, result)
-            return result
-        return self.run_image(_checks.as_image("x", x, self._axes, self._layout), out)
+        return result
 
     def _remember(self, key: tuple[Any, ...], x: Array, image: _checks.Image, result: Array) -> None:
         """Let the next image like x skip the checks, unless x needed more than a view."""
         convolution = self._ready.get((x.dtype, self._stride))
-        if convolution is None or result.dtype != x.dtype or result.size == 0 or image.array.base is not x:
+        viewed = np.may_share_memory(image.array, x)
+        if convolution is None or result.dtype != x.dtype or result.size == 0 or not viewed:
             return
         pads, _ = self._place(image.array.shape[2:])
-        call = call_of(with_three_axes(image.array), with_three_axes(image.result_view(result)), pads)
+        plain = image.result_view(np.empty(result.shape, result.dtype))
+        call = call_of(with_three_axes(image.array), with_three_axes(plain), pads)
         if len(self._shortcuts) >= _MOST_SHORTCUTS:
             self._shortcuts.clear()
         rank = _checks.Image(_NOTHING, image.rank, image.channels_last)
