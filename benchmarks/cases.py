@@ -80,8 +80,9 @@ def _cells(extent: int, kernel: int, stride: int, padding: int) -> int:
 class Case:
     """One thing to time.
 
-    ``kind`` is ``"net"`` (a chain of layers on an NCHW batch) or ``"image"`` (one 2-D image, one 2-D kernel,
-    zeros outside, any filtering function will do). ``group`` is what geometric means are taken over.
+    ``kind`` is ``"net"`` (a chain of layers on an NCHW batch), ``"image"`` (one 2-D image, one 2-D kernel,
+    zeros outside, any filtering function will do) or ``"gradient"`` (all gradients of one operation, `gradients`).
+    ``group`` is what geometric means are taken over.
     """
 
     name: str
@@ -100,11 +101,13 @@ class Case:
 
     @property
     def flops(self) -> int:
-        return sum(op.flops(shape) for op, shape in zip(self.ops, self.shapes(), strict=False))
+        once = sum(op.flops(shape) for op, shape in zip(self.ops, self.shapes(), strict=False))
+        # input and weight have a gradient each, of as many multiply-adds as the convolution
+        return once * (2 if self.kind == "gradient" and isinstance(self.ops[0], Conv) else 1)
 
     @property
     def bytes_moved(self) -> int:
-        """Input, output and weights, each once: what memory has to carry at the least."""
+        """Input, output and weights, each once, and their gradients: what memory has to carry at the least."""
         item = ITEMSIZE[self.dtype]
         out_item = 4 if self.dtype == "uint8" and self.kind == "image" else item
         shapes = self.shapes()
@@ -112,6 +115,9 @@ class Case:
         for op, shape in zip(self.ops, shapes, strict=False):
             if isinstance(op, Conv):
                 weights += op.K * (shape[1] // op.groups) * op.R * op.S
+        if self.kind == "gradient":
+            read = _size(shapes[0]) + weights if weights else 0
+            return item * (read + _size(shapes[0]) + weights + _size(shapes[-1]))
         return item * (_size(shapes[0]) + weights) + out_item * _size(shapes[-1])
 
     def to_dict(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import gradients
 from benchmarks.cases import Case, Conv, Pool
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -71,6 +72,10 @@ def result_dtype(case: Case, data: Data) -> np.dtype[Any]:
 
 def reference(case: Case, data: Data) -> Array:
     """The result of the whole chain in float64 (of max-pooling: in the dtype of the input, it is exact)."""
+    if case.kind == "gradient":
+        (weight,) = (None if weight is None else weight.astype(np.float64) for weight in data.weights)
+        gradient = gradients.make_gradient(case).astype(np.float64)
+        return gradients.reference(case.ops[0], data.x.astype(np.float64), weight, gradient)
     exact = all(isinstance(op, Pool) and op.kind == "max" for op in case.ops)
     y: Array = data.x if exact else data.x.astype(np.float64)
     for op, weight, bias in zip(case.ops, data.weights, data.biases, strict=True):
@@ -90,6 +95,8 @@ def error(case: Case, result: Array, expected: Array) -> float:
     """Relative L2 error; max-pooling has 0 if every cell is equal, else infinity; a wrong shape infinity."""
     if result.shape != expected.shape:
         return float("inf")
+    if case.kind == "gradient":
+        return gradients.error(case, result, expected)
     if expected.dtype != np.float64 or all(isinstance(op, Pool) and op.kind == "max" for op in case.ops):
         return 0.0 if np.array_equal(result, expected) else float("inf")
     difference = np.linalg.norm((result.astype(np.float64) - expected).ravel())

@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+from benchmarks import gradients
 from benchmarks.cases import LAYERS_FILE, Case, Conv, Op, Pool, from_layers, with_dtype
 
-NAMES = ("conv", "depthwise", "pool", "images", "stacks", "small", "random")
+NAMES = ("conv", "depthwise", "pool", "images", "stacks", "small", "random", "gradients")
 
 
 def build(
@@ -39,11 +40,15 @@ def build(
             found, own = small(), ["float32"]
         elif name == "random":
             found, own = drawn(seed, count), ["float32"]
+        elif name == "gradients":
+            found, own = gradients.convolutions(layers) + gradients.poolings(pool()), ["float32"]
         else:
             raise ValueError(f"no suite is called {name!r}; there are {', '.join(NAMES)} and all")
         for case in found:
             for dtype in dtypes or own:
                 if dtype == "uint8" and not _takes_uint8(case):
+                    continue
+                if case.kind == "gradient" and dtype not in ("float32", "float64"):
                     continue
                 typed = with_dtype(case, dtype)
                 cases.setdefault(typed.name, typed)

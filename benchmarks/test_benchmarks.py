@@ -23,6 +23,7 @@ from scipy.signal import correlate2d
 from benchmarks import __main__ as command
 from benchmarks import peers, results, suites
 from benchmarks.cases import LAYERS_FILE, Case, Conv, Pool, from_layers
+from benchmarks.gradients import make_gradient
 from benchmarks.peers.base import Builder, Prepared, Unsupported
 from benchmarks.reference import Data, error, make_data, reference, tolerance
 from benchmarks.runner import Failed, Process, Runner, Settings
@@ -31,6 +32,12 @@ from benchmarks.worker import Worker
 GROUPED = Case("grouped", "dense", (2, 6, 9, 8), (Conv(4, 3, 2, 2, 1, 2),))
 DEPTHWISE = Case("depthwise", "depthwise", (2, 3, 9, 8), (Conv(3, 3, 3, 1, 1, 3),))
 BYTES = Case("bytes", "image", (1, 1, 30, 31), (Conv(1, 3, 3, 1, 1, bias=False),), dtype="uint8", kind="image")
+GRADIENTS = [
+    Case("grouped", "gradients", (2, 6, 9, 8), (Conv(4, 3, 2, 2, 1, 2),), kind="gradient"),
+    Case("overlapping", "pool-gradients", (2, 3, 9, 8), (Pool("max", 3, 2, 1),), kind="gradient"),
+    Case("spread", "pool-gradients", (2, 3, 9, 8), (Pool("avg", 3, 2, 1),), kind="gradient"),
+    Case("global", "pool-gradients", (2, 3, 9, 8), (Pool("global", 9, 9),), kind="gradient"),
+]
 PLANE = Case("plane", "image", (1, 1, 30, 31), (Conv(1, 9, 9, 1, 4, bias=False),), kind="image")
 CHAIN = Case("chain", "stack", (1, 2, 12, 12), (Conv(4, 3, 3, 1, 1, relu=True), Pool("max", 3, 2, 1), Conv(3, 1, 1)))
 
@@ -64,6 +71,27 @@ def test_reference_pools_every_window(kind: str) -> None:
         window = x[n, c] if kind == "global" else x[n, c, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3]
         expected[n, c, i, j] = window.max() if kind == "max" else window.astype(float).mean()
     np.testing.assert_allclose(reference(case, data), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("case", GRADIENTS, ids=lambda case: case.name)
+def test_reference_gradient_is_a_difference_quotient(case: Case) -> None:
+    """Of the sum of the result times the given gradient; the forward reference is tested above."""
+    forward = dataclasses.replace(case, kind="net")
+    data = make_data(case)
+    x, bias = data.x.astype(float), data.biases[0]
+    weight = None if data.weights[0] is None else data.weights[0].astype(float)
+    parts = [x] if weight is None or bias is None else [x, weight, bias.astype(float)]
+    expected = []
+    for place, part in enumerate(parts):
+        for cell in np.ndindex(part.shape):
+            sums = []
+            for step in (1e-5, -1e-5):
+                moved = [values.copy() for values in parts]
+                moved[place][cell] += step
+                rest = ((moved[1],), (moved[2],)) if len(moved) > 1 else ((None,), (None,))
+                sums.append((reference(forward, Data(moved[0], *rest)) * make_gradient(case)).sum())
+            expected.append((sums[0] - sums[1]) / 2e-5)
+    assert error(case, np.array(expected), reference(case, data)) < 1e-6
 
 
 def test_one_wrong_cell_is_noticed() -> None:
@@ -109,7 +137,7 @@ def test_only_right_results_are_timed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("library", [name for name in peers.LIBRARIES if peers.installed(name)])
-@pytest.mark.parametrize("case", [GROUPED, DEPTHWISE, CHAIN, PLANE, BYTES], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [GROUPED, DEPTHWISE, CHAIN, PLANE, BYTES, *GRADIENTS], ids=lambda case: case.name)
 def test_peer_gives_the_reference(library: str, case: Case) -> None:
     """In this process, one library after the other: only the results matter here."""
     try:

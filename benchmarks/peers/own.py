@@ -11,8 +11,10 @@ import numpy as np
 
 import cyconv
 from benchmarks.cases import Case, Conv, Pool
+from benchmarks.gradients import flat, make_gradient
 from benchmarks.peers.base import Builder, Prepared, Unsupported, chain
 from benchmarks.reference import Array, Data
+from cyconv import grad
 
 
 class Cyconv:
@@ -29,6 +31,12 @@ class Cyconv:
     def entries(self, case: Case, data: Data) -> dict[str, Builder]:
         if case.kind == "image":
             return self._image_entries(case, data)
+        if case.kind == "gradient":
+            make = self._conv_gradient if isinstance(case.ops[0], Conv) else self._pool_gradient
+            return {
+                "cyconv": functools.partial(make, case, data, True),
+                "cyconv-new": functools.partial(make, case, data, False),
+            }
         convolves = any(isinstance(op, Conv) for op in case.ops)
         found: dict[str, Builder] = {}
         for place, algorithm in enumerate(self.algorithms if convolves else self.algorithms[:1]):
@@ -71,6 +79,41 @@ class Cyconv:
             return functools.partial(cyconv.global_avg_pool2d, **rest)
         pool = cyconv.max_pool2d if op.kind == "max" else cyconv.avg_pool2d
         return functools.partial(pool, kernel_size=op.size, stride=op.stride, padding=op.padding, **rest)
+
+    def _conv_gradient(self, case: Case, data: Data, keep: bool) -> Prepared:
+        (op,), (weight,) = case.ops, data.weights
+        assert isinstance(op, Conv)
+        assert weight is not None
+        gradient = make_gradient(case)
+        common: dict[str, Any] = {"num_threads": self.threads}
+        how = common | {"stride": op.stride, "padding": op.padding, "groups": op.groups}
+        steps = [
+            functools.partial(grad.conv2d_input, data.x.shape, weight, gradient, **how),
+            functools.partial(grad.conv2d_weight, data.x, weight.shape, gradient, **how),
+        ]
+        steps += [functools.partial(grad.conv2d_bias, gradient, **common)] * op.bias
+        if keep:
+            steps = [functools.partial(step, out=np.empty_like(step())) for step in steps]
+        return Prepared(lambda: [step() for step in steps], flat)
+
+    def _pool_gradient(self, case: Case, data: Data, keep: bool) -> Prepared:
+        (op,) = case.ops
+        assert isinstance(op, Pool)
+        gradient = make_gradient(case)
+        how: dict[str, Any] = {"num_threads": self.threads}
+        if keep:
+            how["out"] = np.empty_like(data.x)
+        if op.kind == "global":
+            call = functools.partial(grad.adaptive_avg_pool2d, gradient, data.x.shape, **how)
+        elif op.kind == "avg":
+            call = functools.partial(
+                grad.avg_pool2d, gradient, data.x.shape, op.size, stride=op.stride, padding=op.padding, **how
+            )
+        else:
+            windows = {"stride": op.stride, "padding": op.padding, "return_indices": True}
+            _, indices = cyconv.max_pool2d(data.x, op.size, **windows)
+            call = functools.partial(grad.max_pool2d, gradient, indices, data.x.shape, **how)
+        return Prepared(call, np.ravel)
 
     def _image_entries(self, case: Case, data: Data) -> dict[str, Builder]:
         if case.group == "small":

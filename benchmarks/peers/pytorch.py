@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.cases import Case, Conv, Pool
+from benchmarks.gradients import flat, make_gradient
 from benchmarks.peers.base import Builder, Prepared, chain, check_image_size
 from benchmarks.reference import Array, Data
 
@@ -28,6 +29,11 @@ class Torch:
 
     def entries(self, case: Case, data: Data) -> dict[str, Builder]:
         check_image_size(case)
+        if case.kind == "gradient":
+            return {
+                "torch": functools.partial(_gradient, case, data, torch.contiguous_format),
+                "torch-cl": functools.partial(_gradient, case, data, torch.channels_last),
+            }
         found: dict[str, Builder] = {
             "torch": functools.partial(self._net, case, data, torch.contiguous_format),
             "torch-cl": functools.partial(self._net, case, data, torch.channels_last),
@@ -57,6 +63,33 @@ class Torch:
             )
             steps += [conv, F.relu_] if op.relu else [conv]
         return Prepared(functools.partial(chain(steps), x), _array)
+
+
+def _gradient(case: Case, data: Data, memory: torch.memory_format) -> Prepared:
+    """The operators that autograd calls: one for all gradients of a convolution."""
+    (op,), (weight,) = case.ops, data.weights
+    x = torch.from_numpy(data.x).contiguous(memory_format=memory)
+    g = torch.from_numpy(make_gradient(case)).contiguous(memory_format=memory)
+    aten = torch.ops.aten
+    pads, strides, ones = [op.padding] * 2, [op.stride] * 2, [1, 1]
+    if isinstance(op, Conv):
+        assert weight is not None
+        w = torch.from_numpy(weight).contiguous(memory_format=memory)
+        call = functools.partial(
+            aten.convolution_backward.default, g, x, w, [op.K], strides, pads, ones, False, [0, 0], op.groups,
+            [True, True, op.bias],
+        )  # fmt: skip
+        return Prepared(call, lambda parts: flat([part.numpy() for part in parts if part is not None]))
+    sizes = [op.size] * 2
+    if op.kind == "global":
+        call = functools.partial(torch.div, g.expand(x.shape), x.shape[2] * x.shape[3])
+    elif op.kind == "avg":
+        call = functools.partial(aten.avg_pool2d_backward.default, g, x, sizes, strides, pads, False, True, None)
+    else:
+        _, indices = aten.max_pool2d_with_indices.default(x, sizes, strides, pads)
+        backward = aten.max_pool2d_with_indices_backward.default
+        call = functools.partial(backward, g, x, sizes, strides, pads, ones, False, indices)
+    return Prepared(call, lambda part: part.numpy().ravel())
 
 
 def _pool(op: Pool) -> Callable[[Any], Any]:
