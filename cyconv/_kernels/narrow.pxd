@@ -9,7 +9,7 @@ Assumptions: a window holds 1 to FEW rows; before <= 2; a destination never over
 """
 from cyconv._kernels.lanes cimport apart, vload_part, vshift, vstore_part
 from cyconv._kernels.rows cimport (
-    MAX, SUM, Feet, Times, combine_column, identity, is_max, stand_on, step_on, vboth,
+    MAX, SUM, Feet, Times, combine_column, divided, identity, is_max, stand_on, step_on, vboth,
 )
 from cyconv._kernels.simd cimport (
     REAL_SIZE, VL, inlined, prefetch_far, prefetch_write, real_t, vec_t, vevery_second, vload, vset, vstore,
@@ -29,9 +29,9 @@ cdef struct Line:
 
 
 cdef struct Finish:
-    # What becomes of a sum; not what it is divided by if ``divide`` is not set.
-    bint divide, inverse
-    vec_t by
+    # What becomes of a sum: nothing yet, or its quotient.
+    bint divide
+    vec_t by, inverse
 
 
 cdef inline inlined _group(
@@ -92,10 +92,9 @@ cdef inline inlined _outputs(
     now[0] = follow
 
 
-cdef inline inlined _finish(int op, vec_t *v, Finish how, vec_t *bad) noexcept nogil:
+cdef inline inlined finish_vector(int op, vec_t *v, Finish how, vec_t *bad) noexcept nogil:
     if not is_max(op) and how.divide:
-        v[0] = v[0] * how.by if how.inverse else v[0] / how.by
-        bad[0] = bad[0] + (v[0] - v[0])
+        v[0] = divided(v[0], how.by, how.inverse, bad)
 
 
 cdef inline inlined _ask(const real_t *x, const real_t *out, Py_ssize_t lines) noexcept nogil:
@@ -122,7 +121,7 @@ cdef inline inlined _rows(
             if line.fetched > 0:
                 _ask(feet.a + i * line.fetched, dst + i, line.fetched)
             _outputs(op, stride, taps, &v, &now, feet, count, line, g, True, False)
-            _finish(op, &v, how, &bad)
+            finish_vector(op, &v, how, &bad)
             vstore(dst + i, v)
             i += VL
             g += stride
@@ -130,7 +129,7 @@ cdef inline inlined _rows(
             if line.fetched > 0:
                 _ask(feet.a + i * line.fetched, dst + i, line.fetched)
             _outputs(op, stride, taps, &v, &now, feet, count, line, g, False, i + VL >= line.outputs)
-            _finish(op, &v, how, &bad)
+            finish_vector(op, &v, how, &bad)
             if i + VL <= line.outputs:
                 vstore(dst + i, v)
             else:

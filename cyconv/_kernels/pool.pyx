@@ -11,7 +11,7 @@ A window is a box of cells, one arithmetic progression per axis, clamped to the 
                   HALF   stride 2, at most 3 taps: v is kept as even and odd columns, so that no load is strided
                   PICK   other strides: as FLAT, then every stride-th column
                   EACH   each window by itself: irregular ones, and those that hardly overlap
-                  NARROW 2 or 3 taps, stride 1 or 2: down and across in registers (narrow.pxd)
+                  NARROW 2 or 3 taps, stride 1 or 2: down and across in registers (narrow.pxd, strips.pxd)
     LINES: one window per plane, the plane contiguous: VL planes at once
 
 ``inner`` cells side by side are pooled alike: 1, or the channels where they are last; a "column" below is such a group.
@@ -32,6 +32,7 @@ from cyconv._kernels.rows cimport (
 from cyconv._kernels.best cimport best_row
 from cyconv._kernels.narrow cimport Finish, Line, narrow_rows
 from cyconv._kernels.simd cimport REAL_IS_FLOAT, REAL_SIZE, VL, real_t, vec_t, vset, vstore, vzero
+from cyconv._kernels.strips cimport strip_rows
 from cyconv._kernels.windows cimport (
     EACH, FLAT, HALF, LINES, NARROW, PICK, Axis, Block, Geometry, Job, Window, extent, place_columns, window,
 )
@@ -44,7 +45,7 @@ FIELDS = (
     "planes", "channels", "inner",
     "x_plane", "x_channel", "x_d", "x_h", "out_plane", "out_channel", "out_d", "out_h",
     "index_d", "index_h", "index_w", "x_end",
-    "op", "across", "run", "count_padding", "ahead", "block_h", "block_w", "pitch",
+    "op", "across", "run", "count_padding", "ahead", "strip", "block_h", "block_w", "pitch",
     "at_loaded", "at_line", "at_ping", "at_pong", "at_rest", "at_levels", "scratch",
 )
 AXIS_FIELDS = ("size", "out", "taps", "stride", "before", "after", "dilation", "table")
@@ -364,16 +365,25 @@ cdef inline bint _even(const Geometry *g, const Axis *a) noexcept nogil:
     return a.stride > 0 and extent(g, a, 0) == a.taps and extent(g, a, a.out - 1) == a.taps
 
 
-cdef void _narrow(const Job *job, const Block *b) noexcept nogil:
-    """A block whose rows and columns are combined in registers."""
+cdef inline Finish _finish_of(const Job *job) noexcept nogil:
+    """What narrow windows do with their sums, where all of them count the same number of cells."""
     cdef const Geometry *g = job.g
-    cdef int64_t r = 0, k
-    cdef real_t trouble[VL]
-    cdef vec_t bad = vzero()
-    cdef const real_t *found[FEW]
-    cdef Line line
     cdef Finish finish
     cdef Quotient q
+    finish.divide = False
+    finish.by = finish.inverse = vzero()
+    if g.op == SUM and (job.divisor > 0 or (_even(g, &g.d) and _even(g, &g.h) and _even(g, &g.w))):
+        q = quotient_of(_divisor(job, 0, 0, 0))
+        finish.divide, finish.by, finish.inverse = True, vset(q.by), vset(q.inverse)
+    return finish
+
+
+cdef inline void _narrow_rows(const Job *job, const Block *b, Finish finish, vec_t *bad) noexcept nogil:
+    """Row by row of the block, vector by vector."""
+    cdef const Geometry *g = job.g
+    cdef int64_t r = 0
+    cdef const real_t *found[FEW]
+    cdef Line line
     cdef Rows rows
     cdef Times times
     times.dst_step = g.out_h
@@ -382,11 +392,6 @@ cdef void _narrow(const Job *job, const Block *b) noexcept nogil:
     line.width = g.w.size
     line.before = g.w.before
     line.fetched = g.w.stride * min(4, g.h.stride) if g.ahead else 0
-    finish.divide = finish.inverse = False
-    finish.by = vzero()
-    if g.op == SUM and (job.divisor > 0 or (_even(g, &g.d) and _even(g, &g.h) and _even(g, &g.w))):
-        q = quotient_of(_divisor(job, b.od, b.oh, b.ow))
-        finish.divide, finish.inverse, finish.by = True, q.inverse, vset(q.by)
     while r < b.rows:
         rows = _rows(job, b, window(g, &g.d, b.od), window(g, &g.h, b.oh + r))
         times.rounds = _alike(&g.h, b.oh + r, b.rows - r)
@@ -396,9 +401,22 @@ cdef void _narrow(const Job *job, const Block *b) noexcept nogil:
             point_at(&rows, 0, rows.many, found, 0)
             narrow_rows(
                 <int>g.op, <int>g.w.stride, <int>g.w.taps, b.out + r * g.out_h, found, <int>rows.many, times, line,
-                finish, &bad,
+                finish, bad,
             )
         r += times.rounds
+
+
+cdef void _narrow(const Job *job, const Block *b, Finish finish) noexcept nogil:
+    """A block whose rows and columns are combined in registers."""
+    cdef const Geometry *g = job.g
+    cdef int64_t k
+    cdef real_t trouble[VL]
+    cdef vec_t bad = vzero()
+    cdef Quotient q
+    if g.strip > 0:
+        strip_rows(job, b, finish, &bad)
+    else:
+        _narrow_rows(job, b, finish, &bad)
     if g.op == SUM and REAL_IS_FLOAT:
         vstore(trouble, bad)
         q = quotient_of(1)
@@ -416,9 +434,6 @@ cdef void _pool_block(const Job *job, Block *b, real_t *mine) noexcept nogil:
     cdef const real_t *row
     cdef Window rows_d, rows_h
     place_columns(g, b, g.across != EACH)
-    if g.across == NARROW:
-        _narrow(job, b)
-        return
     rows_d = window(g, &g.d, b.od)
     rows_h = window(g, &g.h, b.oh)
     if b.rows == 1 and rows_d.cells * rows_h.cells == 1 and g.across != HALF and b.pad_left + b.pad_right == 0:
@@ -464,36 +479,64 @@ cdef void _pool_lines(const Job *job, int64_t start, int64_t stop) noexcept nogi
                 _mend(job, &b, trouble)
 
 
+cdef inline void _place(const Job *job, Block *b, int64_t plane) noexcept nogil:
+    """Addresses of a block of a plane, and how far it reaches."""
+    cdef const Geometry *g = job.g
+    cdef int64_t image = plane // g.channels, channel = plane - image * g.channels
+    b.rows = min(g.block_h, g.h.out - b.oh)
+    b.columns = min(g.block_w, g.w.out - b.ow)
+    b.x = job.x + image * g.x_plane + channel * g.x_channel
+    b.out = (
+        job.out + image * g.out_plane + channel * g.out_channel + b.od * g.out_d + b.oh * g.out_h + b.ow * g.inner
+    )
+
+
+cdef inline bint _next(const Geometry *g, Block *b) noexcept nogil:
+    """Go on to the next block; whether it is of another plane."""
+    b.ow += g.block_w
+    if b.ow >= g.w.out:
+        b.ow = 0
+        b.oh += g.block_h
+        if b.oh >= g.h.out:
+            b.oh = 0
+            b.od += 1
+            if b.od == g.d.out:
+                b.od = 0
+                return True
+    return False
+
+
 cdef void _pool_part(const Job *job, int64_t part, int64_t parts) noexcept nogil:
     """The blocks of one thread."""
     cdef const Geometry *g = job.g
     cdef int64_t blocks_h = (g.h.out + g.block_h - 1) // g.block_h, blocks_w = (g.w.out + g.block_w - 1) // g.block_w
     cdef int64_t total, i, q, plane, groups
     cdef Block b
+    cdef Finish finish
     if g.across == LINES:
         groups = (g.planes + VL - 1) // VL  # whole vectors of planes: their order of summation is another
         _pool_lines(job, groups * part // parts * VL, min(g.planes, groups * (part + 1) // parts * VL))
         return
     total = g.planes * g.channels * g.d.out * blocks_h * blocks_w
-    for i in range(total * part // parts, total * (part + 1) // parts):
-        q = i
-        b.ow = q % blocks_w * g.block_w
-        q = q // blocks_w
-        b.oh = q % blocks_h * g.block_h
-        q = q // blocks_h
-        b.od = q % g.d.out
-        plane = q // g.d.out
-        b.rows = min(g.block_h, g.h.out - b.oh)
-        b.columns = min(g.block_w, g.w.out - b.ow)
-        b.x = job.x + plane // g.channels * g.x_plane + plane % g.channels * g.x_channel
-        b.out = (
-            job.out + plane // g.channels * g.out_plane + plane % g.channels * g.out_channel
-            + b.od * g.out_d + b.oh * g.out_h + b.ow * g.inner
-        )
+    q = total * part // parts
+    total = total * (part + 1) // parts - q
+    b.ow = q % blocks_w * g.block_w
+    q = q // blocks_w
+    b.oh = q % blocks_h * g.block_h
+    q = q // blocks_h
+    b.od = q % g.d.out
+    plane = q // g.d.out
+    finish = _finish_of(job)
+    for i in range(total):  # no-cython-lint
+        _place(job, &b, plane)
         if REAL_SIZE >= 4 and job.indices != NULL:
             best_row(job, &b, job.scratch + part * g.scratch)
+        elif g.across == NARROW:
+            place_columns(g, &b, True)
+            _narrow(job, &b, finish)
         else:
             _pool_block(job, &b, job.scratch + part * g.scratch)
+        plane += _next(g, &b)
 
 
 cdef int _run(Job *job, int num_threads) except -1:

@@ -5,10 +5,9 @@
 Assumptions: a destination never overlaps a source, except in ``accumulate``. Whole vectors are done from the left, and
 what remains by one vector that ends where the row ends: its cells are computed twice, with the same result.
 """
-from libc.math cimport frexp
 from libc.string cimport memcpy
 
-from cyconv._kernels.lanes cimport apart, lowest, maximum, vmaximum, vpart, vstore_part
+from cyconv._kernels.lanes cimport apart, lowest, maximum, vmaximum, vpart, vquotient, vstore_part
 from cyconv._kernels.simd cimport (
     REAL_IS_FLOAT, REAL_SIZE, VL, inlined, prefetch, real_t, vec_t, vevery_second, vload, vset, vstore, vzero,
 )
@@ -489,42 +488,39 @@ cdef inline void pick(real_t *dst, const real_t *src, Py_ssize_t n, Py_ssize_t s
 
 
 cdef struct Quotient:
-    # What a sum is divided by; if that is a power of two, what it is multiplied with, which is the same.
+    # What a sum is divided by, as it is and rounded, and one over that.
     double divisor
-    real_t by
-    bint inverse
+    real_t by, inverse
 
 
 cdef inline Quotient quotient_of(double divisor) noexcept nogil:
     cdef Quotient q
-    cdef int exponent
-    cdef real_t rounded = <real_t>divisor, inverse = 1 / rounded
     q.divisor = divisor
-    q.inverse = frexp(rounded, &exponent) == 0.5 and inverse * rounded == 1
-    q.by = inverse if q.inverse else rounded
+    q.by = <real_t>divisor
+    q.inverse = 1 / q.by
     return q
 
 
-cdef inline vec_t _divided(vec_t v, vec_t by, bint inverse, vec_t *bad) noexcept nogil:
-    cdef vec_t quotient = v * by if inverse else v / by
-    bad[0] = bad[0] + (quotient - quotient)
+cdef inline vec_t divided(vec_t v, vec_t by, vec_t inverse, vec_t *bad) noexcept nogil:
+    """The quotient; ``bad`` becomes NaN where it is infinite or NaN."""
+    cdef vec_t quotient = vquotient(v, by, inverse)
+    bad[0] = bad[0] + quotient * vzero()
     return quotient
 
 
 cdef inline apart divide(real_t *row, Py_ssize_t n, Quotient q, real_t *trouble) noexcept nogil:
     """row[i] /= q.divisor; where a result is NaN or infinite, one of the VL cells of ``trouble`` becomes NaN."""
     cdef Py_ssize_t i = 0
-    cdef bint inverse = q.inverse
-    cdef vec_t bad = vload(trouble), by = vset(q.by), last
+    cdef vec_t bad = vload(trouble), by = vset(q.by), inverse = vset(q.inverse), last
     cdef real_t part[VL]
     if n >= VL:
-        last = _divided(vload(row + n - VL), by, inverse, &bad)  # before its first cells are divided in place
+        last = divided(vload(row + n - VL), by, inverse, &bad)  # before its first cells are divided in place
         while i + VL <= n:
-            vstore(row + i, _divided(vload(row + i), by, inverse, &bad))
+            vstore(row + i, divided(vload(row + i), by, inverse, &bad))
             i += VL
         vstore(row + n - VL, last)
     elif n > 0:
         fill(part, 0, VL)
         memcpy(part, row, n * sizeof(real_t))
-        vstore_part(row, _divided(vload(part), by, inverse, &bad), <int>n)
+        vstore_part(row, divided(vload(part), by, inverse, &bad), <int>n)
     vstore(trouble, bad)

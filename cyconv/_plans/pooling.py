@@ -18,6 +18,8 @@ FLAT, HALF, PICK, EACH, LINES, NARROW = range(6)
 
 #: Rows combined in one go and cells of a line: ``FEW``, ``EIGHT`` and ``LINE`` of ``rows.pxd``
 _FEW, _EIGHT, _LINE = 32, 8, 1024
+#: Vectors of a row of the result in registers: ``WIDEST`` of ``strips.pxd``
+_WIDEST = 4
 #: Coordinates that a kernel computes with; windows further out come to it as a table.
 _FAR = 2**40
 
@@ -192,6 +194,14 @@ def _is_narrow(nest: _Nest) -> bool:
     return few and _most_rows(nest) <= _FEW
 
 
+def _strip(nest: _Nest, lanes: int) -> int:
+    """Vectors of a row of the result, where a few hold it all and windows are squares; else 0."""
+    d, h, w = nest.d.axis, nest.h.axis, nest.w.axis
+    square = d == ONE and h.tame and (h.taps, h.stride, h.dilation) == (w.taps, w.stride, 1)
+    vectors = -(-w.out // lanes)
+    return vectors if square and vectors <= _WIDEST else 0
+
+
 def _most_rows(nest: _Nest) -> int:
     """Rows of the largest window."""
     d, h = nest.d.axis, nest.h.axis
@@ -294,12 +304,13 @@ def lay_out(
     bytes_moved = (prod(x.shape) + prod(out.shape)) * dtype.itemsize
     threads = max(1, min(threads, bytes_moved // table.BYTES_PER_THREAD, table.THREADS))
     ahead = bytes_moved > _runtime.CACHES[1] * table.AHEAD_SHARE
-    return _describe(nest, across, blocks, x.end, lanes, op, count_padding, ahead, threads)
+    strip = _strip(nest, lanes) if across == NARROW else 0
+    return _describe(nest, across, blocks, x.end, lanes, op, count_padding, ahead, strip, threads)
 
 
 def _describe(
     nest: _Nest, across: int, blocks: _Blocks, x_end: int, lanes: int, op: int, count_padding: bool, ahead: bool,
-    threads: int,
+    strip: int, threads: int,
 ) -> Layout:
     """Buffers of a block one after another, each with room for vectors that reach beyond its end."""
     d, h, w, inner = nest.d.axis, nest.h.axis, nest.w.axis, nest.inner
@@ -336,7 +347,7 @@ def _describe(
         "out_plane": nest.planes.out, "out_channel": nest.channels.out, "out_d": nest.d.out, "out_h": nest.h.out,
         "index_d": nest.d.flat, "index_h": nest.h.flat, "index_w": nest.w.flat,
         "x_end": x_end, "op": SUM if op == SUM else MAX, "across": across, "run": int(blocks.run),
-        "count_padding": int(count_padding), "ahead": int(ahead),
+        "count_padding": int(count_padding), "ahead": int(ahead), "strip": strip,
         "block_h": blocks.rows, "block_w": blocks.columns, "pitch": pitch, "scratch": total,
         **{f"at_{name}": start for name, start in at.items() if name != "block"},
     }  # fmt: skip
