@@ -74,6 +74,8 @@ static inline vec_t vkeep_nan(vec_t a, vec_t m) {
 }
 #elif CYCONV_REAL_IS_FLOAT
 static inline vec_t vkeep_nan(vec_t a, vec_t m) { return vselect((ivec_t)(a != a), a, m); }
+#else
+static inline vec_t vkeep_nan(vec_t a, vec_t m) { return m; }
 #endif
 
 /* Minus infinity, or the smallest integer. */
@@ -134,16 +136,31 @@ static inline ivec_t ivlanes(ptrdiff_t first, ptrdiff_t stop) {
     return (ivec_t)(lanes >= ivset((lane_int_t)first)) & (ivec_t)(lanes < ivset((lane_int_t)stop));
 }
 
-/* Lanes n, n + 1, ... of a and then those of b, VL of them; n is a constant, 1 or 2. */
+/* Lanes n, n + 1, ... of a and then those of b, VL of them; n is a constant from 1 to VL - 1. */
 static inline __attribute__((always_inline)) vec_t vshift(vec_t a, vec_t b, int n) {
 #if defined(__clang__)
     vec_t r;
     for (int l = 0; l < CYCONV_VL; l++) r[l] = l + n < CYCONV_VL ? a[l + n] : b[l + n - CYCONV_VL];
     return r;
 #elif CYCONV_REAL_SIZE < 4 && CYCONV_VEC_BYTES == 64
+    /* By whole pieces of 16 bytes, then by less within each. */
     lanes_t x = {.v = a}, y = {.v = b}, r;
-    __m512i next = _mm512_alignr_epi64(y.epi64, x.epi64, 2);
-    r.epi64 = n == 1 ? _mm512_alignr_epi8(next, x.epi64, CYCONV_REAL_SIZE) : _mm512_alignr_epi8(next, x.epi64, 2 * CYCONV_REAL_SIZE);
+    enum { SHORT = 16 / CYCONV_REAL_SIZE };
+    __m512i piece[5] = {
+        x.epi64, _mm512_alignr_epi64(y.epi64, x.epi64, 2), _mm512_alignr_epi64(y.epi64, x.epi64, 4),
+        _mm512_alignr_epi64(y.epi64, x.epi64, 6), y.epi64,
+    };
+    __m512i low = piece[n / SHORT], high = piece[n / SHORT + 1];
+#define CYCONV_CASE(k) case k: r.epi64 = _mm512_alignr_epi8(high, low, (k) * CYCONV_REAL_SIZE % 16); break;
+    switch (n % SHORT) {
+        CYCONV_CASE(1) CYCONV_CASE(2) CYCONV_CASE(3) CYCONV_CASE(4) CYCONV_CASE(5) CYCONV_CASE(6) CYCONV_CASE(7)
+#if CYCONV_REAL_SIZE == 1
+        CYCONV_CASE(8) CYCONV_CASE(9) CYCONV_CASE(10) CYCONV_CASE(11) CYCONV_CASE(12) CYCONV_CASE(13) CYCONV_CASE(14)
+        CYCONV_CASE(15)
+#endif
+        default: r.epi64 = low;
+    }
+#undef CYCONV_CASE
     return r.v;
 #else
     ivec_t lanes;

@@ -10,6 +10,8 @@ cdef extern from "lanes.h" nogil:
     void vstore_part(real_t *p, vec_t v, int n)
     real_t lowest()
     real_t maximum(real_t a, real_t b)
+    vec_t vkeep_nan(vec_t a, vec_t m)
+    vec_t vlarger(vec_t a, vec_t b)
     vec_t vmaximum(vec_t a, vec_t b)
     vec_t vquotient(vec_t v, vec_t by, vec_t inverse)
     vec_t vselect(ivec_t mask, vec_t a, vec_t b)

@@ -12,6 +12,7 @@ A window is a box of cells, one arithmetic progression per axis, clamped to the 
                   PICK   other strides: as FLAT, then every stride-th column
                   EACH   each window by itself: irregular ones, and those that hardly overlap
                   NARROW 2 or 3 taps, stride 1 or 2: down and across in registers (narrow.pxd, strips.pxd)
+        WIDE   5, 7, 9, 11 or 13 taps, planes of a few vectors' width: in registers (wide.pxd)
     LINES: one window per plane, the plane contiguous: VL planes at once
 
 ``inner`` cells side by side are pooled alike: 1, or the channels where they are last; a "column" below is such a group.
@@ -33,8 +34,9 @@ from cyconv._kernels.best cimport best_row
 from cyconv._kernels.narrow cimport Finish, Line, narrow_rows
 from cyconv._kernels.simd cimport REAL_IS_FLOAT, REAL_SIZE, VL, real_t, vec_t, vset, vstore, vzero
 from cyconv._kernels.strips cimport strip_rows
+from cyconv._kernels.wide cimport wide_rows
 from cyconv._kernels.windows cimport (
-    EACH, FLAT, HALF, LINES, NARROW, PICK, Axis, Block, Geometry, Job, Window, extent, place_columns, window,
+    EACH, FLAT, HALF, LINES, NARROW, PICK, WIDE, Axis, Block, Geometry, Job, Window, extent, place_columns, window,
 )
 
 cdef enum:
@@ -413,7 +415,9 @@ cdef void _narrow(const Job *job, const Block *b, Finish finish) noexcept nogil:
     cdef real_t trouble[VL]
     cdef vec_t bad = vzero()
     cdef Quotient q
-    if g.strip > 0:
+    if g.across == WIDE:
+        wide_rows(job, b, finish, &bad)
+    elif g.strip > 0:
         strip_rows(job, b, finish, &bad)
     else:
         _narrow_rows(job, b, finish, &bad)
@@ -531,7 +535,7 @@ cdef void _pool_part(const Job *job, int64_t part, int64_t parts) noexcept nogil
         _place(job, &b, plane)
         if REAL_SIZE >= 4 and job.indices != NULL:
             best_row(job, &b, job.scratch + part * g.scratch)
-        elif g.across == NARROW:
+        elif g.across == NARROW or g.across == WIDE:
             place_columns(g, &b, True)
             _narrow(job, &b, finish)
         else:

@@ -1,13 +1,14 @@
 """Rows of contiguous scalars under one operation: the loops of pooling.
 
     MAX: a o b = the larger one, NaN if either is NaN        SUM: a o b = a + b
+    LARGER: as MAX, for vectors without NaN
 
 Assumptions: a destination never overlaps a source, except in ``accumulate``. Whole vectors are done from the left, and
 what remains by one vector that ends where the row ends: its cells are computed twice, with the same result.
 """
 from libc.string cimport memcpy
 
-from cyconv._kernels.lanes cimport apart, lowest, maximum, vmaximum, vpart, vquotient, vstore_part
+from cyconv._kernels.lanes cimport apart, lowest, maximum, vlarger, vmaximum, vpart, vquotient, vstore_part
 from cyconv._kernels.simd cimport (
     REAL_IS_FLOAT, REAL_SIZE, VL, inlined, prefetch, real_t, vec_t, vevery_second, vload, vset, vstore, vzero,
 )
@@ -15,6 +16,7 @@ from cyconv._kernels.simd cimport (
 cdef enum:
     MAX = 0
     SUM = 1
+    LARGER = 2
     FEW = 32     # rows that are combined in one go; more are combined by eights and those in pairs, so that sums are
     EIGHT = 8    # pairwise, and no more rows are walked at a time than a cache holds of one set
     LINE = 1024  # the same for the cells of one row
@@ -23,7 +25,7 @@ cdef enum:
 
 cdef inline bint is_max(int op) noexcept nogil:
     """Modules of integers have no sums: a constant there."""
-    return op == MAX or not REAL_IS_FLOAT
+    return op != SUM or not REAL_IS_FLOAT
 
 
 cdef inline real_t identity(int op) noexcept nogil:
@@ -31,6 +33,8 @@ cdef inline real_t identity(int op) noexcept nogil:
 
 
 cdef inline vec_t vboth(int op, vec_t a, vec_t b) noexcept nogil:
+    if op == LARGER:
+        return vlarger(a, b)
     return vmaximum(a, b) if is_max(op) else a + b
 
 

@@ -30,25 +30,32 @@ cdef struct Strip:
     bint padded, extra, ahead
 
 
-cdef inline inlined _row(int op, int groups, vec_t *v, const Strip *s, Py_ssize_t r) noexcept nogil:
-    """All columns of one row."""
+cdef inline inlined load_row(int op, int groups, bint extra, vec_t *v, const Strip *s, Py_ssize_t r) noexcept nogil:
+    """The columns of one row."""
     cdef const real_t *row = s.first + r * s.step
     cdef Py_ssize_t left = s.before, right = s.before + s.width
     cdef int g
     if r < 0 or r >= s.height:
-        for g in range(groups + 1):
+        for g in range(groups + extra):
             v[g] = vset(identity(op))
     elif s.start <= row and row + s.reach <= s.end:
-        for g in range(groups):
+        for g in range(groups + extra):
             if s.ahead:
                 prefetch_far(<const char *>(row + g * VL) + FAR)
             v[g] = vload(row + g * VL)
-        v[groups] = vload(row + groups * VL) if s.extra else vzero()
     else:
-        for g in range(groups + 1):
+        for g in range(groups + extra):
             v[g] = vload_part(
                 row + g * VL, <int>min(VL, max(0, left - g * VL)), <int>min(VL, max(0, right - g * VL)), identity(op)
             )
+
+
+cdef inline inlined _row(int op, int groups, vec_t *v, const Strip *s, Py_ssize_t r) noexcept nogil:
+    if s.extra:
+        load_row(op, groups, True, v, s, r)
+    else:
+        load_row(op, groups, False, v, s, r)
+        v[groups] = vzero()
 
 
 cdef inline inlined _window(int op, int stride, int taps, vec_t *x, vec_t *m) noexcept nogil:
@@ -138,20 +145,27 @@ cdef inline inlined _strips(
         _strip(op, stride, taps, 4, s, dst, dst_step, r, rows, how, trouble)
 
 
-cdef inline apart strip_rows(const Job *job, const Block *b, Finish how, vec_t *trouble) noexcept nogil:
-    """The rows of a block."""
+cdef inline Strip strip_of(const Job *job, const Block *b, int64_t groups, int64_t needed) noexcept nogil:
+    """A block that needs so many columns, where rows are read ``groups`` vectors at a time."""
     cdef const Geometry *g = job.g
     cdef Strip s
-    cdef int op = <int>g.op, vectors = <int>g.strip, stride = <int>g.w.stride, taps = <int>g.w.taps
-    cdef int64_t needed = (b.columns - 1) * stride + taps, r = b.oh * stride - g.h.before
     s.first = b.x - g.w.before
     s.start = job.x
     s.end = job.x + g.x_end
     s.step, s.height, s.width, s.before, s.outputs = g.x_h, g.h.size, g.w.size, g.w.before, b.columns
-    s.extra = needed > stride * vectors * VL
-    s.reach = (stride * vectors + s.extra) * VL
+    s.extra = needed > groups * VL
+    s.reach = (groups + s.extra) * VL
     s.padded = g.w.before > 0 or needed > g.w.before + g.w.size
     s.ahead = g.ahead
+    return s
+
+
+cdef inline apart strip_rows(const Job *job, const Block *b, Finish how, vec_t *trouble) noexcept nogil:
+    """The rows of a block."""
+    cdef const Geometry *g = job.g
+    cdef int op = <int>g.op, vectors = <int>g.strip, stride = <int>g.w.stride, taps = <int>g.w.taps
+    cdef int64_t r = b.oh * stride - g.h.before
+    cdef Strip s = strip_of(job, b, stride * vectors, (b.columns - 1) * stride + taps)
     if is_max(op):
         if stride == 1 and taps == 2:
             _strips(MAX, 1, 2, vectors, &s, b.out, g.out_h, r, b.rows, how, trouble)

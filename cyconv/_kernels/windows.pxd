@@ -13,6 +13,7 @@ cdef enum:
     EACH = 3
     LINES = 4
     NARROW = 5
+    WIDE = 6
 
 cdef struct Axis:
     # Regular windows have a stride; others (stride 0) have a table of first cell, cells, extent (a float64) for each output.

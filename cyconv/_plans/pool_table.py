@@ -14,5 +14,5 @@ BYTES_PER_THREAD = 32 << 10
 THREADS = 256
 #: Cells that are converted or copied at a time where a kernel cannot read or write an array as it is.
 SLAB_CELLS = 1 << 20
-#: Of the second-level cache, from which on arrays are taken to come from further away and are asked for ahead.
-AHEAD_SHARE = 0.75
+#: Arrays of more bytes come from memory and are asked for ahead; within a third-level cache that costs a tenth.
+AHEAD_BYTES = 24 << 20

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from math import prod
+from math import ceil, log2, prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,12 +14,14 @@ from cyconv._plans import pool_table as table
 Array = np.ndarray[Any, np.dtype[Any]]
 
 MAX, SUM, ARGMAX = 0, 1, 2
-FLAT, HALF, PICK, EACH, LINES, NARROW = range(6)
+FLAT, HALF, PICK, EACH, LINES, NARROW, WIDE = range(7)
 
 #: Rows combined in one go and cells of a line: ``FEW``, ``EIGHT`` and ``LINE`` of ``rows.pxd``
 _FEW, _EIGHT, _LINE = 32, 8, 1024
 #: Vectors of a row of the result in registers: ``WIDEST`` of ``strips.pxd``
 _WIDEST = 4
+#: Vectors of a row of x in registers, and the windows that have such loops: ``MOST`` of ``wide.pxd``
+_MOST, _WIDE_TAPS = 4, (5, 7, 9, 11, 13)
 #: Coordinates that a kernel computes with; windows further out come to it as a table.
 _FAR = 2**40
 
@@ -194,12 +196,29 @@ def _is_narrow(nest: _Nest) -> bool:
     return few and _most_rows(nest) <= _FEW
 
 
-def _strip(nest: _Nest, lanes: int) -> int:
-    """Vectors of a row of the result, where a few hold it all and windows are squares; else 0."""
-    d, h, w = nest.d.axis, nest.h.axis, nest.w.axis
-    square = d == ONE and h.tame and (h.taps, h.stride, h.dilation) == (w.taps, w.stride, 1)
+def _is_square(nest: _Nest) -> bool:
+    """Whether windows are of neighbouring cells of a plane, alike along both axes."""
+    h, w = nest.h.axis, nest.w.axis
+    return nest.inner == 1 and nest.d.axis == ONE and h.tame and w.tame and (h.taps, h.stride, h.dilation) == (
+        w.taps, w.stride, 1
+    )  # fmt: skip
+
+
+def _strip(nest: _Nest, across: int, lanes: int) -> int:
+    """Vectors that hold a row: of the result where windows are narrow, of x where they are wide; 0 if too many."""
+    w = nest.w.axis
+    if across == WIDE:
+        return int(2 ** ceil(log2(-(-(w.before + w.size) // lanes))))
     vectors = -(-w.out // lanes)
-    return vectors if square and vectors <= _WIDEST else 0
+    return vectors if across == NARROW and _is_square(nest) and vectors <= _WIDEST else 0
+
+
+def _is_wide(nest: _Nest, op: int, lanes: int) -> bool:
+    """Whether a plane's rows and their windows fit in registers."""
+    w = nest.w.axis
+    if not _is_square(nest) or w.dilation > 1 or w.taps not in _WIDE_TAPS or w.before + w.size > _MOST * lanes:
+        return False
+    return w.taps == _WIDE_TAPS[0] if op == SUM else w.stride <= w.taps
 
 
 def _most_rows(nest: _Nest) -> int:
@@ -210,13 +229,15 @@ def _most_rows(nest: _Nest) -> int:
     return min(d.taps, d.size) * min(h.taps, h.size)
 
 
-def _across(nest: _Nest, lanes: int) -> int:
+def _across(nest: _Nest, op: int, lanes: int) -> int:
     """How the windows of the last axis are evaluated; costs are in operations on vectors."""
     axis, inner = nest.w.axis, nest.inner
     if not axis.tame:
         return EACH
     if _is_narrow(nest):
         return NARROW
+    if _is_wide(nest, op, lanes):
+        return WIDE
     flat = axis.needed(axis.out) * inner / lanes * (_operations(axis.taps) + (axis.stride > 1))
     if inner > 1:
         each = axis.out * (axis.taps * inner / lanes + table.EACH_GROUP)
@@ -257,7 +278,7 @@ class _Blocks(NamedTuple):
 def _blocks(nest: _Nest, across: int, itemsize: int, threads: int) -> _Blocks:
     h, w, inner = nest.h.axis, nest.w.axis, nest.inner
     others = nest.planes.axis.size * nest.channels.axis.size * nest.d.axis.out
-    if across == NARROW:
+    if across in (NARROW, WIDE):
         rows = h.out if others >= 4 * threads else -(-h.out * others // (4 * threads))
         return _Blocks(rows, w.out, False)
     budget = table.BLOCK_BYTES // itemsize
@@ -299,12 +320,12 @@ def lay_out(
         nest, across, blocks = as_lines, LINES, _Blocks(1, 1, False)
     else:
         nest = _stacked(nest)
-        across = _across(nest, lanes)
+        across = _across(nest, op, lanes)
         blocks = _blocks(nest, across, dtype.itemsize, threads)
     bytes_moved = (prod(x.shape) + prod(out.shape)) * dtype.itemsize
     threads = max(1, min(threads, bytes_moved // table.BYTES_PER_THREAD, table.THREADS))
-    ahead = bytes_moved > _runtime.CACHES[1] * table.AHEAD_SHARE
-    strip = _strip(nest, lanes) if across == NARROW else 0
+    ahead = bytes_moved > table.AHEAD_BYTES
+    strip = _strip(nest, across, lanes)
     return _describe(nest, across, blocks, x.end, lanes, op, count_padding, ahead, strip, threads)
 
 
@@ -334,7 +355,7 @@ def _describe(
     }
     if op == ARGMAX:  # values, their rows; both before they are halved; rows and columns of the winners
         sizes = dict.fromkeys(("block", "loaded", "line", "ping", "pong", "rest"), pitch) | {"levels": 0}
-    if across in (LINES, NARROW):
+    if across in (LINES, NARROW, WIDE):
         sizes = dict.fromkeys(sizes, 0)
     at, total = {}, 0
     for name, cells in sizes.items():
