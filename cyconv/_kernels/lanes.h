@@ -169,6 +169,24 @@ static inline __attribute__((always_inline)) vec_t vshift(vec_t a, vec_t b, int 
 #endif
 }
 
+/* Lane l of the result: lane from[l] of the 2 VL lanes of a and b; worth it only where that is one instruction. */
+#define CYCONV_CHOOSES (CYCONV_VEC_BYTES == 64 && CYCONV_REAL_SIZE >= 2)
+static inline vec_t vchoose(vec_t a, vec_t b, ivec_t from) {
+#if CYCONV_CHOOSES
+    lanes_t x = {.v = a}, y = {.v = b}, r;
+#if CYCONV_REAL_SIZE == 2
+    r.epi64 = _mm512_permutex2var_epi16(x.epi64, (__m512i)from, y.epi64);
+#elif CYCONV_REAL_SIZE == 4
+    r.epi64 = _mm512_permutex2var_epi32(x.epi64, (__m512i)from, y.epi64);
+#else
+    r.epi64 = _mm512_permutex2var_epi64(x.epi64, (__m512i)from, y.epi64);
+#endif
+    return r.v;
+#else
+    return a;
+#endif
+}
+
 /* Lanes from first to before stop from memory, where nothing else is read; the others replaced. */
 static inline __attribute__((always_inline)) vec_t vload_part(const real_t *p, int first, int stop, real_t other) {
 #if CYCONV_VEC_BYTES == 64

@@ -5,6 +5,9 @@ cdef extern from "lanes.h" nogil:
     ctypedef int lane_int_t
     ctypedef int ivec_t
     ctypedef void apart "CYCONV_APART"
+    enum:
+        CHOOSES "CYCONV_CHOOSES"
+    vec_t vchoose(vec_t a, vec_t b, ivec_t lanes)
     vec_t vload_part(const real_t *p, int first, int stop, real_t other)
     vec_t vshift(vec_t a, vec_t b, int n)
     void vstore_part(real_t *p, vec_t v, int n)

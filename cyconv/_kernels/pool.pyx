@@ -11,7 +11,7 @@ A window is a box of cells, one arithmetic progression per axis, clamped to the 
                   HALF   stride 2, at most 3 taps: v is kept as even and odd columns, so that no load is strided
                   PICK   other strides: as FLAT, then every stride-th column
                   EACH   each window by itself: irregular ones, and those that hardly overlap
-                  NARROW 2 or 3 taps, stride 1 or 2: down and across in registers (narrow.pxd, strips.pxd)
+                  NARROW 2 or 3 taps, stride 1 or 2: down and across in registers (narrow.pxd; strips.pxd, pairs.pxd)
         WIDE   5, 7, 9, 11 or 13 taps, planes of a few vectors' width: in registers (wide.pxd)
     LINES: one window per plane, the plane contiguous: VL planes at once
 
@@ -31,7 +31,9 @@ from cyconv._kernels.rows cimport (
     divide, fill, identity, once, quotient_of, pick, point_at, split, windows,
 )
 from cyconv._kernels.best cimport best_row
+from cyconv._kernels.lanes cimport CHOOSES
 from cyconv._kernels.narrow cimport Finish, Line, narrow_rows
+from cyconv._kernels.pairs cimport pair_rows
 from cyconv._kernels.simd cimport REAL_IS_FLOAT, REAL_SIZE, VL, real_t, vec_t, vset, vstore, vzero
 from cyconv._kernels.strips cimport strip_rows
 from cyconv._kernels.wide cimport wide_rows
@@ -47,7 +49,7 @@ FIELDS = (
     "planes", "channels", "inner",
     "x_plane", "x_channel", "x_d", "x_h", "out_plane", "out_channel", "out_d", "out_h",
     "index_d", "index_h", "index_w", "x_end",
-    "op", "across", "run", "count_padding", "ahead", "strip", "block_h", "block_w", "pitch",
+    "op", "across", "run", "count_padding", "ahead", "strip", "pairs", "block_h", "block_w", "pitch",
     "at_loaded", "at_line", "at_ping", "at_pong", "at_rest", "at_levels", "scratch",
 )
 AXIS_FIELDS = ("size", "out", "taps", "stride", "before", "after", "dilation", "table")
@@ -417,6 +419,10 @@ cdef void _narrow(const Job *job, const Block *b, Finish finish) noexcept nogil:
     cdef Quotient q
     if g.across == WIDE:
         wide_rows(job, b, finish, &bad)
+    elif CHOOSES and g.pairs > 0:
+        pair_rows(
+            <int>g.op, b.out, b.x + 4 * b.oh * b.columns, 4 * b.rows * b.columns, <int>b.columns, <int>g.pairs, finish, &bad
+        )
     elif g.strip > 0:
         strip_rows(job, b, finish, &bad)
     else:

@@ -24,7 +24,7 @@ cdef struct Geometry:
     int64_t x_plane, x_channel, x_d, x_h, out_plane, out_channel, out_d, out_h
     int64_t index_d, index_h, index_w      # what a step along an axis adds to the flat index
     int64_t x_end                          # one past the last cell of x, counted from its first
-    int64_t op, across, run, count_padding, ahead, strip
+    int64_t op, across, run, count_padding, ahead, strip, pairs
     int64_t block_h, block_w, pitch
     int64_t at_loaded, at_line, at_ping, at_pong, at_rest, at_levels, scratch
     Axis d, h, w

@@ -213,6 +213,15 @@ def _strip(nest: _Nest, across: int, lanes: int) -> int:
     return vectors if across == NARROW and _is_square(nest) and vectors <= _WIDEST else 0
 
 
+def _pairs(nest: _Nest, strip: int, lanes: int) -> int:
+    """Output rows in one vector, at least two, where windows of 2 x 2 cells lie side by side; else 0."""
+    h, w = nest.h, nest.w.axis
+    many = lanes // w.out
+    touching = w.before == 0 and w.size == h.x == 2 * w.out and h.axis.before == 0 and h.axis.size == 2 * h.axis.out
+    fits = strip == 1 and w.taps == w.stride == 2 and touching and h.out == w.out and many > 1
+    return many if fits else 0
+
+
 def _is_wide(nest: _Nest, op: int, lanes: int) -> bool:
     """Whether a plane's rows and their windows fit in registers."""
     w = nest.w.axis
@@ -326,12 +335,13 @@ def lay_out(
     threads = max(1, min(threads, bytes_moved // table.BYTES_PER_THREAD, table.THREADS))
     ahead = bytes_moved > table.AHEAD_BYTES
     strip = _strip(nest, across, lanes)
-    return _describe(nest, across, blocks, x.end, lanes, op, count_padding, ahead, strip, threads)
+    pairs = _pairs(nest, strip, lanes) if across == NARROW else 0
+    return _describe(nest, across, blocks, x.end, lanes, op, count_padding, ahead, strip, pairs, threads)
 
 
 def _describe(
     nest: _Nest, across: int, blocks: _Blocks, x_end: int, lanes: int, op: int, count_padding: bool, ahead: bool,
-    strip: int, threads: int,
+    strip: int, pairs: int, threads: int,
 ) -> Layout:
     """Buffers of a block one after another, each with room for vectors that reach beyond its end."""
     d, h, w, inner = nest.d.axis, nest.h.axis, nest.w.axis, nest.inner
@@ -368,7 +378,7 @@ def _describe(
         "out_plane": nest.planes.out, "out_channel": nest.channels.out, "out_d": nest.d.out, "out_h": nest.h.out,
         "index_d": nest.d.flat, "index_h": nest.h.flat, "index_w": nest.w.flat,
         "x_end": x_end, "op": SUM if op == SUM else MAX, "across": across, "run": int(blocks.run),
-        "count_padding": int(count_padding), "ahead": int(ahead), "strip": strip,
+        "count_padding": int(count_padding), "ahead": int(ahead), "strip": strip, "pairs": pairs,
         "block_h": blocks.rows, "block_w": blocks.columns, "pitch": pitch, "scratch": total,
         **{f"at_{name}": start for name, start in at.items() if name != "block"},
     }  # fmt: skip
