@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from math import prod
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -200,14 +200,12 @@ class Recipe(NamedTuple):
     run: Callable[..., bool]
     into_given: bool
 
-    def target(self, out: object) -> Array | None:
-        """The array to fill; None if ``out`` is to be checked with more care."""
-        if out is None:
-            return np.empty(self.shape, self.dtype)
+    def takes(self, out: object) -> bool:
+        """Whether the result can go there without further checks."""
         if type(out) is not np.ndarray or not self.into_given:
-            return None
-        plain: Array = out
-        return plain if plain.dtype is self.dtype and plain.shape == self.shape and plain.flags.carray else None
+            return False
+        flags: bool = out.flags.carray
+        return flags and out.dtype is self.dtype and out.shape == self.shape
 
 
 #: calls that were checked once -> what they found out; calls that differ more than that start again
@@ -216,10 +214,13 @@ _MOST_RECIPES = 1024
 
 
 def _remember(
-    key: tuple[object, ...], op: int, x: Array, image: Image, axes: Axes, y: Array, divisor: float,
+    key: tuple[Any, ...], op: int, x: Array, image: Image, axes: Axes, y: Array, divisor: float,
     count_padding: bool, threads: int,
 ) -> None:  # fmt: skip
     """Let the next call like this one, which went well, skip the checks; unless its arrays must be converted."""
+    windows, types, layout = key[-1], key[-2], key[-3]
+    if type(layout) is not str or not _SIMPLE.issuperset(types) or not _holds_ints(windows):
+        return
     viewed = image.array is x or image.array.base is x
     if not viewed or x.dtype not in _PLAIN or y.dtype != x.dtype or y.size == 0:
         return
@@ -233,32 +234,40 @@ def _remember(
     _RECIPES[key] = Recipe(y.shape, x.dtype, found.geometry, divisor, found.threads, run, min(x.strides) >= 0)
 
 
-def _key(
-    op: int, naxes: int, x: object, windows: Sliding | Adaptive, layout: object, threads: int
-) -> tuple[object, ...] | None:
-    """What a call depends on but for the cells; None where that cannot be told in no time.
-
-    The types tell settings apart that compare equal, such as 1, 1.0 and True.
-    """
-    types = tuple(map(type, windows))
-    if type(x) is not np.ndarray or type(layout) is not str or not _SIMPLE.issuperset(types):
-        return None
-    if tuple in types and not all(type(item) is int for value in windows if type(value) is tuple for item in value):
-        return None
-    return op, naxes, x.shape, x.strides, x.dtype, threads, layout, windows, types
+def _holds_ints(windows: tuple[object, ...]) -> bool:
+    """Whether all that lies in tuples is of the type int: 2.0 and True compare equal to integers."""
+    return all(type(item) is int for value in windows if type(value) is tuple for item in value)
 
 
 def run_pool(
     op: int, naxes: int, x: object, windows: Sliding | Adaptive, layout: str, out: object, num_threads: object
 ) -> Array:
     """Check everything, allocate the result, fill it; what does not depend on the data is remembered."""
-    threads = _runtime.threads_for(_checks.check_threads(num_threads))
-    key = _key(op, naxes, x, windows, layout, threads)
-    recipe = None if key is None else _RECIPES.get(key)
-    if recipe is not None and type(x) is np.ndarray and x.flags.aligned:
-        y = recipe.target(out)
-        if y is not None and recipe.run(x, y, None, recipe.geometry, recipe.divisor, recipe.threads):
-            return y
+    plain = type(num_threads) is int and num_threads > 0
+    threads = _runtime.threads_for(num_threads if plain else _checks.check_threads(num_threads))  # type: ignore[arg-type]
+    if type(x) is not np.ndarray:
+        return _run_checked(op, naxes, x, windows, layout, out, threads, None)
+    types = tuple(map(type, windows))  # they tell settings apart that compare equal, such as 1, 1.0 and True
+    key = op, naxes, x.shape, x.strides, x.dtype, threads, layout, types, windows
+    try:
+        recipe = _RECIPES.get(key)
+    except TypeError:  # a list, which has no hash
+        return _run_checked(op, naxes, x, windows, layout, out, threads, None)
+    if recipe is not None and x.flags.aligned and (tuple not in types or _holds_ints(windows)):
+        if out is None:
+            y = np.empty(recipe.shape, recipe.dtype)
+            if recipe.run(x, y, None, recipe.geometry, recipe.divisor, recipe.threads):
+                return y
+        elif recipe.takes(out) and recipe.run(x, out, None, recipe.geometry, recipe.divisor, recipe.threads):
+            return out  # type: ignore[return-value]  # takes() saw an array
+    return _run_checked(op, naxes, x, windows, layout, out, threads, key if recipe is None else None)
+
+
+def _run_checked(
+    op: int, naxes: int, x: object, windows: Sliding | Adaptive, layout: str, out: object, threads: int,
+    key: tuple[Any, ...] | None,
+) -> Array:  # fmt: skip
+    """The first call of its kind; with ``key``, remembered."""
     image = _checks.as_image("x", x, naxes, layout)
     dtype = check_dtype(op, "x", image.array)
     axes, divisor, count_padding = windows.read(image.array.shape[2:])
@@ -269,7 +278,7 @@ def run_pool(
         pool_into(view, image.array, axes, op, threads, divisor=divisor, count_padding=count_padding)
 
     result_array = _checks.run_into(y, through, fill)
-    if key is not None and recipe is None and type(x) is np.ndarray:
+    if key is not None and type(x) is np.ndarray:
         _remember(key, op, x, image, axes, y, divisor, count_padding, threads)
     return result_array
 

@@ -55,6 +55,19 @@ def test_widths_next_to_vectors(width, stride):
         check_avg_pool(noise((2, 2, 4, width), kind), (2, 3), stride=stride, padding=(0, 1), count_include_pad=False)
 
 
+@pytest.mark.parametrize("width", [1, 2, 5, 7, 8, 10, 13, 14, 16, 17, 28, 31, 33, 49, 65])
+@pytest.mark.parametrize("kernel_size", [2, 3, 5])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_squares_of_narrow_planes(width, kernel_size, stride):
+    """Planes that fit in a few vectors, with padding counted and not, several rows of a result in one vector."""
+    for kind in ("float32", "float64"):
+        for rows in (1, 2, 12):
+            how = {"stride": stride, "padding": (kernel_size - 1) // 2, "count_include_pad": rows == 12}
+            if min(rows, width) + 2 * how["padding"] >= kernel_size:
+                check_avg_pool(noise((2, 3, rows, width), kind), kernel_size, **how)
+            check_avg_pool(noise((3, 3, 2 * rows, 2 * width), kind), 2)
+
+
 @pytest.mark.parametrize("naxes", [1, 2, 3])
 @pytest.mark.parametrize("lead", [0, 1, 2])
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])

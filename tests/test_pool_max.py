@@ -1,5 +1,7 @@
 """Max-pooling: values and indices, exactly."""
 
+import itertools
+
 import numpy as np
 import oracle_pool
 import pytest
@@ -57,6 +59,27 @@ def test_widths_next_to_vectors(width, kernel_size, stride):
         x = image((2, 2, 4, width), kind)
         check_max_pool(x, (2, kernel_size), stride=stride, padding=(0, kernel_size // 2))
         check_max_pool(channels_last(image((1, width, 4, 9), kind), 2), 2, stride=stride, layout="NHWC")
+
+
+@pytest.mark.parametrize("width", [1, 4, 5, 7, 8, 10, 13, 15, 16, 17, 28, 31, 33, 49, 63, 65])
+@pytest.mark.parametrize("kernel_size", [2, 3, 5, 7, 9, 13])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_squares_of_narrow_planes(width, kernel_size, stride):
+    """Planes that fit in a few vectors, many of them and of one row more than blocks have; NaN in some."""
+    for kind in ("float32", "float64", "uint8", "int16"):
+        for rows in (1, 2, 15):
+            x = image((1, 3, rows, width), kind, special=width % 2 == 1)
+            how = {"stride": stride, "padding": (kernel_size - 1) // 2, "ceil_mode": rows == 2}
+            if min(rows, width) + 2 * how["padding"] >= kernel_size:
+                check_max_pool(x, kernel_size, **how)
+            check_max_pool(x[:, ::2, :, : width // 2 + 1], 2, stride=stride, padding=((1, 1), (0, 1)))
+
+
+def test_short_rows_without_gaps():
+    """Several rows of a result in one vector, and arrays that end anywhere in it."""
+    for kind in ("float32", "float64", "int16", "int32"):
+        for width, rows, planes in itertools.product((1, 2, 3, 4, 5, 7, 8), (1, 2, 5), (1, 2, 9)):
+            check_max_pool(image((planes, 3, 2 * rows, 2 * width), kind, special=True), 2)
 
 
 @pytest.mark.parametrize("naxes", [1, 2, 3])
@@ -161,3 +184,11 @@ def test_results_do_not_depend_on_threads(kind, layout):
             for threads in (1, 2, 3, 7, 1000)
         }
         assert len(results) == 1
+
+
+def test_signs_of_zeros_do_not_depend_on_threads():
+    x = np.random.default_rng(0).choice([0.0, -0.0, -1.0], (1, 2, 60, 14), p=[0.1, 0.1, 0.8]).astype(np.float32)
+    for kernel, stride in ((2, 1), (2, 2), (3, 1), (3, 2), (5, 1), (5, 2), (9, 1), (12, 1), (13, 1)):
+        how = {"stride": stride, "padding": (kernel - 1) // 2}
+        results = {cyconv.max_pool2d(x, kernel, num_threads=threads, **how).tobytes() for threads in (1, 2, 3, 7, 30)}
+        assert len(results) == 1, (kernel, stride)

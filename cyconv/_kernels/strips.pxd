@@ -13,12 +13,14 @@ from libc.stdint cimport int64_t
 from cyconv._kernels.lanes cimport apart, ivec_t, ivlanes, vload_part, vselect, vshift, vstore_part
 from cyconv._kernels.narrow cimport FAR, FAR_OUT, Finish, finish_vector
 from cyconv._kernels.rows cimport MAX, SUM, identity, is_max, vboth
-from cyconv._kernels.simd cimport VL, inlined, prefetch_far, prefetch_write, real_t, vec_t, vevery_second, vload, vset, vstore, vzero
+from cyconv._kernels.simd cimport (
+    VL, inlined, prefetch_far, prefetch_write, real_t, vec_t, vevery_second, vload, vset, vstore, vzero,
+)
 from cyconv._kernels.windows cimport Block, Geometry, Job
 
 cdef enum:
-    WIDEST = 4              # vectors of outputs
-    GROUPS = 2 * WIDEST + 1 # vectors of columns
+    WIDEST = 4                # vectors of outputs
+    GROUPS = 2 * WIDEST + 1   # vectors of columns
 
 
 cdef struct Strip:
@@ -89,7 +91,7 @@ cdef inline inlined _strip(
     for t in range(taps - stride):
         _row(op, groups, x + t * GROUPS, s, r + t)
     r += taps - stride
-    for rows in range(rows, 0, -1):
+    while rows > 0:
         for t in range(stride):
             _row(op, groups, x + (taps - stride + t) * GROUPS, s, r + t)
         for g in range(groups):
@@ -127,6 +129,7 @@ cdef inline inlined _strip(
                 vstore_part(dst + g * VL, v, tail)
         r += stride
         dst += dst_step
+        rows -= 1
     for g in range(vectors):
         trouble[0] = trouble[0] + bad[g]
 

@@ -8,7 +8,8 @@ Maxima of stride 1 take three operations per row whatever T is (van Herk): rows 
 from the last one up, h[j] = row j o ... o row T - 1, and those of the next block from the first one down; the window
 that begins at row j is h[j] o what the next block has had before its row j.
 
-Assumptions: before + width <= G VL, so that all columns further right are identities; sums only with T = 5.
+Assumptions: before + width <= G VL, so that all columns further right are identities; sums only with T = 5; with
+stride 1 a block begins at a multiple of T, so that the order of a window's operations is one of its position only.
 """
 from libc.stdint cimport int64_t
 
@@ -104,7 +105,7 @@ cdef inline inlined _by_row(
     cdef vec_t y[MOST]
     cdef Py_ssize_t t
     cdef int g
-    for rows in range(rows, 0, -1):
+    while rows > 0:
         _row(op, groups, v, s, keep, r, bad)
         for t in range(1, taps, 2):
             _row(op, groups, x, s, keep, r + t, bad)
@@ -114,6 +115,7 @@ cdef inline inlined _by_row(
         _put(op, taps, groups, dst, v, s.outputs, stride, how, bad)
         dst += dst_step
         r += stride
+        rows -= 1
 
 
 cdef inline inlined _by_block(

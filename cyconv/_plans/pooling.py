@@ -289,6 +289,8 @@ def _blocks(nest: _Nest, across: int, itemsize: int, threads: int) -> _Blocks:
     others = nest.planes.axis.size * nest.channels.axis.size * nest.d.axis.out
     if across in (NARROW, WIDE):
         rows = h.out if others >= 4 * threads else -(-h.out * others // (4 * threads))
+        if across == WIDE and w.stride == 1:
+            rows = -(-rows // w.taps) * w.taps
         return _Blocks(rows, w.out, False)
     budget = table.BLOCK_BYTES // itemsize
     columns = w.out
