@@ -78,6 +78,24 @@ static inline vec_t vkeep_nan(vec_t a, vec_t m) { return vselect((ivec_t)(a != a
 static inline vec_t vkeep_nan(vec_t a, vec_t m) { return m; }
 #endif
 
+/* Whether all lanes are zero. */
+static inline int vall_zero(vec_t v) {
+#if CYCONV_VEC_BYTES == 64 && CYCONV_REAL_IS_FLOAT
+    lanes_t x = {.v = v};
+#if CYCONV_REAL_SIZE == 8
+    return _mm512_cmp_pd_mask(x.pd, _mm512_setzero_pd(), _CMP_NEQ_UQ) == 0;
+#else
+    return _mm512_cmp_ps_mask(x.ps, _mm512_setzero_ps(), _CMP_NEQ_UQ) == 0;
+#endif
+#else
+    ivec_t other = (ivec_t)(v != vzero());
+    int64_t word[CYCONV_VEC_BYTES / 8], any = 0;
+    memcpy(word, &other, sizeof word);
+    for (int i = 0; i < CYCONV_VEC_BYTES / 8; i++) any |= word[i];
+    return any == 0;
+#endif
+}
+
 /* Minus infinity, or the smallest integer. */
 static inline real_t lowest(void) {
     if (CYCONV_REAL_IS_FLOAT) return (real_t)-__builtin_inf();

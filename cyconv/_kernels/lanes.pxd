@@ -16,6 +16,7 @@ cdef extern from "lanes.h" nogil:
     vec_t vkeep_nan(vec_t a, vec_t m)
     vec_t vlarger(vec_t a, vec_t b)
     vec_t vmaximum(vec_t a, vec_t b)
+    bint vall_zero(vec_t v)
     vec_t vquotient(vec_t v, vec_t by, vec_t inverse)
     vec_t vselect(ivec_t mask, vec_t a, vec_t b)
     bint beats(real_t c, real_t v)

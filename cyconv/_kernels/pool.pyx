@@ -31,7 +31,7 @@ from cyconv._kernels.rows cimport (
     divide, fill, identity, once, quotient_of, pick, point_at, split, windows,
 )
 from cyconv._kernels.best cimport best_row
-from cyconv._kernels.lanes cimport CHOOSES
+from cyconv._kernels.lanes cimport CHOOSES, apart, vall_zero
 from cyconv._kernels.narrow cimport Finish, Line, narrow_rows
 from cyconv._kernels.pairs cimport pair_rows
 from cyconv._kernels.simd cimport REAL_IS_FLOAT, REAL_SIZE, VL, real_t, vec_t, vset, vstore, vzero
@@ -382,10 +382,11 @@ cdef inline Finish _finish_of(const Job *job) noexcept nogil:
     return finish
 
 
-cdef inline void _narrow_rows(const Job *job, const Block *b, Finish finish, vec_t *bad) noexcept nogil:
-    """Row by row of the block, vector by vector."""
+cdef inline apart _narrow_rows(
+    const Job *job, const Block *b, int64_t r, int64_t stop, Finish finish, vec_t *bad
+) noexcept nogil:
+    """Rows [r, stop) of the block one by one, vector by vector."""
     cdef const Geometry *g = job.g
-    cdef int64_t r = 0
     cdef const real_t *found[FEW]
     cdef Line line
     cdef Rows rows
@@ -396,9 +397,9 @@ cdef inline void _narrow_rows(const Job *job, const Block *b, Finish finish, vec
     line.width = g.w.size
     line.before = g.w.before
     line.fetched = g.w.stride * min(4, g.h.stride) if g.ahead else 0
-    while r < b.rows:
+    while r < stop:
         rows = _rows(job, b, window(g, &g.d, b.od), window(g, &g.h, b.oh + r))
-        times.rounds = _alike(&g.h, b.oh + r, b.rows - r)
+        times.rounds = _alike(&g.h, b.oh + r, stop - r)
         if rows.many == 0:
             fill(b.out + r * g.out_h, identity(<int>g.op), b.columns)
         else:
@@ -408,6 +409,18 @@ cdef inline void _narrow_rows(const Job *job, const Block *b, Finish finish, vec
                 finish, bad,
             )
         r += times.rounds
+
+
+cdef inline void _narrow_strips(const Job *job, const Block *b, Finish finish, vec_t *bad) noexcept nogil:
+    """In strips, but for the rows at either end of x, or for all of them if there is a NaN."""
+    cdef int64_t begin, stop
+    if strip_rows(job, b, &begin, &stop, finish, bad):
+        if begin > 0:
+            _narrow_rows(job, b, 0, begin, finish, bad)
+        if stop < b.rows:
+            _narrow_rows(job, b, stop, b.rows, finish, bad)
+    else:
+        _narrow_rows(job, b, 0, b.rows, finish, bad)
 
 
 cdef void _narrow(const Job *job, const Block *b, Finish finish) noexcept nogil:
@@ -423,11 +436,11 @@ cdef void _narrow(const Job *job, const Block *b, Finish finish) noexcept nogil:
         pair_rows(
             <int>g.op, b.out, b.x + 4 * b.oh * b.columns, 4 * b.rows * b.columns, <int>b.columns, <int>g.pairs, finish, &bad
         )
-    elif g.strip > 0:
-        strip_rows(job, b, finish, &bad)
+    elif g.strip == 0:
+        _narrow_rows(job, b, 0, b.rows, finish, &bad)
     else:
-        _narrow_rows(job, b, finish, &bad)
-    if g.op == SUM and REAL_IS_FLOAT:
+        _narrow_strips(job, b, finish, &bad)
+    if g.op == SUM and REAL_IS_FLOAT and not (finish.divide and vall_zero(bad)):
         vstore(trouble, bad)
         q = quotient_of(1)
         for k in range(0 if finish.divide else b.rows):

@@ -4,15 +4,17 @@
     out[oh, i] = m[S i] o ... o m[S i + T - 1]              i < outputs <= V VL
 
 Each row is loaded once, T - S rows are kept from window to window. Rows that lie outside of the plane are identities,
-and so are columns, by a choice of lanes of m; vectors read what lies beside a row where that is in x, too.
+and so are columns, by a choice of lanes of m. Vectors read what lies beside a row: rows where that is not in x are left alone.
 
-Assumptions: S in (1, 2), T in (2, 3); before < T.
+Assumptions: S in (1, 2), T in (2, 3); before < T; rows follow each other upwards in memory.
 """
 from libc.stdint cimport int64_t
 
-from cyconv._kernels.lanes cimport apart, ivec_t, ivlanes, vload_part, vselect, vshift, vstore_part
+from cyconv._kernels.lanes cimport (
+    apart, ivec_t, ivlanes, vall_zero, vkeep_nan, vselect, vshift, vstore_part,
+)
 from cyconv._kernels.narrow cimport FAR, FAR_OUT, Finish, finish_vector
-from cyconv._kernels.rows cimport MAX, SUM, identity, is_max, vboth
+from cyconv._kernels.rows cimport LARGER, SUM, identity, is_max, vboth
 from cyconv._kernels.simd cimport (
     VL, inlined, prefetch_far, prefetch_write, real_t, vec_t, vevery_second, vload, vset, vstore, vzero,
 )
@@ -32,72 +34,90 @@ cdef struct Strip:
     bint padded, extra, ahead
 
 
-cdef inline inlined load_row(int op, int groups, bint extra, vec_t *v, const Strip *s, Py_ssize_t r) noexcept nogil:
+cdef inline inlined _load(int op, int groups, vec_t *v, Strip s, Py_ssize_t r) noexcept nogil:
     """The columns of one row."""
     cdef const real_t *row = s.first + r * s.step
-    cdef Py_ssize_t left = s.before, right = s.before + s.width
     cdef int g
     if r < 0 or r >= s.height:
-        for g in range(groups + extra):
+        for g in range(groups):
             v[g] = vset(identity(op))
-    elif s.start <= row and row + s.reach <= s.end:
-        for g in range(groups + extra):
+    else:
+        for g in range(groups):
             if s.ahead:
                 prefetch_far(<const char *>(row + g * VL) + FAR)
             v[g] = vload(row + g * VL)
-    else:
-        for g in range(groups + extra):
-            v[g] = vload_part(
-                row + g * VL, <int>min(VL, max(0, left - g * VL)), <int>min(VL, max(0, right - g * VL)), identity(op)
-            )
 
 
-cdef inline inlined _row(int op, int groups, vec_t *v, const Strip *s, Py_ssize_t r) noexcept nogil:
+cdef inline inlined _row(int op, int groups, vec_t *v, Strip s, Py_ssize_t r, vec_t *nan) noexcept nogil:
+    """The same with the vector beyond; where op is LARGER, ``nan`` becomes NaN if there is one."""
+    cdef int g
     if s.extra:
-        load_row(op, groups, True, v, s, r)
+        _load(op, groups + 1, v, s, r)
     else:
-        load_row(op, groups, False, v, s, r)
+        _load(op, groups, v, s, r)
         v[groups] = vzero()
+    if op == LARGER:
+        for g in range(groups):
+            nan[g // 2] = vkeep_nan(v[g], nan[g // 2])
+        if s.extra:
+            nan[0] = vkeep_nan(v[groups], nan[0])
 
 
-cdef inline inlined _window(int op, int stride, int taps, vec_t *x, vec_t *m) noexcept nogil:
-    """The rows of a window, one vector of columns; those that the next window has too move up."""
-    cdef int t
-    m[0] = vboth(op, x[0], x[GROUPS])
+cdef inline inlined _window(int op, int stride, int taps, vec_t *a, vec_t *b, vec_t *c, vec_t *m) noexcept nogil:
+    """The rows a, b, c of a window, one vector of columns; those that the next window has too move up."""
+    m[0] = vboth(op, a[0], b[0])
     if taps == 3:
-        m[0] = vboth(op, m[0], x[2 * GROUPS])
-    for t in range(taps - stride):
-        x[t * GROUPS] = x[(t + stride) * GROUPS]
+        m[0] = vboth(op, m[0], c[0])
+    if taps == 3 and stride == 1:
+        a[0] = b[0]
+        b[0] = c[0]
+    elif taps == 3:
+        a[0] = c[0]
+    elif stride == 1:
+        a[0] = b[0]
 
 
 cdef inline inlined _strip(
-    int op, int stride, int taps, int vectors, const Strip *s, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r,
-    Py_ssize_t rows, Finish how, vec_t *trouble,
+    int op, int stride, int taps, int vectors, Strip s, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r,
+    Py_ssize_t rows, Finish how, vec_t *trouble, bint *clean,
 ) noexcept nogil:
-    """Output rows, the first of them from row r on."""
-    cdef vec_t x[3 * GROUPS]
+    """Output rows, the first of them from row r on; ``clean`` becomes false where LARGER met a NaN."""
+    cdef vec_t a[GROUPS]
+    cdef vec_t b[GROUPS]
+    cdef vec_t c[GROUPS]
     cdef vec_t m[GROUPS]
     cdef vec_t even[WIDEST + 1]
     cdef vec_t bad[WIDEST]  # each its own chain of additions
     cdef vec_t v
     cdef ivec_t keep[GROUPS]
-    cdef int t, g, groups = stride * vectors, tail = <int>(s.outputs - (vectors - 1) * VL)
+    cdef vec_t nan[WIDEST]
+    cdef int g, groups = stride * vectors, tail = <int>(s.outputs - (vectors - 1) * VL)
     cdef real_t *end = dst + (rows - 1) * dst_step + s.outputs if dst_step == s.outputs else dst
     for g in range(vectors):
         bad[g] = vzero()
     m[groups] = vset(identity(op))
     for g in range(groups + 1):
         keep[g] = ivlanes(s.before - g * VL, s.before + s.width - g * VL)
-    for t in range(taps - stride):
-        _row(op, groups, x + t * GROUPS, s, r + t)
+    for g in range(WIDEST):
+        nan[g] = vzero()
+    if taps > stride:
+        _row(op, groups, a, s, r, nan)
+    if taps - stride == 2:
+        _row(op, groups, b, s, r + 1, nan)
     r += taps - stride
     while rows > 0:
-        for t in range(stride):
-            _row(op, groups, x + (taps - stride + t) * GROUPS, s, r + t)
+        if taps == 2 and stride == 2:
+            _row(op, groups, a, s, r, nan)
+        if taps == 2:
+            _row(op, groups, b, s, r + stride - 1, nan)
+        elif stride == 2:
+            _row(op, groups, b, s, r, nan)
+        if taps == 3:
+            _row(op, groups, c, s, r + stride - 1, nan)
         for g in range(groups):
-            _window(op, stride, taps, x + g, m + g)
+            _window(op, stride, taps, a + g, b + g, c + g, m + g)
         if s.extra:
-            _window(op, stride, taps, x + groups, m + groups)
+            _window(op, stride, taps, a + groups, b + groups, c + groups, m + groups)
         if s.padded:
             for g in range(groups):
                 m[g] = vselect(keep[g], m[g], vset(identity(op)))
@@ -132,20 +152,22 @@ cdef inline inlined _strip(
         rows -= 1
     for g in range(vectors):
         trouble[0] = trouble[0] + bad[g]
+    for g in range(WIDEST):
+        clean[0] = clean[0] and vall_zero(nan[g])
 
 
 cdef inline inlined _strips(
-    int op, int stride, int taps, int vectors, const Strip *s, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r,
-    Py_ssize_t rows, Finish how, vec_t *trouble,
+    int op, int stride, int taps, int vectors, Strip s, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r,
+    Py_ssize_t rows, Finish how, vec_t *trouble, bint *clean,
 ) noexcept nogil:
     if vectors == 1:
-        _strip(op, stride, taps, 1, s, dst, dst_step, r, rows, how, trouble)
+        _strip(op, stride, taps, 1, s, dst, dst_step, r, rows, how, trouble, clean)
     elif vectors == 2:
-        _strip(op, stride, taps, 2, s, dst, dst_step, r, rows, how, trouble)
+        _strip(op, stride, taps, 2, s, dst, dst_step, r, rows, how, trouble, clean)
     elif vectors == 3:
-        _strip(op, stride, taps, 3, s, dst, dst_step, r, rows, how, trouble)
+        _strip(op, stride, taps, 3, s, dst, dst_step, r, rows, how, trouble, clean)
     else:
-        _strip(op, stride, taps, 4, s, dst, dst_step, r, rows, how, trouble)
+        _strip(op, stride, taps, 4, s, dst, dst_step, r, rows, how, trouble, clean)
 
 
 cdef inline Strip strip_of(const Job *job, const Block *b, int64_t groups, int64_t needed) noexcept nogil:
@@ -163,26 +185,49 @@ cdef inline Strip strip_of(const Job *job, const Block *b, int64_t groups, int64
     return s
 
 
-cdef inline apart strip_rows(const Job *job, const Block *b, Finish how, vec_t *trouble) noexcept nogil:
-    """The rows of a block."""
-    cdef const Geometry *g = job.g
-    cdef int op = <int>g.op, vectors = <int>g.strip, stride = <int>g.w.stride, taps = <int>g.w.taps
-    cdef int64_t r = b.oh * stride - g.h.before
-    cdef Strip s = strip_of(job, b, stride * vectors, (b.columns - 1) * stride + taps)
+cdef inline apart _of_kind(
+    int op, int stride, int taps, int vectors, Strip s, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r,
+    Py_ssize_t rows, Finish how, vec_t *trouble, bint *clean,
+) noexcept nogil:
     if is_max(op):
         if stride == 1 and taps == 2:
-            _strips(MAX, 1, 2, vectors, &s, b.out, g.out_h, r, b.rows, how, trouble)
+            _strips(LARGER, 1, 2, vectors, s, dst, dst_step, r, rows, how, trouble, clean)
         elif stride == 1:
-            _strips(MAX, 1, 3, vectors, &s, b.out, g.out_h, r, b.rows, how, trouble)
+            _strips(LARGER, 1, 3, vectors, s, dst, dst_step, r, rows, how, trouble, clean)
         elif taps == 2:
-            _strips(MAX, 2, 2, vectors, &s, b.out, g.out_h, r, b.rows, how, trouble)
+            _strips(LARGER, 2, 2, vectors, s, dst, dst_step, r, rows, how, trouble, clean)
         else:
-            _strips(MAX, 2, 3, vectors, &s, b.out, g.out_h, r, b.rows, how, trouble)
+            _strips(LARGER, 2, 3, vectors, s, dst, dst_step, r, rows, how, trouble, clean)
     elif stride == 1 and taps == 2:
-        _strips(SUM, 1, 2, vectors, &s, b.out, g.out_h, r, b.rows, how, trouble)
+        _strips(SUM, 1, 2, vectors, s, dst, dst_step, r, rows, how, trouble, clean)
     elif stride == 1:
-        _strips(SUM, 1, 3, vectors, &s, b.out, g.out_h, r, b.rows, how, trouble)
+        _strips(SUM, 1, 3, vectors, s, dst, dst_step, r, rows, how, trouble, clean)
     elif taps == 2:
-        _strips(SUM, 2, 2, vectors, &s, b.out, g.out_h, r, b.rows, how, trouble)
+        _strips(SUM, 2, 2, vectors, s, dst, dst_step, r, rows, how, trouble, clean)
     else:
-        _strips(SUM, 2, 3, vectors, &s, b.out, g.out_h, r, b.rows, how, trouble)
+        _strips(SUM, 2, 3, vectors, s, dst, dst_step, r, rows, how, trouble, clean)
+
+
+cdef inline bint strip_rows(
+    const Job *job, const Block *b, int64_t *begin, int64_t *stop, Finish how, vec_t *trouble
+) noexcept nogil:
+    """Rows [begin, stop) of a block: those whose vectors all lie in x. False if a maximum met a NaN, which it lost."""
+    cdef const Geometry *g = job.g
+    cdef int vectors = <int>g.strip, stride = <int>g.w.stride, taps = <int>g.w.taps
+    cdef Strip s = strip_of(job, b, stride * vectors, (b.columns - 1) * stride + taps)
+    cdef int64_t r = b.oh * stride - g.h.before, last
+    cdef const real_t *reached = s.first + (s.height - 1) * s.step + s.reach
+    cdef bint clean = True
+    begin[0], stop[0] = 0, b.rows
+    if s.first < s.start:   # the rows that begin before x: all windows that begin at them or above
+        last = (s.start - s.first - 1) // s.step
+        begin[0] = min(b.rows, max(0, (last - r) // stride + 1 if last >= r else 0))
+    if reached > s.end:     # the rows that reach beyond x: all windows that end there
+        last = s.height - 1 - (reached - s.end - 1) // s.step - 1
+        stop[0] = max(begin[0], min(b.rows, (last - taps + 1 - r) // stride + 1 if last - taps + 1 >= r else 0))
+    if stop[0] > begin[0]:
+        _of_kind(
+            <int>g.op, stride, taps, vectors, s, b.out + begin[0] * g.out_h, g.out_h, r + begin[0] * stride,
+            stop[0] - begin[0], how, trouble, &clean,
+        )
+    return clean

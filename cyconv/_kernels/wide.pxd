@@ -13,11 +13,11 @@ stride 1 a block begins at a multiple of T, so that the order of a window's oper
 """
 from libc.stdint cimport int64_t
 
-from cyconv._kernels.lanes cimport apart, ivec_t, ivlanes, vkeep_nan, vselect, vshift, vstore_part
+from cyconv._kernels.lanes cimport apart, ivec_t, ivlanes, vall_zero, vkeep_nan, vload_part, vselect, vshift, vstore_part
 from cyconv._kernels.narrow cimport Finish, finish_vector
 from cyconv._kernels.rows cimport LARGER, MAX, SUM, identity, is_max, vboth
 from cyconv._kernels.simd cimport REAL_IS_FLOAT, VL, inlined, real_t, vec_t, vload, vset, vstore, vzero
-from cyconv._kernels.strips cimport Strip, load_row, strip_of
+from cyconv._kernels.strips cimport Strip, strip_of
 from cyconv._kernels.windows cimport Block, Geometry, Job
 
 cdef enum:
@@ -26,13 +26,21 @@ cdef enum:
 
 
 cdef inline inlined _row(
-    int op, int groups, vec_t *v, const Strip *s, const ivec_t *keep, Py_ssize_t r, vec_t *bad
+    int op, int groups, vec_t *v, Strip s, const ivec_t *keep, Py_ssize_t r, vec_t *bad
 ) noexcept nogil:
     """One row; columns beside the plane are identities. With LARGER, ``bad`` becomes NaN where a cell is."""
+    cdef const real_t *row = s.first + r * s.step
+    cdef Py_ssize_t left = s.before, right = s.before + s.width
     cdef int g
-    load_row(op, groups, False, v, s, r)
     for g in range(groups):
-        v[g] = vselect(keep[g], v[g], vset(identity(op)))
+        if r < 0 or r >= s.height:
+            v[g] = vset(identity(op))
+        elif s.start <= row and row + s.reach <= s.end:
+            v[g] = vselect(keep[g], vload(row + g * VL), vset(identity(op)))
+        else:
+            v[g] = vload_part(
+                row + g * VL, <int>min(VL, max(0, left - g * VL)), <int>min(VL, max(0, right - g * VL)), identity(op)
+            )
         if op == LARGER:
             bad[g] = vkeep_nan(v[g], bad[g])
 
@@ -96,7 +104,7 @@ cdef inline inlined _put(
 
 
 cdef inline inlined _by_row(
-    int op, int taps, int groups, const Strip *s, const ivec_t *keep, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r,
+    int op, int taps, int groups, Strip s, const ivec_t *keep, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r,
     Py_ssize_t rows, Py_ssize_t stride, Finish how, vec_t *bad,
 ) noexcept nogil:
     """Every output row from all of its rows."""
@@ -119,7 +127,7 @@ cdef inline inlined _by_row(
 
 
 cdef inline inlined _by_block(
-    int op, int taps, int groups, const Strip *s, const ivec_t *keep, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r,
+    int op, int taps, int groups, Strip s, const ivec_t *keep, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r,
     Py_ssize_t rows, Finish how, vec_t *bad,
 ) noexcept nogil:
     """Output rows of stride 1, T at a time."""
@@ -154,7 +162,7 @@ cdef inline inlined _by_block(
 
 
 cdef inline inlined _plane(
-    int op, int taps, int groups, const Strip *s, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r, Py_ssize_t rows,
+    int op, int taps, int groups, Strip s, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r, Py_ssize_t rows,
     Py_ssize_t stride, Finish how, vec_t *trouble,
 ) noexcept nogil:
     cdef ivec_t keep[MOST]
@@ -172,7 +180,7 @@ cdef inline inlined _plane(
 
 
 cdef inline inlined _grouped(
-    int op, int taps, int groups, const Strip *s, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r, Py_ssize_t rows,
+    int op, int taps, int groups, Strip s, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r, Py_ssize_t rows,
     Py_ssize_t stride, Finish how, vec_t *trouble,
 ) noexcept nogil:
     if groups == 1:
@@ -184,7 +192,7 @@ cdef inline inlined _grouped(
 
 
 cdef inline apart _maxima(
-    int op, int taps, int groups, const Strip *s, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r, Py_ssize_t rows,
+    int op, int taps, int groups, Strip s, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r, Py_ssize_t rows,
     Py_ssize_t stride, Finish how, vec_t *trouble,
 ) noexcept nogil:
     if taps == 5:
@@ -200,20 +208,10 @@ cdef inline apart _maxima(
 
 
 cdef inline apart _sums(
-    int groups, const Strip *s, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r, Py_ssize_t rows, Py_ssize_t stride,
+    int groups, Strip s, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r, Py_ssize_t rows, Py_ssize_t stride,
     Finish how, vec_t *trouble,
 ) noexcept nogil:
     _grouped(SUM, 5, groups, s, dst, dst_step, r, rows, stride, how, trouble)
-
-
-cdef inline bint _has_nan(vec_t v) noexcept nogil:
-    cdef real_t part[VL]
-    cdef int l
-    cdef bint found = False
-    vstore(part, v)
-    for l in range(VL):
-        found = found or part[l] - part[l] != 0   # only NaN has come to it
-    return found
 
 
 cdef inline void wide_rows(const Job *job, const Block *b, Finish how, vec_t *trouble) noexcept nogil:
@@ -224,10 +222,10 @@ cdef inline void wide_rows(const Job *job, const Block *b, Finish how, vec_t *tr
     cdef Strip s = strip_of(job, b, groups, 0)
     cdef vec_t bad = vzero()
     if not is_max(<int>g.op):
-        _sums(groups, &s, b.out, g.out_h, r, b.rows, stride, how, trouble)
+        _sums(groups, s, b.out, g.out_h, r, b.rows, stride, how, trouble)
         return
     if REAL_IS_FLOAT:
-        _maxima(LARGER, taps, groups, &s, b.out, g.out_h, r, b.rows, stride, how, &bad)
-        if not _has_nan(bad):
+        _maxima(LARGER, taps, groups, s, b.out, g.out_h, r, b.rows, stride, how, &bad)
+        if vall_zero(bad):   # nothing but NaN is ever added
             return
-    _maxima(MAX, taps, groups, &s, b.out, g.out_h, r, b.rows, stride, how, &bad)
+    _maxima(MAX, taps, groups, s, b.out, g.out_h, r, b.rows, stride, how, &bad)

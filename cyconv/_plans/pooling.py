@@ -210,7 +210,7 @@ def _strip(nest: _Nest, across: int, lanes: int) -> int:
     if across == WIDE:
         return int(2 ** ceil(log2(-(-(w.before + w.size) // lanes))))
     vectors = -(-w.out // lanes)
-    return vectors if across == NARROW and _is_square(nest) and vectors <= _WIDEST else 0
+    return vectors if across == NARROW and _is_square(nest) and nest.h.x > 0 and vectors <= _WIDEST else 0
 
 
 def _pairs(nest: _Nest, strip: int, lanes: int) -> int:
