@@ -11,6 +11,7 @@ cdef extern from *:
     #endif
 
     #if defined(__x86_64__) || defined(__amd64__)
+    #include <cpuid.h>
     /* The levels of the x86-64 psABI that the builds are compiled for; the operating system's part is checked too. */
     static int cyconv_level(void) {
         __builtin_cpu_init();
@@ -23,8 +24,17 @@ cdef extern from *:
             return 3;
         return 4;
     }
+    /* Zen 4 (AMD family 19h) has AVX-512 but passes its vectors in halves. */
+    static int cyconv_splits_vectors(void) {
+        unsigned eax, ebx, ecx, edx;
+        if (!__get_cpuid(0, &eax, &ebx, &ecx, &edx) || ebx != signature_AMD_ebx || ecx != signature_AMD_ecx)
+            return 0;
+        __get_cpuid(1, &eax, &ebx, &ecx, &edx);
+        return ((eax >> 8 & 15) + (eax >> 20 & 255)) == 0x19;
+    }
     #else
     static int cyconv_level(void) { return 2; }
+    static int cyconv_splits_vectors(void) { return 0; }
     #endif
 
     #if defined(__clang__)
@@ -47,6 +57,7 @@ cdef extern from *:
     int CYCONV_OPENMP
     const char *CYCONV_COMPILER
     int cyconv_level() nogil
+    int cyconv_splits_vectors() nogil
     long cyconv_cache(int level) nogil
 
 _LEVEL_OF = {"baseline": 2, "avx2": 3, "avx512": 4}
@@ -55,6 +66,11 @@ _LEVEL_OF = {"baseline": 2, "avx2": 3, "avx512": 4}
 def can_run(str build) -> bool:
     """Whether this processor has every instruction of ``build``."""
     return cyconv_level() >= _LEVEL_OF[build]
+
+
+def splits_vectors() -> bool:
+    """Whether vectors of 64 bytes take two steps of 32."""
+    return cyconv_splits_vectors() != 0
 
 
 def cache_bytes() -> tuple:

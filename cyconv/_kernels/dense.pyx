@@ -10,9 +10,9 @@ patch matrix exists only as panels of one box and one block of kk. Either side c
 
     for each item = (box, group, part of the channels):                  <- threads
         for each block of kk:
-            gather the input cells (gather.pxd), pack panels of positions
-            (``straight``: panels end with the rows, and the tile reads them where they were gathered)
-            for each panel of weights, for each panel of positions: tile
+            lay out the input of the box (dense_source.pxd): positions d x (h, image, w), the latter a slab in one row
+            for each panel of weights, for each panel of positions of a slab: tile (tile.pxd)
+            after the last block, what was not accumulated in the result: store it there (dense_store.pxd)
 
 An output element is one chain of multiply-adds over kk in ascending order, so neither boxes, parts, orientation nor
 threads change a bit of it. FLOPs 2 K CRS P; bytes: x and out once, weights once per box and part.
@@ -22,25 +22,25 @@ geometry says; scratch holds ``num_threads * scratch_bytes``; coordinates and of
 """
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int64_t, uint8_t
-from libc.string cimport memcpy
 
 from cyconv._kernels.activation cimport silu
-from cyconv._kernels.dense_geometry cimport (PANEL, Box, Geometry, Job, balanced, box_at, box_count, cuts, panel_start,
-                                             weight_panels, weight_width)
-from cyconv._kernels.dense_panels cimport gather_and_pack, padded_width, position_panels, position_start
+from cyconv._kernels.dense_geometry cimport (PANEL, Box, Geometry, Job, Operand, balanced, box_at, box_count, cuts,
+                                             panel_start, weight_panels, weight_width)
+from cyconv._kernels.dense_source cimport read_input
+from cyconv._kernels.dense_store cimport copy_line, store
 from cyconv._kernels.gather cimport Axis, Source
-from cyconv._kernels.simd cimport TILE_ROWS, VL, prefetch, real_t
-from cyconv._kernels.tile cimport (TILE_VECS, Finish, Start, run_indexed_tile, run_tile, start_at_columns,
+from cyconv._kernels.simd cimport TILE_ROWS, VL, prefetch_write, real_t
+from cyconv._kernels.tile cimport (TILE_VECS, Finish, Start, run_tile_on_scalars, run_tile_on_vectors, start_at_columns,
                                    start_at_result, start_at_rows)
 
 FIELDS = (
     "batch", "groups", "group_inputs", "group_outputs",
     "size_d", "size_h", "size_w", "out_d", "out_h", "out_w",
-    "stride_d", "stride_h", "stride_w", "pad_d", "pad_h", "pad_w", "padding_mode",
-    "taps", "slots_d", "slots_h", "slots_w", "strips_d", "strips_h", "strips_w",
+    "stride_d", "stride_h", "stride_w", "pad_d", "pad_h", "pad_w", "dilation_w", "padding_mode",
+    "taps", "taps_w", "slots_d", "slots_h", "slots_w", "strips_d", "strips_h", "strips_w",
     "box_n", "box_d", "box_h", "box_w",
-    "block", "parts", "by_rows", "direct_in", "direct_out", "straight",
-    "at_source", "at_panels", "at_tile", "at_offsets", "scratch_bytes",
+    "block", "parts", "by_rows", "direct_in", "direct_out", "plain_rows",
+    "at_cells", "at_source", "at_tail", "at_tile", "at_offsets", "scratch_bytes",
     "is_silu", "has_activation",
 )
 ROWS = TILE_ROWS
@@ -101,7 +101,7 @@ def run(const real_t[:, :, :, :, :] x, const real_t[::1] weight, const real_t[::
     """
     cdef Job job
     cdef const Geometry *g = <const Geometry *>&geometry[0]
-    cdef int64_t items, item
+    cdef int64_t items, item, axis
     cdef int64_t step = sizeof(real_t)
     if geometry.shape[0] != len(FIELDS) or sizeof(Geometry) != 8 * len(FIELDS):
         raise ValueError("geometry does not have the fields of this kernel")
@@ -110,10 +110,15 @@ def run(const real_t[:, :, :, :, :] x, const real_t[::1] weight, const real_t[::
     job.g = g
     job.x = Source(&x[0, 0, 0, 0, 0], x.strides[0] // step, x.strides[1] // step, x.strides[2] // step,
                    x.strides[3] // step, x.strides[4] // step)
+    job.x_end = job.x.data + 1
+    for axis in range(5):
+        job.x_end += max(<int64_t>0, x.strides[axis] // step) * (x.shape[axis] - 1)
     job.axis_d = Axis(g.size_d, g.stride_d, g.pad_d, g.slots_d, g.strips_d, &tables[0])
     job.axis_h = Axis(g.size_h, g.stride_h, g.pad_h, g.slots_h, g.strips_h, job.axis_d.strip + 3 * g.strips_d)
     job.axis_w = Axis(g.size_w, g.stride_w, g.pad_w, g.slots_w, g.strips_w, job.axis_h.strip + 3 * g.strips_h)
-    job.tap_offset = job.axis_w.strip + 3 * g.strips_w
+    job.tap_row = job.axis_w.strip + 3 * g.strips_w
+    job.tap_w = job.tap_row + g.taps
+    job.slot_w = job.tap_w + g.taps
     job.weight = &weight[0]
     job.bias = &bias[0]
     job.out = &out[0, 0, 0, 0, 0]
@@ -135,149 +140,176 @@ cdef void _run_item(const Job *job, int64_t item, uint8_t *scratch) noexcept nog
     cdef int64_t first_panel = balanced(weight_panels(g), g.parts, part)
     cdef int64_t last_panel = balanced(weight_panels(g), g.parts, part + 1)
     cdef int64_t k0 = 0, k1
+    cdef Operand source
     while k0 < depth:
         k1 = min(k0 + g.block, depth)
-        gather_and_pack(job, &box, group, k0, k1, scratch)
-        _multiply(job, &box, group, k0, k1, first_panel, last_panel, scratch)
+        source = read_input(job, &box, group, k0, k1, scratch)
+        _multiply(job, &box, group, k0, k1, first_panel, last_panel, &source, scratch)
         k0 = k1
 
 
+cdef struct Product:
+    # what the tiles of a panel of weights share; channel i, position p of slab d: ``c + i * c_k + p * c_p + d * c_slab``
+    const real_t *weight
+    const real_t *bias
+    real_t *c
+    int64_t c_k, c_p, c_slab
+    int64_t depth, width, channels
+    bint fresh, last
+    const char *ahead           # the weights after these, asked for bit by bit
+
+
 cdef void _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, int64_t k1, int64_t first_panel,
-                    int64_t last_panel, uint8_t *scratch) noexcept nogil:
+                    int64_t last_panel, const Operand *source, uint8_t *scratch) noexcept nogil:
     """All tiles of this box, group and part for one block of kk."""
     cdef const Geometry *g = job.g
-    cdef int64_t depth = k1 - k0
-    cdef int64_t total = g.group_inputs * g.taps
     cdef int64_t wide = weight_width(g)
     cdef int64_t row0 = panel_start(g, first_panel)
-    cdef int64_t partial_ld = cuts(box.positions, VL) * VL if g.by_rows else panel_start(g, last_panel) - row0
-    cdef real_t *partial = <real_t *>(scratch + g.at_tile)
-    cdef const real_t *weight
-    cdef const real_t *bias
-    cdef const real_t *panels
-    cdef int64_t panel, first, width, q, at, count
+    cdef int64_t kept = PANEL   # columns of the scratch product: those of a panel, or of all that wait for the next block
+    cdef int64_t panel, first, d
+    cdef real_t *out
+    cdef real_t *partial
+    cdef Product p
+    p.depth = k1 - k0
+    p.fresh, p.last = k0 == 0, k1 == g.group_inputs * g.taps
+    if not (p.fresh and p.last):
+        kept = (panel_start(g, last_panel) - row0 + PANEL - 1) // PANEL * PANEL
     for panel in range(first_panel, last_panel):
         first = panel_start(g, panel)
-        width = panel_start(g, panel + 1) - first
-        weight = job.weight + group * total * wide + k0 * wide + depth * first
-        bias = job.bias + (group * wide + first) * (VL if g.by_rows else 1)
-        panels = <const real_t *>(scratch + g.at_panels)
-        for q in range(position_panels(g, box)):
-            at = position_start(g, box, q)
-            count = position_start(g, box, q + 1) - at
-            if g.direct_out:
-                _tile_in_place(job, box, group, first, width, at, count, weight, panels, bias, depth, k0 == 0, k1 == total,
-                               scratch)
-            elif g.by_rows:
-                _tile(job, width, cuts(count, VL), depth, weight, panels, padded_width(g, count), bias,
-                      partial + (first - row0) * partial_ld + at, partial_ld, k0 == 0, k1 == total)
+        p.width = panel_start(g, panel + 1) - first
+        p.channels = min(p.width, g.group_outputs - first)
+        p.weight = job.weight + group * g.group_inputs * g.taps * wide + k0 * wide + p.depth * first
+        p.ahead = <const char *>(p.weight + p.depth * p.width)
+        p.bias = job.bias + (group * wide + first) * (VL if g.by_rows else 1)
+        out = (job.out + box.n0 * job.out_n + (group * g.group_outputs + first) * job.out_k + box.d0 * job.out_d
+               + box.h0 * job.out_h + box.w0 * job.out_w)
+        partial = <real_t *>(scratch + g.at_tile)
+        if g.direct_out:
+            p.c, p.c_k, p.c_p, p.c_slab = out, job.out_k, job.out_w, job.out_d
+        elif g.by_rows:
+            p.c_p, p.c_slab = 1, cuts(box.slab, PANEL) * PANEL
+            p.c_k = p.c_slab * box.d
+            p.c = partial + (first - row0 if kept > PANEL else 0) * p.c_k
+        else:
+            p.c_k, p.c_p, p.c_slab = 1, kept, kept * box.slab
+            p.c = partial + (first - row0 if kept > PANEL else 0)
+        for d in range(box.d):
+            if g.by_rows:
+                _channels_by_positions(job, box, d, &p, source)
             else:
-                _tile(job, count, width // VL, depth, panels, weight, width, bias,
-                      partial + at * partial_ld + first - row0, partial_ld, k0 == 0, k1 == total)
-            panels += depth * padded_width(g, count)
-    if not g.direct_out and k1 == total:
-        _scatter(job, box, group, row0, min(panel_start(g, last_panel), g.group_outputs), partial, partial_ld)
+                _positions_by_channels(job, box, d, &p, source)
+        if p.last and not g.direct_out:
+            _store_product(job, box, &p, out)
 
 
-cdef inline void _straight_tile(const Job *job, const Box *box, int64_t rows, int64_t vecs, int64_t depth,
-                                const real_t *weight, int64_t at, const real_t *bias, real_t *c, int64_t ldc, bint fresh,
-                                bint last, uint8_t *scratch) noexcept nogil:
-    """A tile that reads the gathered block: position ``at`` and its neighbours to the right."""
-    cdef const Geometry *g = job.g
-    cdef int64_t row = at // box.w
-    cdef int64_t h = row % box.h
-    cdef int64_t d = row // box.h % box.d
-    cdef Start start = start_at_rows(bias)
-    if not fresh:
-        start = start_at_result(c, ldc)
-    run_indexed_tile(<int>rows, <int>vecs, depth, weight,
-                     <const real_t *>(scratch + g.at_source) + (d * g.slots_h + h) * g.slots_w + at % box.w,
-                     <const int64_t *>(scratch + g.at_offsets), c, ldc, &start, &job.finish, last)
-
-
-cdef inline void _tile(const Job *job, int64_t rows, int64_t vecs, int64_t depth, const real_t *a, const real_t *b,
-                       int64_t ldb, const real_t *bias, real_t *c, int64_t ldc, bint fresh, bint last) noexcept nogil:
+cdef inline Start _start(const Job *job, const Product *p, const real_t *c, int64_t ldc, int64_t tile,
+                         int64_t tiles) noexcept nogil:
+    """Where tile ``tile`` of ``tiles`` starts, and which share of the next weights it asks for."""
+    cdef int64_t bytes = p.depth * p.width * <int64_t>sizeof(real_t)
     cdef Start start
-    if not fresh:
+    if not p.fresh:
         start = start_at_result(c, ldc)
     elif job.g.by_rows:
-        start = start_at_rows(bias)
+        start = start_at_rows(p.bias)
     else:
-        start = start_at_columns(bias)
-    run_tile(<int>rows, <int>vecs, depth, a, b, ldb, c, ldc, &start, &job.finish, last)
+        start = start_at_columns(p.bias)
+    start.ahead_step = p.width * <int64_t>sizeof(real_t) // tiles + 1
+    start.ahead = p.ahead + bytes * tile // tiles
+    return start
 
 
-cdef inline real_t *_out_at(const Job *job, const Box *box, int64_t channel, int64_t position) noexcept nogil:
-    cdef int64_t w = position % box.w
-    cdef int64_t h = position // box.w % box.h
-    cdef int64_t d = position // (box.w * box.h) % box.d
-    cdef int64_t n = position // (box.w * box.h * box.d)
-    return (job.out + (box.n0 + n) * job.out_n + channel * job.out_k + (box.d0 + d) * job.out_d
-            + (box.h0 + h) * job.out_h + (box.w0 + w) * job.out_w)
-
-
-cdef void _tile_in_place(const Job *job, const Box *box, int64_t group, int64_t first, int64_t width, int64_t at,
-                         int64_t count, const real_t *weight, const real_t *panels, const real_t *bias,
-                         int64_t depth, bint fresh, bint last, uint8_t *scratch) noexcept nogil:
-    """A tile that accumulates in the result itself; one that is not whole goes through a small buffer."""
-    cdef const Geometry *g = job.g
+cdef void _channels_by_positions(const Job *job, const Box *box, int64_t d, const Product *p,
+                                 const Operand *source) noexcept nogil:
+    """Tiles whose vectors are positions. In the result itself there is no room for vectors that are not whole: such a
+    tile goes through a small buffer."""
     cdef real_t edge[TILE_ROWS * PANEL]
-    cdef real_t *to = _out_at(job, box, group * g.group_outputs + first, at)
-    cdef int64_t rows = width if g.by_rows else count
-    cdef int64_t columns = count if g.by_rows else min(width, g.group_outputs - first)
-    cdef int64_t vecs = cuts(columns, VL)
-    cdef int64_t ld = job.out_k if g.by_rows else job.out_w
-    cdef int64_t i
-    cdef real_t *c = to
-    cdef int64_t ldc = ld
-    # the next tile's results are asked for: its accumulators start there
-    to += count * (1 if g.by_rows else ld)
-    for i in range(rows):
-        prefetch(to + i * ld)
-        prefetch(to + i * ld + VL)
-        prefetch(to + i * ld + 2 * VL - 1)
-    to -= count * (1 if g.by_rows else ld)
-    if columns < vecs * VL:
-        c, ldc = edge, PANEL
-        if not fresh:
-            for i in range(rows):
-                memcpy(edge + i * PANEL, to + i * ld, columns * sizeof(real_t))
-    if g.straight:
-        _straight_tile(job, box, rows, vecs, depth, weight, at, bias, c, ldc, fresh, last, scratch)
-    elif g.by_rows:
-        _tile(job, rows, vecs, depth, weight, panels, vecs * VL, bias, c, ldc, fresh, last)
-    else:
-        _tile(job, rows, vecs, depth, panels, weight, width, bias, c, ldc, fresh, last)
-    if last and g.is_silu:
-        silu(c, ldc, rows, columns)
-    if columns < vecs * VL:
-        for i in range(rows):
-            memcpy(to + i * ld, edge + i * PANEL, columns * sizeof(real_t))
+    cdef const real_t *b = source.data + d * source.slab
+    cdef const int64_t *offset = source.offset
+    cdef real_t *to = p.c + d * p.c_slab
+    cdef real_t *c
+    cdef int64_t ldc, count, vecs, i
+    cdef int64_t tile = d * cuts(box.slab, PANEL), tiles = box.d * cuts(box.slab, PANEL)
+    cdef int64_t left = box.slab
+    cdef bint in_place
+    cdef Start start
+    while left > 0:
+        count = min(left, <int64_t>PANEL)
+        vecs = cuts(count, VL)
+        in_place = not job.g.direct_out or count == vecs * VL
+        c, ldc = to, p.c_k
+        if not in_place:
+            c, ldc = edge, PANEL
+            if not p.fresh:
+                for i in range(p.width):
+                    copy_line(edge + i * PANEL, to + i * p.c_k, count)
+        elif not p.fresh:  # the accumulators of the next tile start where the result is
+            for i in range(p.width):
+                prefetch_write(to + i * p.c_k + PANEL)
+                prefetch_write(to + i * p.c_k + 2 * PANEL - 1)
+        if source.tail != NULL and count < PANEL:
+            b = source.tail + d * job.g.block * PANEL
+            offset = source.tail_offset
+        start = _start(job, p, c, ldc, tile, tiles)
+        run_tile_on_vectors(<int>p.width, <int>vecs, p.depth, p.weight, b, offset, c, ldc, &start, &job.finish, p.last)
+        if p.last and job.g.is_silu:
+            silu(c, ldc, p.width, count)
+        if not in_place:
+            for i in range(p.width):
+                copy_line(to + i * p.c_k, edge + i * PANEL, count)
+        b += count
+        to += count
+        left -= count
+        tile += 1
 
 
-cdef void _scatter(const Job *job, const Box *box, int64_t group, int64_t row0, int64_t row1, real_t *partial,
-                   int64_t ld) noexcept nogil:
-    """Finished channels row0 to row1 of the box from the scratch product to wherever the result wants them."""
-    cdef const Geometry *g = job.g
-    cdef int64_t step_k = ld if g.by_rows else 1
-    cdef int64_t step_p = 1 if g.by_rows else ld
-    cdef int64_t k, p, i, length
-    cdef real_t *to
-    if g.is_silu:
-        if g.by_rows:
-            silu(partial, ld, row1 - row0, box.positions)
-        else:
-            silu(partial, ld, box.positions, row1 - row0)
-    p = 0
-    while p < box.positions:
-        length = min(box.w - p % box.w, <int64_t>VL)
-        to = _out_at(job, box, group * g.group_outputs + row0, p)
-        if job.out_k == 1:
-            for i in range(length):
-                for k in range(row1 - row0):
-                    to[k + i * job.out_w] = partial[k * step_k + (p + i) * step_p]
-        else:
-            for k in range(row1 - row0):
-                for i in range(length):
-                    to[k * job.out_k + i * job.out_w] = partial[k * step_k + (p + i) * step_p]
-        p += length
+cdef void _positions_by_channels(const Job *job, const Box *box, int64_t d, const Product *p,
+                                 const Operand *source) noexcept nogil:
+    """Tiles whose vectors are channels."""
+    cdef real_t edge[TILE_ROWS * PANEL]
+    cdef const real_t *a = source.data + d * source.slab
+    cdef real_t *to = p.c + d * p.c_slab
+    cdef real_t *c
+    cdef int64_t ldc, count, i, at
+    cdef int64_t panels = cuts(box.slab, TILE_ROWS)
+    cdef bint in_place = not job.g.direct_out or p.channels == p.width
+    cdef int64_t q
+    cdef Start start
+    for q in range(panels):
+        at = balanced(box.slab, panels, q)
+        count = balanced(box.slab, panels, q + 1) - at
+        c, ldc = to, p.c_p
+        if not in_place:
+            c, ldc = edge, PANEL
+            if not p.fresh:
+                for i in range(count):
+                    copy_line(edge + i * PANEL, to + i * p.c_p, p.channels)
+        elif not p.fresh:
+            for i in range(count, 2 * count):
+                prefetch_write(to + i * p.c_p)
+                prefetch_write(to + i * p.c_p + PANEL - 1)
+        start = _start(job, p, c, ldc, d * panels + q, box.d * panels)
+        run_tile_on_scalars(<int>count, <int>(p.width // VL), p.depth, a + at, source.offset, p.weight, p.width, c, ldc,
+                            &start, &job.finish, p.last)
+        if p.last and job.g.is_silu:
+            silu(c, ldc, count, p.channels)
+        if not in_place:
+            for i in range(count):
+                copy_line(to + i * p.c_p, edge + i * PANEL, p.channels)
+        to += count * p.c_p
+
+
+cdef void _store_product(const Job *job, const Box *box, const Product *p, real_t *out) noexcept nogil:
+    """The finished channels of a panel, from scratch to wherever the result wants them."""
+    cdef int64_t d, h, n
+    cdef const real_t *from_
+    cdef bint plane = box.n == 1 and (box.h == 1 or job.out_h == box.w * job.out_w)
+    for d in range(box.d):
+        from_ = p.c + d * p.c_slab
+        if plane:
+            store(out + d * job.out_d, job.out_k, job.out_w, from_, p.c_k, p.c_p, p.channels, box.slab)
+            continue
+        for h in range(box.h):
+            for n in range(box.n):
+                store(out + d * job.out_d + h * job.out_h + n * job.out_n, job.out_k, job.out_w, from_, p.c_k, p.c_p,
+                      p.channels, box.w)
+                from_ += box.w * p.c_p

@@ -1,5 +1,5 @@
 """The sizes of one call of the dense kernel, and how they cut into boxes of positions and panels of channels."""
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint8_t
 
 from cyconv._kernels.gather cimport Axis, Source
 from cyconv._kernels.simd cimport TILE_ROWS, VL, real_t
@@ -11,28 +11,41 @@ cdef enum:
 cdef struct Geometry:
     int64_t batch, groups, group_inputs, group_outputs
     int64_t size_d, size_h, size_w, out_d, out_h, out_w
-    int64_t stride_d, stride_h, stride_w, pad_d, pad_h, pad_w, padding_mode
-    int64_t taps, slots_d, slots_h, slots_w, strips_d, strips_h, strips_w
+    int64_t stride_d, stride_h, stride_w, pad_d, pad_h, pad_w, dilation_w, padding_mode
+    int64_t taps, taps_w, slots_d, slots_h, slots_w, strips_d, strips_h, strips_w
     int64_t box_n, box_d, box_h, box_w
-    int64_t block, parts, by_rows, direct_in, direct_out, straight
-    int64_t at_source, at_panels, at_tile, at_offsets, scratch_bytes
+    int64_t block, parts, by_rows, direct_in, direct_out, plain_rows
+    int64_t at_cells, at_source, at_tail, at_tile, at_offsets, scratch_bytes
     int64_t is_silu, has_activation
 
 #: order of the geometry vector that ``run`` takes
 
 cdef struct Box:
-    int64_t n0, n, d0, d, h0, h, w0, w, positions
+    # ``slab`` positions (height x images x width) of each of the ``d`` planes lie in one row
+    int64_t n0, n, d0, d, h0, h, w0, w, slab, positions
 
 cdef struct Job:
     const Geometry *g
     Source x
+    const real_t *x_end         # behind the last scalar of x
     Axis axis_d, axis_h, axis_w
-    const int64_t *tap_offset
+    const int64_t *tap_row      # row slot of each tap
+    const int64_t *tap_w        # its place on the width axis
+    const int64_t *slot_w       # slot of each place on the width axis in gathered cells
     const real_t *weight
     const real_t *bias
     real_t *out
     int64_t out_n, out_k, out_d, out_h, out_w
     Finish finish
+
+cdef struct Operand:
+    # the positions of a box for one block of kk: row kk of slab d is at ``data + d * slab + offset[kk]``
+    const real_t *data
+    int64_t slab
+    const int64_t *offset
+    # the last positions of a slab of an input that is read in place, where whole vectors must not be read
+    const real_t *tail
+    const int64_t *tail_offset
 
 
 cdef inline int64_t cuts(int64_t total, int64_t box) noexcept nogil:
@@ -80,5 +93,6 @@ cdef inline Box box_at(const Geometry *g, int64_t index) noexcept nogil:
     box.d = min(g.box_d, g.out_d - box.d0)
     box.n0 = index // count * g.box_n
     box.n = min(g.box_n, g.batch - box.n0)
-    box.positions = box.n * box.d * box.h * box.w
+    box.slab = box.h * box.n * box.w
+    box.positions = box.d * box.slab
     return box

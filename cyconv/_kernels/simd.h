@@ -134,6 +134,25 @@ static inline vec_t vhold(vec_t v) {
     return v;
 }
 
+/* Copy fewer scalars than a vector holds (at least one): pieces of fixed sizes, the last overlaps the one before. */
+static inline void vcopy_part(real_t *to, const real_t *from, int64_t count) {
+    const long bytes = count * (long)sizeof(real_t);
+    char *t = (char *)to;
+    const char *f = (const char *)from;
+    if (bytes >= 32) {
+        memcpy(t, f, 32);
+        memcpy(t + bytes - 32, f + bytes - 32, 32);
+    } else if (bytes >= 16) {
+        memcpy(t, f, 16);
+        memcpy(t + bytes - 16, f + bytes - 16, 16);
+    } else if (bytes >= 8) {
+        memcpy(t, f, 8);
+        memcpy(t + bytes - 8, f + bytes - 8, 8);
+    } else {
+        for (int64_t i = 0; i < count; i++) to[i] = from[i];
+    }
+}
+
 /* The type of functions whose loops must see constant trip counts: they are expanded where they are called. */
 #define CYCONV_INLINED __attribute__((always_inline)) void
 

@@ -4,6 +4,8 @@
 "some float". Vectors support ``+ - *`` element by element.
 """
 
+from libc.stdint cimport int64_t
+
 cdef extern from "simd.h" nogil:
     ctypedef float real_t
     ctypedef float vec_t
@@ -22,6 +24,7 @@ cdef extern from "simd.h" nogil:
     vec_t vat_most(vec_t v, vec_t hi)
     vec_t vevery_second(vec_t a, vec_t b, int first)
     vec_t vhold(vec_t v)
+    void vcopy_part(real_t *to, const real_t *from_, int64_t count)
     vec_t vleaky(vec_t v, vec_t slope)
     void assume "CYCONV_ASSUME"(bint fact)
     void prefetch "CYCONV_PREFETCH"(const void *p)

@@ -24,6 +24,11 @@ from cyconv._kernels.simd cimport (TILE_ROWS, VL, assume, inlined, prefetch_far,
 cdef enum:
     TILE_VECS = 2
 
+    # which operand lies where ``offset`` says, instead of one row after another
+    NEITHER = 0
+    B_ROWS = 1
+    A_ROWS = 2
+
 
 cdef struct Finish:
     # v < 0 ? slope * v : v, then clipped to [lo, hi]; skipped unless ``active``
@@ -55,15 +60,17 @@ cdef inline Start start_at_result(const real_t *c, Py_ssize_t ldc) noexcept nogi
     return Start(c, ldc, VL, <const char *>c, 0)
 
 
-cdef inline inlined tile(const int rows, const int vecs, const bint indexed, Py_ssize_t depth, const real_t *a,
+cdef inline inlined tile(const int rows, const int vecs, const int indexed, Py_ssize_t depth, const real_t *a,
                          const real_t *b, Py_ssize_t ldb, const int64_t *offset, real_t *c, Py_ssize_t ldc,
                          const Start *start) noexcept nogil:
-    """One tile. Row k of B is at ``b + k * ldb``, or, ``indexed``, at ``b + offset[k]``."""
+    """One tile. Row k of B is at ``b + k * ldb``, row k of the panel of A at ``a + k * rows``; the ``indexed`` one is
+    at ``offset[k]`` instead."""
     # One array per vector column, innermost loops only, and no branch from first to last: that is what lets gcc keep the
     # accumulators in registers all the way.
     cdef vec_t acc0[TILE_ROWS]
     cdef vec_t acc1[TILE_ROWS]
     cdef vec_t av, b0, b1
+    cdef const real_t *ak = a
     cdef const real_t *bk = b
     cdef const char *ahead = start.ahead
     cdef Py_ssize_t ahead_step = start.ahead_step
@@ -75,19 +82,21 @@ cdef inline inlined tile(const int rows, const int vecs, const bint indexed, Py_
         if vecs > 1:
             acc1[i] = vload(start.data + i * start.row + start.column)
     for k in range(depth):
-        if indexed:
+        if indexed == B_ROWS:
             bk = b + offset[k]
+        if indexed == A_ROWS:
+            ak = a + offset[k]
         b0 = vload(bk)
         if vecs > 1:
             b1 = vload(bk + VL)
         prefetch_far(ahead)
         ahead += ahead_step
         for i in range(rows):
-            av = vset(a[i])
+            av = vset(ak[i])
             acc0[i] = acc0[i] + av * b0
             if vecs > 1:
                 acc1[i] = acc1[i] + av * b1
-        a += rows
+        ak += rows
         bk += ldb
     for i in range(rows):
         vstore(c + i * ldc, acc0[i])
@@ -107,7 +116,7 @@ cdef inline void activate(real_t *c, Py_ssize_t ldc, int rows, int vecs, const F
             vstore(c + i * ldc + j * VL, vat_most(vat_least(vleaky(vload(c + i * ldc + j * VL), slope), lo), hi))
 
 
-cdef inline inlined _any_rows(int rows, const int vecs, const bint indexed, Py_ssize_t depth, const real_t *a,
+cdef inline inlined _any_rows(int rows, const int vecs, const int indexed, Py_ssize_t depth, const real_t *a,
                               const real_t *b, Py_ssize_t ldb, const int64_t *offset, real_t *c, Py_ssize_t ldc,
                               const Start *start) noexcept nogil:
     if TILE_ROWS >= 12 and rows == 12:
@@ -140,20 +149,32 @@ cdef inline void run_tile(int rows, int vecs, Py_ssize_t depth, const real_t *a,
                           real_t *c, Py_ssize_t ldc, const Start *start, const Finish *finish, bint last) noexcept nogil:
     """The tile for these run-time ``rows`` (1 to TILE_ROWS) and ``vecs`` (1 to TILE_VECS), activated if ``last``."""
     if vecs == 2:
-        _any_rows(rows, 2, 0, depth, a, b, ldb, NULL, c, ldc, start)
+        _any_rows(rows, 2, NEITHER, depth, a, b, ldb, NULL, c, ldc, start)
     else:
-        _any_rows(rows, 1, 0, depth, a, b, ldb, NULL, c, ldc, start)
+        _any_rows(rows, 1, NEITHER, depth, a, b, ldb, NULL, c, ldc, start)
     if last and finish.active:
         activate(c, ldc, rows, vecs, finish)
 
 
-cdef inline void run_indexed_tile(int rows, int vecs, Py_ssize_t depth, const real_t *a, const real_t *b,
-                                  const int64_t *offset, real_t *c, Py_ssize_t ldc, const Start *start,
-                                  const Finish *finish, bint last) noexcept nogil:
+cdef inline void run_tile_on_vectors(int rows, int vecs, Py_ssize_t depth, const real_t *a, const real_t *b,
+                                     const int64_t *offset, real_t *c, Py_ssize_t ldc, const Start *start,
+                                     const Finish *finish, bint last) noexcept nogil:
     """The same with row k of B at ``b + offset[k]``: B is not packed, but read where it lies."""
     if vecs == 2:
-        _any_rows(rows, 2, 1, depth, a, b, 0, offset, c, ldc, start)
+        _any_rows(rows, 2, B_ROWS, depth, a, b, 0, offset, c, ldc, start)
     else:
-        _any_rows(rows, 1, 1, depth, a, b, 0, offset, c, ldc, start)
+        _any_rows(rows, 1, B_ROWS, depth, a, b, 0, offset, c, ldc, start)
+    if last and finish.active:
+        activate(c, ldc, rows, vecs, finish)
+
+
+cdef inline void run_tile_on_scalars(int rows, int vecs, Py_ssize_t depth, const real_t *a, const int64_t *offset,
+                                     const real_t *b, Py_ssize_t ldb, real_t *c, Py_ssize_t ldc, const Start *start,
+                                     const Finish *finish, bint last) noexcept nogil:
+    """The same with row k of A at ``a + offset[k]``: A is not packed, but read where it lies."""
+    if vecs == 2:
+        _any_rows(rows, 2, A_ROWS, depth, a, b, ldb, offset, c, ldc, start)
+    else:
+        _any_rows(rows, 1, A_ROWS, depth, a, b, ldb, offset, c, ldc, start)
     if last and finish.active:
         activate(c, ldc, rows, vecs, finish)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from heapq import heapify, heapreplace
-from itertools import product
+from itertools import accumulate, pairwise, product
 from math import ceil, prod
 from typing import Any, NamedTuple
 
@@ -42,11 +42,9 @@ def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
     tile = _tile(spec)
     block = _block(spec)
     options: list[tuple[float, int, Way]] = []
-    for by_rows, straight, several in _WAYS:
-        box = _choose_box(spec, call, block, by_rows, several, tile.lanes)
-        way = Way(by_rows, straight, merged, box)
-        if not straight or (_is_direct_out(call, way) and not _is_direct_in(spec, call)):
-            options.append((_cycles(spec, call, way, tile), len(options), way))
+    for by_rows, several in _WAYS:
+        way = Way(by_rows, merged, _choose_box(spec, call, block, by_rows, several, tile.lanes))
+        options.append((_cycles(spec, call, way, tile, block), len(options), way))
     cost, _, way = min(options)
     cycles = cost * call.batch * spec.groups * call.positions / threads
     seconds = max(cycles / table.CLOCK_HZ, bytes_moved(spec, call) / table.BANDWIDTH) + table.CALL_SECONDS
@@ -55,8 +53,8 @@ def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
 
 Box = tuple[int, int, int, int]
 
-#: (by_rows, straight, several images in a box)
-_WAYS = ((True, False, False), (True, True, False), (True, False, True), (False, False, False), (False, False, True))
+#: (by_rows, several images in a box)
+_WAYS = ((True, False), (True, True), (False, False), (False, True))
 
 
 class Way(NamedTuple):
@@ -64,8 +62,6 @@ class Way(NamedTuple):
 
     by_rows: bool
     """Rows of the tile are output channels, else positions."""
-    straight: bool
-    """Panels of positions end with the rows of the box and are not packed."""
     merged: bool
     """The spatial axes are taken as one."""
     box: Box
@@ -120,11 +116,15 @@ def _merge(call: Call) -> Call:
 def _choose_box(spec: ConvSpec, call: Call, block: int, by_rows: bool, several: bool, lanes: int) -> Box:
     """Images, depth, height and width of a box of output positions.
 
-    As many positions as the packed panels may take of the cache; inner axes are whole before an outer one is more
-    than 1; ``several`` images share a box only where that fills vectors.
+    As many positions as the cells that they read may take of the cache, with the results that wait for another block;
+    inner axes are whole before an outer one is more than 1; ``several`` images share a box only where that fills
+    vectors.
     """
     low, high = table.DENSE_BOX
-    target = min(high, max(low, table.DENSE_PANEL_BYTES // (block * spec.dtype.itemsize)))
+    cells = _channels(spec, block) * spec.kernel[2] * (table.DENSE_MORE_ROWS if spec.kernel[1] > 1 else 1.0)
+    if block < spec.depth:
+        cells += spec.group_outputs
+    target = min(high, max(low, int(table.DENSE_SOURCE_BYTES / (cells * spec.dtype.itemsize))))
     d, h, w = call.out
     unit = lanes if by_rows else 1
     if w > target:
@@ -136,6 +136,11 @@ def _choose_box(spec: ConvSpec, call: Call, block: int, by_rows: bool, several: 
     if several and call.batch > 1:
         return _best_cut(call.batch, d * h * w, target, unit), d, h, w
     return 1, d, h, w
+
+
+def _channels(spec: ConvSpec, block: int) -> int:
+    """Input channels that a block of multiply-adds touches at most."""
+    return min(spec.group_inputs, (block - 1) // spec.taps + 2) if block % spec.taps else block // spec.taps
 
 
 def _best_cut(length: int, inner: int, target: int, unit: int) -> int:
@@ -150,15 +155,10 @@ def _best_cut(length: int, inner: int, target: int, unit: int) -> int:
 
 
 def _is_uniform(call: Call, box: Box) -> bool:
-    """Whether the positions of a box lie in the result at one fixed stride."""
-    n, d, h, _ = box
-    on, _, od, oh, ow = call.out_strides
-    _, height, width = call.out
-    return (
-        (h == 1 or oh == width * ow)
-        and (d == 1 or od == height * width * ow)
-        and (n == 1 or on == prod(call.out) * ow)
-    )
+    """Whether the positions of a slab of the box lie in the result at one fixed stride."""
+    on, _, _, oh, ow = call.out_strides
+    n, _, h, w = box
+    return (h == 1 or (n == 1 and oh == w * ow)) and (n == 1 or on == w * ow)
 
 
 def _is_direct_out(call: Call, way: Way) -> bool:
@@ -166,31 +166,49 @@ def _is_direct_out(call: Call, way: Way) -> bool:
     return _is_uniform(call, way.box) and call.out_strides[4 if way.by_rows else 1] == 1
 
 
-def _is_direct_in(spec: ConvSpec, call: Call) -> bool:
-    """Whether the input itself can be packed, without gathering it first."""
-    return spec.taps == 1 and call.pads == ((0, 0),) * 3 and spec.stride[2] == 1 and call.x_strides[4] == 1
+def _is_direct_in(spec: ConvSpec, call: Call, box: Box) -> bool:
+    """Whether the tile can read the input itself."""
+    n, _, h, w = box
+    return (
+        spec.taps == 1
+        and call.pads == ((0, 0),) * 3
+        and spec.stride[2] == 1
+        and call.x_strides[4] == 1
+        and n == 1
+        and (h == 1 or spec.stride[1] * call.x_strides[3] == w)
+    )
 
 
-def _cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile) -> float:
-    """Cycles per position, image and group: tiles, packing, scattering."""
+def _has_plain_rows(spec: ConvSpec, call: Call) -> bool:
+    """Whether rows can be copied from the input by vectors, with zeros around them."""
+    return spec.padding_mode == "zeros" and spec.stride[2] <= 2 and call.x_strides[4] == 1
+
+
+def _cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile, block: int) -> float:
+    """Cycles per position, image and group: tiles, laying out the input, storing."""
     positions = prod(way.box)
     outputs = spec.group_outputs
-    if way.straight:
-        width = way.box[3]
-        columns, rows = positions // width * round_up(width, tile.lanes), outputs
-        pack = 0.0
-    elif way.by_rows:
-        columns, rows = round_up(positions, tile.lanes), outputs
-        pack = table.DENSE_PACK_CYCLES_ROWS
+    if way.by_rows:
+        wide, rows = positions, outputs
     else:
-        columns, rows = round_up(outputs, tile.lanes), positions
-        pack = table.DENSE_PACK_CYCLES_COLUMNS
-    tiles = ceil(rows / tile.rows)
-    # a step of the tile is rows multiply-adds per vector, but never quicker than its loads or their latency
-    step = max(rows / tiles, 0.5 * rows / tiles + 2.0, 2.5) * table.DENSE_STEP_CYCLES
-    cycles = tiles * columns / tile.lanes * step * spec.depth
-    scatter = 0.0 if _is_direct_out(call, way) else table.DENSE_SCATTER_CYCLES * positions * outputs
-    return (cycles + pack * positions * spec.depth + scatter) / positions
+        wide, rows = outputs, positions
+    vectors, panels = ceil(wide / tile.lanes), ceil(rows / tile.rows)
+    pairs, single = divmod(vectors, tile.vecs)
+    steps = pairs * _step(rows / panels, tile.vecs) + (_step(rows / panels, single) if single else 0.0)
+    tiles = ceil(vectors / tile.vecs) * ceil(spec.depth / block)
+    product = panels * (steps * spec.depth + tiles * table.DENSE_TILE_CYCLES)
+    copy = 0.0
+    if not _is_direct_in(spec, call, way.box):
+        copy = table.DENSE_COPY_CYCLES if _has_plain_rows(spec, call) else table.DENSE_GATHER_CYCLES
+    copy *= positions * spec.group_inputs * spec.kernel[2]
+    store = 0.0 if _is_direct_out(call, way) else table.DENSE_STORE_CYCLES * positions * outputs
+    return (product + copy + store) / positions
+
+
+def _step(rows: float, vecs: int) -> float:
+    """Cycles of one step of a tile: its multiply-adds, but never quicker than its loads or their latency."""
+    loads = (rows + vecs) * table.DENSE_LOAD_CYCLES
+    return max(rows * vecs * table.DENSE_STEP_CYCLES, loads, table.DENSE_LEAST_CYCLES)
 
 
 def _describe(
@@ -199,31 +217,33 @@ def _describe(
     """Everything the kernel wants to know, as two integer vectors, and the scratch it needs."""
     by_rows, box = way.by_rows, way.box
     layouts = [lay_out_axis(spec.kernel[i], spec.stride[i], spec.dilation[i], box[i + 1]) for i in range(3)]
-    direct_in = _is_direct_in(spec, call)
+    direct_in = _is_direct_in(spec, call, box)
     direct_out = _is_direct_out(call, way)
-    positions = prod(box)
-    lanes, rows = tile.lanes, tile.rows
-    panels = ceil(spec.group_outputs / (rows if by_rows else lanes * tile.vecs))
-    parts = _choose_parts(spec, call, box, threads, panels)
+    plain_rows = _has_plain_rows(spec, call)
+    lanes = tile.lanes
+    panel = lanes * tile.vecs
+    panels = ceil(spec.group_outputs / (tile.rows if by_rows else panel))
+    parts = _choose_parts(spec, call, box, threads, panels, tile)
     itemsize = spec.dtype.itemsize
 
-    source = 0
-    if not direct_in:
-        channels = min(spec.group_inputs, (block - 1) // spec.taps + 2)
-        source = box[0] * channels * prod(layout.slots for layout in layouts) + lanes
-    packed = 0 if way.straight else block * (round_up(positions, lanes) if by_rows else positions) + lanes
+    slots_d, slots_h, slots_w = (layout.slots for layout in layouts)
+    channels = _channels(spec, block)
+    slab = prod(box) // box[1]
+    # in scalars: gathered cells, the block that the tile reads, ends of slabs, the product, offsets
+    cells = 0 if direct_in or plain_rows else box[0] * channels * slots_d * slots_h * slots_w + lanes
+    place = slots_d * slots_h * box[0] * box[3]
+    source = 0 if direct_in else channels * _apart(spec.kernel[2] * place * itemsize) // itemsize + lanes
+    tail = box[1] * block * panel if direct_in and by_rows else 0
     partial = 0
     if not direct_out:
-        widest = max(
-            _panel_start(spec, by_rows, (i + 1) * panels // parts, tile)
-            - _panel_start(spec, by_rows, i * panels // parts, tile)
-            for i in range(parts)
-        )
-        partial = widest * (round_up(positions, lanes) if by_rows else positions)
-    at_panels = round_up(source * itemsize, _LINE)
-    at_tile = at_panels + round_up(packed * itemsize, _LINE)
-    at_offsets = at_tile + round_up(partial * itemsize, _LINE)
-    scratch_bytes = at_offsets + round_up(block * 8, _LINE)
+        widest = panel
+        if block < spec.depth:
+            starts = [_panel_start(spec, by_rows, i * panels // parts, tile) for i in range(parts + 1)]
+            widest = max(round_up(end - start, panel) for start, end in pairwise(starts))
+        partial = widest * box[1] * (round_up(slab, panel) if by_rows else slab)
+    sizes = [round_up(scalars * itemsize, _LINE) for scalars in (cells, source, tail, partial)]
+    at_cells, at_source, at_tail, at_tile, at_offsets = accumulate(sizes, initial=0)
+    scratch_bytes = at_offsets + round_up((2 * block + slots_d * slots_h) * 8, _LINE)
 
     items = parts * spec.groups * prod(ceil(n / b) for n, b in zip((call.batch, *call.out), box, strict=True))
     threads = max(1, min(threads, items))
@@ -233,8 +253,9 @@ def _describe(
         "padding_mode": PADDING_MODES[spec.padding_mode], "taps": spec.taps,
         "box_n": box[0], "block": block, "parts": parts,
         "by_rows": by_rows, "direct_in": direct_in, "direct_out": direct_out,
-        "straight": way.straight,
-        "at_source": 0, "at_panels": at_panels, "at_tile": at_tile, "at_offsets": at_offsets,
+        "plain_rows": plain_rows, "taps_w": spec.kernel[2], "dilation_w": spec.dilation[2],
+        "at_cells": at_cells, "at_source": at_source, "at_tail": at_tail, "at_tile": at_tile,
+        "at_offsets": at_offsets,
         "scratch_bytes": scratch_bytes,
         "is_silu": spec.activation.silu,
         "has_activation": not spec.activation.silu and spec.activation.kind != "none",
@@ -249,15 +270,18 @@ def _describe(
     return Blocks(by_rows, way.merged, geometry, _tables(layouts), scratch_bytes * threads, threads, seconds)
 
 
+def _apart(size: int) -> int:
+    """Bytes of a channel of the block: an odd number of cache lines, as ``dense_source.pxd`` has it."""
+    return (ceil(size / _LINE) | 1) * _LINE
+
+
 def _tables(layouts: list[AxisLayout]) -> Array:
-    """The strips of the three axes, then the offset of every tap in the gathered block."""
+    """The strips of the three axes; row slot and place of every tap; slots of the places in gathered cells."""
     strips = [number for layout in layouts for strip in layout.strips for number in strip]
-    slots_h, slots_w = layouts[1].slots, layouts[2].slots
-    taps = [
-        (d * slots_h + h) * slots_w + w
-        for d, h, w in product(*(layout.tap_slots for layout in layouts))
-    ]
-    return np.array(strips + taps, np.int64)
+    d, h, w = layouts
+    rows = [i * h.slots + j for i in d.tap_slots for j in h.tap_slots for _ in w.tap_slots]
+    places = list(range(len(w.tap_slots))) * (len(d.tap_slots) * len(h.tap_slots))
+    return np.array([*strips, *rows, *places, *w.tap_slots], np.int64)
 
 
 def _panel_start(spec: ConvSpec, by_rows: bool, panel: int, tile: Tile) -> int:
@@ -268,10 +292,10 @@ def _panel_start(spec: ConvSpec, by_rows: bool, panel: int, tile: Tile) -> int:
     return min(panel * tile.vecs * tile.lanes, round_up(outputs, tile.lanes))
 
 
-def _choose_parts(spec: ConvSpec, call: Call, box: Box, threads: int, panels: int) -> int:
+def _choose_parts(spec: ConvSpec, call: Call, box: Box, threads: int, panels: int, tile: Tile) -> int:
     """Into how many parts the output channels are cut, so that the threads finish together.
 
-    Every part packs the positions again, which costs a fixed share of the work of a box.
+    Every part lays the input out again, which costs a fixed share of the work of a box.
     """
     cuts = [
         [min(b, n - i) for i in range(0, n, b)]
@@ -281,7 +305,8 @@ def _choose_parts(spec: ConvSpec, call: Call, box: Box, threads: int, panels: in
     if threads == 1 or boxes > 16 * threads:
         return 1
     sizes = [float(prod(sides)) for sides in product(*cuts)] * spec.groups
-    again = table.DENSE_PACK_CYCLES_ROWS * 16 / max(1, spec.group_outputs)
+    again = table.DENSE_COPY_CYCLES / (table.DENSE_STEP_CYCLES * spec.kernel[0] * spec.kernel[1])
+    again *= tile.lanes / spec.group_outputs
 
     def finish(parts: int) -> float:
         loads = [0.0] * threads

@@ -381,5 +381,5 @@ def _seconds(
     cycles += cells * (table.SLIDING_FILL_CYCLES / tile.lanes if neighbours else 1.0)
     cycles += items * table.SLIDING_ITEM_CYCLES
     if not direct_out:
-        cycles += table.DENSE_SCATTER_CYCLES * call.batch * call.positions * spec.out_channels
+        cycles += table.SLIDING_SCATTER_CYCLES * call.batch * call.positions * spec.out_channels
     return cycles / table.CLOCK_HZ

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+from cyconv._kernels import cpu
 from cyconv._runtime import CACHES, VECTOR_BYTES
 
 #: Multiply-adds deep that one block of the dense product is, in bytes of one operand column. A tile row of A of
 #: 12 x 512 float32 is 24 KiB: it stays in a 32 KiB first-level cache while the panels of positions stream by.
 DENSE_BLOCK_BYTES = 2048
 
-#: Share of the second-level cache that the packed positions of one box may take; the gathered input cells, the
-#: streaming weights and the result share the rest.
-DENSE_PANEL_SHARE = 0.40
-DENSE_PANEL_BYTES = int(CACHES[1] * DENSE_PANEL_SHARE)
+#: The laid out input of one box, and its results if they wait for another block: half of the second-level cache;
+#: streaming weights and the next input take their part of the rest. Rows above and below the box, as a factor.
+DENSE_SOURCE_BYTES = CACHES[1] // 2
+DENSE_MORE_ROWS = 1.3
 
 #: Positions of a box: below 64 the tile loops are too short, above 4096 boxes get too few for the threads.
 DENSE_BOX = (64, 4096)
 
-#: Cycles of one multiply-add of a vector in the tile: the 64-byte ones of AVX-512 pass a 32-byte unit twice or take
-#: both units (Zen 4, small Intel cores); shorter ones find two units.
-DENSE_STEP_CYCLES = 1.0 if VECTOR_BYTES == 64 else 0.5
+#: Cycles of one multiply-add of a vector in the tile: two units, but for the 64-byte vectors of cores that pass them
+#: in halves. Two loads in a cycle; four accumulators in flight; beginning and ending a tile.
+DENSE_STEP_CYCLES = 1.0 if VECTOR_BYTES == 64 and cpu.splits_vectors() else 0.5
+DENSE_LOAD_CYCLES = 0.5
+DENSE_LEAST_CYCLES = 2.5
+DENSE_TILE_CYCLES = 60.0
 
-#: Costs in cycles, for the choice between the two orientations of the dense product: packing one element of a
-#: panel, storing one element of a result that needs a scatter.
-DENSE_PACK_CYCLES_ROWS = 0.2
-DENSE_PACK_CYCLES_COLUMNS = 0.3
-DENSE_SCATTER_CYCLES = 1.5
+#: Costs in cycles, for the choice between the two orientations of the dense product: laying out one cell of the input
+#: by vectors, and one that is gathered first; storing one element of a result from scratch.
+DENSE_COPY_CYCLES = 0.2
+DENSE_GATHER_CYCLES = 2.0
+DENSE_STORE_CYCLES = 0.25
 
 #: The unit of the cost models: cycles become seconds by a nominal clock, bytes by a nominal bandwidth (one core
 #: scaling a large array). Only ratios between candidates count, so the processor's own figures are not asked for.
@@ -75,6 +79,7 @@ SLIDING_LOW_FACTOR = 2.0
 SLIDING_STORE_CYCLES = 3.0
 SLIDING_FILL_CYCLES = 3.0
 SLIDING_ITEM_CYCLES = 150.0
+SLIDING_SCATTER_CYCLES = 1.5
 
 #: The bound on scratch memory of one call, all threads together.
 SCRATCH_BYTES = 32 << 20

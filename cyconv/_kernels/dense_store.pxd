@@ -1,0 +1,68 @@
+"""Storing finished products of the dense kernel where the result wants them: as they are, or crossed.
+
+A line of the product is a channel (its positions are neighbours) or a position (its channels are neighbours), and so
+is a line of the result. Lines of the same kind are copied; lines of the other kind are crossed in squares of VL
+registers.
+
+Assumptions: as ``dense.pyx``; the lines of the product may be read by whole vectors.
+"""
+from libc.stdint cimport int64_t
+
+from cyconv._kernels.simd cimport VL, real_t, vcopy_part, vec_t, vload, vstore
+from cyconv._kernels.transpose cimport vtranspose
+
+
+cdef inline void copy_line(real_t *to, const real_t *from_, int64_t count) noexcept nogil:
+    cdef int64_t i = 0
+    while i + VL <= count:
+        vstore(to + i, vload(from_ + i))
+        i += VL
+    if i < count:
+        vcopy_part(to + i, from_ + i, count - i)
+
+
+cdef inline void cross(real_t *to, int64_t to_ld, const real_t *from_, int64_t from_ld, int64_t rows,
+                       int64_t columns) noexcept nogil:
+    """``to[j * to_ld + i] = from_[i * from_ld + j]`` for i below ``rows`` and j below ``columns``."""
+    cdef vec_t square[VL]
+    cdef int64_t i, j, k, high, wide
+    i = 0
+    while i < rows:
+        high = min(rows - i, <int64_t>VL)
+        j = 0
+        while j < columns:
+            wide = min(columns - j, <int64_t>VL)
+            for k in range(VL):
+                square[k] = vload(from_ + (i + min(k, high - 1)) * from_ld + j)
+            vtranspose(square)
+            if high == VL and wide == VL:
+                for k in range(VL):
+                    vstore(to + (j + k) * to_ld + i, square[k])
+            else:
+                for k in range(wide):
+                    if high == VL:
+                        vstore(to + (j + k) * to_ld + i, square[k])
+                    else:
+                        vcopy_part(to + (j + k) * to_ld + i, <real_t *>&square[k], high)
+            j += VL
+        i += VL
+
+
+cdef inline void store(real_t *to, int64_t to_k, int64_t to_p, const real_t *from_, int64_t from_k, int64_t from_p,
+                       int64_t channels, int64_t positions) noexcept nogil:
+    """``to[k * to_k + p * to_p] = from_[k * from_k + p * from_p]``; from_k or from_p is 1."""
+    cdef int64_t k, p
+    if to_p == 1 and from_p == 1:
+        for k in range(channels):
+            copy_line(to + k * to_k, from_ + k * from_k, positions)
+    elif to_k == 1 and from_k == 1:
+        for p in range(positions):
+            copy_line(to + p * to_p, from_ + p * from_p, channels)
+    elif to_p == 1:
+        cross(to, to_k, from_, from_p, positions, channels)
+    elif to_k == 1:
+        cross(to, to_p, from_, from_k, channels, positions)
+    else:
+        for k in range(channels):
+            for p in range(positions):
+                to[k * to_k + p * to_p] = from_[k * from_k + p * from_p]
