@@ -8,12 +8,16 @@ import numpy as np
 
 from cyconv import _checks
 from cyconv._arrays import Array
+from cyconv._plans import exact
 from cyconv.conv_plan import Activation, ConvPlan, Padding, Size
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 __all__ = ["conv1d", "conv2d", "conv3d", "corr2d"]
+
+#: types that ``corr2d`` takes and that have a loop without a plan
+_QUICK_TYPES = frozenset(map(np.dtype, "fd"))
 
 
 def _convolve(axes: int, x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None, out: Any, **how: Any) -> Array:
@@ -289,6 +293,10 @@ def corr2d(x: ArrayLike, kernel: ArrayLike) -> Array:
     array([[ 0.,  1.,  0., -1.,  0.],
            [ 0.,  1.,  0., -1.,  0.]])
     """
+    if type(x) is np.ndarray and x.dtype in _QUICK_TYPES:
+        small = exact.quick(x, kernel, "valid")
+        if small is not None:
+            return small
     for name, value in (("x", x), ("kernel", kernel)):
         if np.ndim(_checks.as_array(name, value)) != 2:
             raise ValueError(f"{name} must be 2-D, got {np.ndim(value)} axes")

@@ -11,7 +11,6 @@ import numpy as np
 from cyconv import _checks, _signal_run
 from cyconv._arrays import Array
 from cyconv._plans import exact
-from cyconv._plans import signal_table as table
 from cyconv._runtime import threads_for
 from cyconv._signal_check import (
     as_plane,
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 __all__ = ["convolve2d", "correlate2d"]
-
-_QUICK_TYPES = frozenset(map(np.dtype, "bBhHilqILQfd"))
 
 
 def correlate2d(
@@ -114,8 +111,8 @@ def correlate2d(
     >>> correlate2d(np.ones((5, 3, 3)), np.ones((2, 2)), "valid", axes=(1, 2)).shape
     (5, 2, 2)
     """
-    if boundary == "fill" and method == "auto" and axes is None and out is None and num_threads is None:
-        result = _quick(in1, in2, mode, fillvalue, False)
+    if boundary == "fill" and method == "auto" and axes is None and _is_nothing(fillvalue) and _is_plain(num_threads):
+        result = exact.quick(in1, in2, mode, False, out)
         if result is not None:
             return result
     return _filter(in1, in2, mode, boundary, fillvalue, method, axes, out, num_threads, False)
@@ -168,41 +165,19 @@ def convolve2d(
     >>> convolve2d(np.array([[1, 2, 3]]), np.array([[1, 1]]))
     array([[1, 3, 5, 3]])
     """
-    if boundary == "fill" and method == "auto" and axes is None and out is None and num_threads is None:
-        result = _quick(in1, in2, mode, fillvalue, True)
+    if boundary == "fill" and method == "auto" and axes is None and _is_nothing(fillvalue) and _is_plain(num_threads):
+        result = exact.quick(in1, in2, mode, True, out)
         if result is not None:
             return result
     return _filter(in1, in2, mode, boundary, fillvalue, method, axes, out, num_threads, True)
 
 
-def _quick(in1: Any, in2: Any, mode: str, fillvalue: Any, flip: bool) -> Array | None:
-    """A small image of one plain type with zeros around it, without a plan; None if this is anything else."""
-    if type(in1) is not np.ndarray or type(in2) is not np.ndarray or type(fillvalue) is not int or fillvalue:
-        return None
-    dtype = in1.dtype
-    if in2.dtype is not dtype or dtype not in _QUICK_TYPES:
-        return None
-    size, taps = in1.shape, in2.shape
-    if len(size) != 2 or len(taps) != 2:
-        return None
-    h, w = size
-    r, s = taps
-    if mode == "full":
-        p, q, oh, ow = r - 1, s - 1, h + r - 1, w + s - 1
-    elif mode == "same":
-        p, q, oh, ow = (r // 2, s // 2, h, w) if flip else ((r - 1) // 2, (s - 1) // 2, h, w)
-    elif mode == "valid":
-        p, q, oh, ow = 0, 0, h - r + 1, w - s + 1
-    else:
-        return None
-    products = oh * ow * r * s
-    if not 0 < products <= table.QUICK_PRODUCTS or (oh + r) * (ow + s) > table.QUICK_CELLS or oh < 0 or h * w == 0:
-        return None
-    if not in1.flags.aligned or not in2.flags.aligned:
-        return None
-    result = np.empty((oh, ow), dtype)
-    exact.kernel(dtype).quick(in1, in2, result, p, q, flip)
-    return result
+def _is_nothing(fillvalue: object) -> bool:
+    return type(fillvalue) is int and fillvalue == 0
+
+
+def _is_plain(num_threads: object) -> bool:
+    return num_threads is None or (type(num_threads) is int and num_threads > 0)
 
 
 def _filter(

@@ -9,7 +9,8 @@ with it. Places have the lanes of the scalar type, which must have at least 32 b
 from libc.stdint cimport int64_t
 
 from cyconv._kernels.lanes cimport (
-    apart, beats, ivec_t, ivless, ivload, ivselect, ivset, ivstore, lane_int_t, lowest, ties, vbeats, vselect, vties,
+    apart, beats, ivec_t, ivless, ivload, ivselect, ivset, ivstore, lane_int_t, lowest, ties, vbeats, vload_part, vselect,
+    vstore_part, vties,
 )
 from cyconv._kernels.rows cimport Rows, fill, split
 from cyconv._kernels.simd cimport VL, real_t, vec_t, vload, vstore
@@ -19,45 +20,38 @@ cdef enum:
     PADDING = 0x7fffffff
 
 
-cdef inline const real_t *_row(const Rows *rows, Py_ssize_t r) noexcept nogil:
-    return rows.first + r // rows.inner * rows.outer_step + r % rows.inner * rows.inner_step
+cdef inline vec_t _cells(const real_t *p, int n) noexcept nogil:
+    """A vector, or what there is of one."""
+    return vload(p) if n == VL else vload_part(p, 0, n, lowest())
 
 
 cdef inline apart best_rows(real_t *value, lane_int_t *place, const Rows *rows, Py_ssize_t n) noexcept nogil:
-    """The largest cell of each of n columns, and the number of its row."""
-    cdef Py_ssize_t i = 0, t, j, block  # no-cython-lint
+    """The largest cell of each of n columns, and the number of its row; there is room for a vector behind them."""
+    cdef Py_ssize_t i = 0, t, j, line_of
+    cdef int many = <int>min(n, VL)
     cdef vec_t v, c
     cdef ivec_t p, better
     cdef const real_t *line
     while i < n:
-        if n < VL:
-            break
-        i = min(i, n - VL)
-        v = vload(rows.first + i)
+        i = max(0, min(i, n - VL))
+        v = _cells(rows.first + i, many)
         p = ivset(0)
-        t = j = 0
+        j = line_of = 0
         line = rows.first
         for t in range(1, rows.many):
             j += 1
             line = line + rows.inner_step
             if j == rows.inner:
                 j = 0
-                line = _row(rows, t)
-            c = vload(line + i)
+                line_of += 1
+                line = rows.first + line_of * rows.outer_step
+            c = _cells(line + i, many)
             better = vbeats(c, v)
             v = vselect(better, c, v)
             p = ivselect(better, ivset(<lane_int_t>t), p)
         vstore(value + i, v)
         ivstore(place + i, p)
         i += VL
-    for i in range(i, n):
-        value[i] = rows.first[i]
-        place[i] = 0
-        for t in range(1, rows.many):
-            line = _row(rows, t)
-            if beats(line[i], value[i]):
-                value[i] = line[i]
-                place[i] = <lane_int_t>t
 
 
 cdef struct Columns:
@@ -68,47 +62,56 @@ cdef struct Columns:
     Py_ssize_t taps, step
 
 
+cdef inline apart _best_of_line(
+    real_t *value, lane_int_t *place, lane_int_t *tap, const real_t *values, const lane_int_t *places, Py_ssize_t taps,
+    Py_ssize_t step,
+) noexcept nogil:
+    """The largest cell of one window."""
+    cdef Py_ssize_t t, best = 0
+    for t in range(1, taps):
+        if beats(values[t * step], values[best * step]) or (
+            ties(values[t * step], values[best * step]) and places[t * step] < places[best * step]
+        ):
+            best = t
+    value[0], place[0], tap[0] = values[best * step], places[best * step], <lane_int_t>best
+
+
 cdef inline apart best_columns(
     real_t *value, lane_int_t *place, lane_int_t *tap, const Columns *from_, Py_ssize_t n
 ) noexcept nogil:
-    """The largest cell of each of n windows of columns, with its row and its tap."""
+    """The largest cell of each of n windows of columns, with its row and its tap; only ``value`` ends with its cells."""
     cdef Py_ssize_t i = 0, t, at
     cdef vec_t v, c
     cdef ivec_t p, q, k, better
     cdef int way
+    if n == 1 and from_.ways == 1:
+        _best_of_line(value, place, tap, from_.value[0], from_.place[0], from_.taps, from_.step)
+        return
     while i < n:
-        if n < VL:
-            break
-        i = min(i, n - VL)
+        i = max(0, min(i, n - VL))
         v = vload(from_.value[0] + i)
         p = ivload(from_.place[0] + i)
         k = ivset(0)
+        way = 0
+        at = i
         for t in range(1, from_.taps):
-            way = <int>(t % from_.ways)
-            at = t // from_.ways * from_.step + i
+            way += 1
+            if way == from_.ways:
+                way = 0
+                at += from_.step
             c = vload(from_.value[way] + at)
             q = ivload(from_.place[way] + at)
             better = vbeats(c, v) | (vties(c, v) & ivless(q, p))
             v = vselect(better, c, v)
             p = ivselect(better, q, p)
             k = ivselect(better, ivset(<lane_int_t>t), k)
-        vstore(value + i, v)
+        if n >= VL:
+            vstore(value + i, v)
+        else:
+            vstore_part(value, v, <int>n)
         ivstore(place + i, p)
         ivstore(tap + i, k)
         i += VL
-    for i in range(i, n):
-        value[i] = from_.value[0][i]
-        place[i] = from_.place[0][i]
-        tap[i] = 0
-        for t in range(1, from_.taps):
-            way = <int>(t % from_.ways)
-            at = t // from_.ways * from_.step + i
-            if beats(from_.value[way][at], value[i]) or (
-                ties(from_.value[way][at], value[i]) and from_.place[way][at] < place[i]
-            ):
-                value[i] = from_.value[way][at]
-                place[i] = from_.place[way][at]
-                tap[i] = <lane_int_t>t
 
 
 # ------------------------------------------------------------------------------------------------------- an output row
@@ -119,13 +122,13 @@ cdef inline void _down(const Job *job, const Block *b, Rows *rows, real_t *value
     cdef const Geometry *g = job.g
     cdef int64_t i, left = b.pad_left * g.inner, n = b.cells * g.inner, right = b.pad_right * g.inner
     rows.first += b.first_column * g.inner
+    best_rows(value + left, place + left, rows, n)
     fill(value, lowest(), left)
     fill(value + left + n, lowest(), right)
     for i in range(left):
         place[i] = <lane_int_t>PADDING
     for i in range(left + n, left + n + right):
         place[i] = <lane_int_t>PADDING
-    best_rows(value + left, place + left, rows, n)
 
 
 cdef inline apart _indices(
@@ -192,7 +195,7 @@ cdef inline void best_row(const Job *job, Block *b, real_t *mine) noexcept nogil
             columns.step = g.w.dilation // 2
     if g.across != EACH:
         best_columns(b.out, won_place, won_tap, &columns, b.columns * inner)
-    for o in range(b.columns):
+    for o in range(b.columns if g.across == EACH or inner > 1 else 0):
         if g.across == EACH:
             cells = window(g, &g.w, b.ow + o)
             at = (cells.first - b.first_column) * inner

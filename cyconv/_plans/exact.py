@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache, lru_cache
 from math import ceil
 from types import ModuleType
@@ -20,6 +21,58 @@ Array = np.ndarray[Any, np.dtype[Any]]
 def kernel(dtype: np.dtype[Any]) -> ModuleType:
     """The module for this type; signed integers use the unsigned ones, which agree modulo 2**bits."""
     return _runtime.kernel("exact", np.dtype(f"u{dtype.itemsize}") if dtype.kind == "i" else dtype)
+
+
+_QUICK_TYPES = frozenset(map(np.dtype, "bBhHilqILQfd"))
+#: type -> the loop for small images, once it was used
+_QUICK_LOOPS: dict[np.dtype[Any], Callable[..., None]] = {}
+
+
+def quick(in1: Any, in2: Any, mode: str, flip: bool = False, out: Any = None) -> Array | None:
+    """A small image of one plain type with zeros around it, without a plan; None if this is anything else."""
+    if type(in1) is not np.ndarray or type(in2) is not np.ndarray:
+        return None
+    dtype = in1.dtype
+    if in2.dtype is not dtype:
+        return None
+    run = _QUICK_LOOPS.get(dtype)
+    if run is None:
+        if dtype not in _QUICK_TYPES:
+            return None
+        run = _QUICK_LOOPS[dtype] = kernel(dtype).quick
+    size, taps = in1.shape, in2.shape
+    if len(size) != 2 or len(taps) != 2:
+        return None
+    h, w = size
+    r, s = taps
+    if mode == "valid":
+        p, q, oh, ow = 0, 0, h - r + 1, w - s + 1
+    elif mode == "same":
+        p, q, oh, ow = (r // 2, s // 2, h, w) if flip else ((r - 1) // 2, (s - 1) // 2, h, w)
+    elif mode == "full":
+        p, q, oh, ow = r - 1, s - 1, h + r - 1, w + s - 1
+    else:
+        return None
+    products = oh * ow * r * s
+    if not 0 < products <= table.QUICK_PRODUCTS or (oh + r) * (ow + s) > table.QUICK_CELLS or oh < 0 or h * w == 0:
+        return None
+    if not in1.flags.aligned or not in2.flags.aligned:
+        return None
+    plain = out is None
+    if not plain and (type(out) is not np.ndarray or out.dtype is not dtype or out.shape != (oh, ow)):
+        return None
+    if plain or not out.flags.carray:
+        result = np.empty((oh, ow), dtype)
+        if not plain and not out.flags.writeable:
+            return None
+    else:
+        result = out  # which may overlap the others: they are copied first
+    run(in1, in2, result, p, q, flip)
+    if plain or result is out:
+        return result
+    out[...] = result
+    filled: Array = out
+    return filled
 
 
 def correlate(x: Array, w: Array, out: Array, pads: tuple[int, int], padding_mode: str, threads: int) -> None:
