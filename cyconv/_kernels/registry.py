@@ -21,6 +21,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "exact": FLOATS + UNSIGNED,
     "fft": FLOATS,
     "sliding": FLOATS,
+    "planes": FLOATS,
     "poolgrad": FLOATS,
     "winograd": FLOATS,
 }

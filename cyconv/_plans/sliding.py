@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cyconv import _memory, _runtime
-from cyconv._plans import table
+from cyconv._plans import planes, table
 from cyconv._plans.gathering import AxisLayout, lay_out_axis
 from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, bytes_moved, round_up
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _LINE = 64
 _SPAN_BYTES = 40
-#: lengths of two runs of taps that one pass of the kernel can have
-_PAIRS = ((2, 1), (3, 2), (4, 3), (6, 5))
+#: calls whose layout a plan remembers
+_MOST_PREPARED = 64
 
 
 class Orientation(NamedTuple):
@@ -42,6 +42,16 @@ class Blocks:
     seconds: float
 
 
+class Prepared(NamedTuple):
+    """What one call found out: only its arrays are new."""
+
+    swapped: bool
+    placed: planes.InPlace | None
+    blocks: Blocks | None
+    weight: Array
+    bias: Array
+
+
 class Sliding:
     """Direct convolution by sliding over rows, for few channels per group: depthwise layers and plain images."""
 
@@ -50,22 +60,40 @@ class Sliding:
     def __init__(self, spec: ConvSpec, weight: Array, bias: Array | None) -> None:
         self.spec = spec
         self.kernel = _runtime.kernel("sliding", spec.dtype)
+        self.planes_kernel = _runtime.kernel("planes", spec.dtype)
         self._weight = np.asarray(weight, spec.dtype)
+        self._finite = bool(np.isfinite(self._weight).all())
         self._bias = np.zeros(spec.out_channels, spec.dtype) if bias is None else np.asarray(bias, spec.dtype)
-        self._packed: dict[Orientation, tuple[Array, Array]] = {}
+        self._packed: dict[tuple[Orientation, planes.Form | None], tuple[Array, Array]] = {}
+        self._prepared: dict[tuple[Call, int], Prepared] = {}
         act = spec.activation
         self._activation = np.array([act.slope, act.lo, act.hi], spec.dtype)
 
     def run(self, call: Call, x: Array, out: Array, threads: int) -> None:
         """Compute into ``out``; both arrays are seen as (N, C, D, H, W)."""
-        blocks = blocks_for(self.spec, call, threads)
-        weight, bias = self._pack(blocks.orientation)
-        if blocks.orientation.swapped:
+        swapped, placed, blocks, weight, bias = self._prepared.get((call, threads)) or self._prepare(call, threads)
+        if swapped:
             x, out = x.swapaxes(3, 4), out.swapaxes(3, 4)
-        with _memory.scratch(blocks.scratch_bytes) as scratch:
-            self.kernel.run(
-                x, weight, bias, out, blocks.geometry, blocks.tables, self._activation, scratch, blocks.threads
+        if placed is not None:
+            self.planes_kernel.run(
+                x, weight, bias, out, placed.geometry, placed.tables, self._activation, placed.threads
             )
+        elif blocks is not None:
+            with _memory.scratch(blocks.scratch_bytes) as scratch:
+                self.kernel.run(
+                    x, weight, bias, out, blocks.geometry, blocks.tables, self._activation, scratch, blocks.threads
+                )
+
+    def _prepare(self, call: Call, threads: int) -> Prepared:
+        """The layout of such a call, kept for the next one."""
+        orientation = _orient(self.spec, call)
+        placed = place(self.spec, call, threads, self._finite)
+        blocks = None if placed else blocks_for(self.spec, call, threads)
+        packed = self._pack(orientation, placed.form if placed else None)
+        if len(self._prepared) >= _MOST_PREPARED:
+            self._prepared.clear()
+        prepared = self._prepared[call, threads] = Prepared(orientation.swapped, placed, blocks, *packed)
+        return prepared
 
     @staticmethod
     def supports(spec: ConvSpec) -> str | None:
@@ -84,16 +112,18 @@ class Sliding:
     @staticmethod
     def estimate(spec: ConvSpec, call: Call, threads: int) -> float:
         """Seconds of such a call, from the cycles of tiles, filling and scattering."""
-        return blocks_for(spec, call, threads).seconds
+        placed = place(spec, call, threads, True)
+        return placed.seconds if placed else blocks_for(spec, call, threads).seconds
 
     @staticmethod
     def packing(spec: ConvSpec) -> float:
         """Seconds that packing the weights takes: they are few."""
         return spec.out_channels * spec.depth * table.DENSE_PACK_WEIGHT_CYCLES / table.CLOCK_HZ
 
-    def _pack(self, orientation: Orientation) -> tuple[Array, Array]:
+    def _pack(self, orientation: Orientation, form: planes.Form | None) -> tuple[Array, Array]:
         """Weights in the order of use, and the bias; packed on first use. Two threads may pack the same at once."""
-        if orientation not in self._packed:
+        key = orientation, form
+        if key not in self._packed:
             weight, spec = self._weight, self.spec
             if orientation.swapped:
                 weight, spec = weight.swapaxes(3, 4), _swap_spec(spec)
@@ -102,17 +132,28 @@ class Sliding:
             packed = np.concatenate(
                 [weight[:, :, :, list(run)].swapaxes(3, 4).reshape(len(weight), -1) for run in runs], axis=1
             )[:, order]
-            bias = self._bias
+            bias, lanes = self._bias, _tile(spec).lanes
             if orientation.by_channels:
-                lanes, across = _tile(spec).lanes, _channel_box(spec)
+                across = _channel_box(spec)
                 width = across * ceil(spec.groups / across)
                 packed = _by_lanes(packed, spec.groups, width).reshape(-1, width // lanes, lanes, spec.depth)
                 packed = packed.swapaxes(2, 3)
                 bias = _by_lanes(bias[:, None], spec.groups, width)
-            self._packed[orientation] = (
-                np.ascontiguousarray(packed).reshape(-1), np.ascontiguousarray(bias).reshape(-1)
-            )
-        return self._packed[orientation]
+            elif form is not None and form.paired:
+                width = round_up(spec.groups, 2)
+                packed = _by_lanes(packed, spec.groups, width).reshape(-1, width // 2, 2, spec.depth)
+                packed = np.repeat(packed.swapaxes(2, 3), lanes // 2, axis=3)
+                bias = np.repeat(_by_lanes(bias[:, None], spec.groups, width), lanes // 2, axis=1)
+            self._packed[key] = (np.ascontiguousarray(packed).reshape(-1), np.ascontiguousarray(bias).reshape(-1))
+        return self._packed[key]
+
+
+def place(spec: ConvSpec, call: Call, threads: int, finite: bool) -> planes.InPlace | None:
+    """The layout of a call that can be read in place."""
+    if _orient(spec, call).swapped:
+        spec, call = _swap_spec(spec), _swap_call(call)
+    passes = find_passes(spec)
+    return planes.lay_out(spec, call, threads, passes[0], finite) if len(passes) == 1 else None
 
 
 def _by_lanes(values: Array, groups: int, width: int) -> Array:
@@ -146,7 +187,7 @@ def find_passes(spec: ConvSpec) -> list[tuple[Run, ...]]:
             end = at + size + (part < longer)
             runs.append(tuple(members[at:end]))
             at = end
-    if len(runs) == 2 and (len(runs[0]), len(runs[1])) in _PAIRS:
+    if len(runs) == 2 and (len(runs[0]), len(runs[1])) in planes.PAIRS:
         return [(runs[0], runs[1])]
     return [(run,) for run in runs]
 

@@ -80,6 +80,9 @@ SLIDING_STORE_CYCLES = 3.0
 SLIDING_FILL_CYCLES = 3.0
 SLIDING_ITEM_CYCLES = 150.0
 SLIDING_SCATTER_CYCLES = 1.5
+#: What it can rarely pass, the third-level cache, and the cycles that are worth a thread of their own.
+SLIDING_BANDWIDTH = 100e9
+SLIDING_THREAD_CYCLES = 20e3
 
 #: The bound on scratch memory of one call, all threads together.
 SCRATCH_BYTES = 32 << 20

@@ -1,0 +1,78 @@
+/* Loads and stores of chosen lanes: nothing is touched where a lane is left out, so a vector may reach beyond an array. */
+#ifndef CYCONV_MASKS_H
+#define CYCONV_MASKS_H
+#include "lanes.h"
+
+/* What instruction sets hold lanes with: a register of bits, or a vector of 0 and -1. Bit l is lane l. */
+#if CYCONV_VEC_BYTES == 64
+typedef uint32_t vmask_t;
+static inline vmask_t vmask_of(int64_t bits) { return (vmask_t)bits; }
+#else
+typedef ivec_t vmask_t;
+static inline vmask_t vmask_of(int64_t bits) {
+    ivec_t one;
+    for (int l = 0; l < CYCONV_VL; l++) one[l] = (lane_int_t)1 << l;
+    return (ivec_t)((one & (lane_int_t)bits) != 0);
+}
+#endif
+
+/* The chosen lanes from memory, the others zero. */
+static inline vec_t vload_chosen(const real_t *p, vmask_t mask) {
+#if CYCONV_VEC_BYTES == 64
+    lanes_t x;
+#if CYCONV_REAL_SIZE == 8
+    x.epi64 = _mm512_maskz_loadu_epi64((__mmask8)mask, p);
+#else
+    x.epi64 = _mm512_maskz_loadu_epi32((__mmask16)mask, p);
+#endif
+    return x.v;
+#elif CYCONV_VEC_BYTES == 32 && CYCONV_REAL_SIZE == 8
+    return (vec_t)_mm256_maskload_epi64((const long long *)p, (__m256i)mask);
+#elif CYCONV_VEC_BYTES == 32
+    return (vec_t)_mm256_maskload_epi32((const int *)p, (__m256i)mask);
+#else
+    vec_t v = {0};
+    for (int l = 0; l < CYCONV_VL; l++)
+        if (mask[l]) v[l] = p[l];
+    return v;
+#endif
+}
+
+/* Some lanes from p, others from q, each lane at its own place. */
+static inline vec_t vload_two(const real_t *p, vmask_t of_p, const real_t *q, vmask_t of_q) {
+#if CYCONV_VEC_BYTES == 64
+    lanes_t x = {.v = vload_chosen(p, of_p)};
+#if CYCONV_REAL_SIZE == 8
+    x.epi64 = _mm512_mask_loadu_epi64(x.epi64, (__mmask8)of_q, q);
+#else
+    x.epi64 = _mm512_mask_loadu_epi32(x.epi64, (__mmask16)of_q, q);
+#endif
+    return x.v;
+#else
+    return (vec_t)((ivec_t)vload_chosen(p, of_p) | (ivec_t)vload_chosen(q, of_q));
+#endif
+}
+
+/* The chosen lanes to memory. */
+static inline void vstore_chosen(real_t *p, vec_t v, vmask_t mask) {
+#if CYCONV_VEC_BYTES == 64
+    lanes_t x = {.v = v};
+#if CYCONV_REAL_SIZE == 8
+    _mm512_mask_storeu_epi64(p, (__mmask8)mask, x.epi64);
+#else
+    _mm512_mask_storeu_epi32(p, (__mmask16)mask, x.epi64);
+#endif
+#else
+    for (int l = 0; l < CYCONV_VL; l++)
+        if (mask[l]) p[l] = v[l];
+#endif
+}
+
+/* Whether choosing lanes is an instruction; elsewhere the functions above are there, and slow. */
+#if CYCONV_VEC_BYTES >= 32
+#define CYCONV_HAS_MASKS 1
+#else
+#define CYCONV_HAS_MASKS 0
+#endif
+
+#endif

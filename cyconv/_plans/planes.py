@@ -1,0 +1,203 @@
+"""Plan of the planes kernel: which calls can be read in place, and the tables of ``_kernels/planes.pyx``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import ceil, gcd
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cyconv import _runtime
+from cyconv._plans import table
+from cyconv._plans.spec import Call, ConvSpec, bytes_moved
+
+Array = np.ndarray[Any, np.dtype[Any]]
+#: lengths of two runs of taps that the tile has
+PAIRS = ((2, 1), (3, 2), (4, 3), (6, 5))
+
+Run = tuple[int, ...]
+
+
+class Form(NamedTuple):
+    """How vectors lie: cells from lane to lane (1 or 2), over two planes, along the channels."""
+
+    step: int
+    paired: bool
+    by_channels: bool
+
+
+@dataclass(frozen=True, slots=True)
+class InPlace:
+    """One call's layout, in the form that the kernel takes."""
+
+    form: Form
+    geometry: Array
+    tables: Array
+    threads: int
+    seconds: float
+
+
+@lru_cache(maxsize=512)
+def lay_out(spec: ConvSpec, call: Call, threads: int, runs: tuple[Run, ...], finite: bool) -> InPlace | None:
+    """The layout of this call, None if it cannot be read in place.
+
+    ``runs`` are those of the one pass over the input; ``finite``: no weight is NaN or infinite, so that it does not
+    matter whether a zero of the padding is multiplied.
+    """
+    form = find_form(spec, call, runs, finite)
+    if form is None:
+        return None
+    kernel = _runtime.kernel("planes", spec.dtype)
+    lanes = kernel.LANES
+    gap = spec.dilation[1] // gcd(spec.dilation[1], spec.stride[1])
+    rows, rest = _rows(spec, call, runs, kernel.TILE[0], gap)
+    across = _across(spec, call, form, lanes, kernel.TILE[1])
+    if form.by_channels:
+        unit = lanes * max(1, table.SLIDING_CHANNEL_BYTES // (lanes * spec.dtype.itemsize))
+    else:
+        unit = 2 if form.paired else 1
+    units = ceil(spec.groups / unit)
+    cycles = _cycles(spec, call, form, lanes, len(rows) * kernel.TILE[0], sum(tile.vecs for tile in across), units)
+    threads = max(1, min(threads, int(cycles / table.SLIDING_THREAD_CYCLES)))
+    wanted = 4 * threads if threads > 1 else 1
+    bands = min(ceil(wanted / (call.batch * units)), len(rows) - rest) if gap == 1 else 1
+    items = call.batch * units * bands
+    threads = min(threads, items)
+    values = {
+        "batch": call.batch, "channels": spec.in_channels,
+        "group_inputs": spec.group_inputs, "group_outputs": spec.group_outputs,
+        "step": form.step, "stride_w": spec.stride[2], "paired": form.paired, "by_channels": form.by_channels,
+        "units": units, "unit_groups": unit, "bands": bands, "tiles_h": len(rows), "rest_h": rest,
+        "tiles_w": len(across), "chunks": 1 if threads == 1 else min(items, 8 * threads),
+        "columns": spec.kernel[2], "row_step": gap * spec.stride[1], "row_gap": gap, "column_step": spec.dilation[2],
+        "taps": len(runs[0]), "second_taps": len(runs[1]) if len(runs) == 2 else 0,
+        "first_row": runs[0][0] * spec.dilation[1],
+        "second_row": runs[1][0] * spec.dilation[1] if len(runs) == 2 else 0,
+        "out_h": call.out[1], "out_w": call.out[2],
+        "weight_step": spec.depth * (lanes if form.paired or form.by_channels else 1),
+        "is_silu": spec.activation.silu,
+        "has_activation": not spec.activation.silu and spec.activation.kind != "none",
+    }  # fmt: skip
+    numbers = [number for tile in (*rows, *across) for number in tile]
+    numbers += [bits for tile in across for bits in _masks(spec, call, form, tile, lanes)]
+    seconds = max(cycles / table.CLOCK_HZ, bytes_moved(spec, call) / table.SLIDING_BANDWIDTH) / threads
+    return InPlace(
+        form,
+        np.array([values[name] for name in kernel.FIELDS], np.int64),
+        np.array(numbers, np.int64),
+        threads,
+        seconds + table.CALL_SECONDS,
+    )
+
+
+def find_form(spec: ConvSpec, call: Call, runs: tuple[Run, ...], finite: bool) -> Form | None:
+    """How vectors can lie in this call, None if they cannot."""
+    padded = any(pad for pads in call.pads for pad in pads)
+    kernel = _runtime.kernel("planes", spec.dtype)
+    if not kernel.SUPPORTED or padded and not (finite and spec.padding_mode == "zeros"):
+        return None
+    if (spec.kernel[0], call.size[0], call.out[0], call.pads[0]) != (1, 1, 1, (0, 0)):
+        return None
+    lengths = tuple(len(run) for run in runs)
+    if max(lengths) > kernel.RUN or (len(runs) > 1 and lengths not in PAIRS):
+        return None
+    stride, dilation, columns = spec.stride[2], spec.dilation[2], spec.kernel[2]
+    if call.x_strides[4] == 1 == call.out_strides[4]:
+        if stride == 1 and len(runs) > 1 or stride > 2 or columns > 1 and stride == 2 != dilation * 2:
+            return None
+        if stride == 2 and lengths != (1,) and lengths not in PAIRS:
+            return None
+        paired = 2 * call.out[2] <= kernel.LANES and spec.groups > 1 and kernel.PAIRED
+        return Form(stride, paired, False)
+    if call.x_strides[1] == 1 == call.out_strides[1] and spec.group_inputs == 1 == spec.group_outputs:
+        return Form(1, False, True) if 2 * spec.groups >= kernel.LANES else None
+    return None
+
+
+class Rows(NamedTuple):
+    """``Rows`` of the kernel: first output row, coordinate of its first tap, bits of input rows inside, rows."""
+
+    out: int
+    at: int
+    inside: int
+    second_inside: int
+    count: int
+
+
+def _rows(spec: ConvSpec, call: Call, runs: tuple[Run, ...], height: int, gap: int) -> tuple[list[Rows], int]:
+    """Rows of tiles, and how many of them overlap the one before (0 or 1, if no dilation splits the rows)."""
+    stride, pad, size, out_h = spec.stride[1], call.pads[1][0], call.size[1], call.out[1]
+    found = []
+    for phase in range(min(gap, out_h)):
+        rows = ceil((out_h - phase) / gap)
+        count = min(rows, height)
+        for start in range(0, rows, height):
+            out = phase + min(start, rows - count) * gap
+            at = out * stride - pad
+            inside = [0, 0]
+            for number, run in enumerate(runs):
+                first = at + run[0] * spec.dilation[1]
+                for i in range(count + len(run) - 1):
+                    inside[number] |= (0 <= first + i * gap * stride < size) << i
+            found.append(Rows(out, at, inside[0], inside[1], count))
+    return found, int(out_h > height and out_h % height > 0)
+
+
+class Across(NamedTuple):
+    """``Across`` of the kernel: first output, coordinate of its first tap, vectors, outputs between them, lanes stored."""
+
+    out: int
+    at: int
+    vecs: int
+    next_out: int
+    lanes: int
+
+
+def _across(spec: ConvSpec, call: Call, form: Form, lanes: int, most: int) -> list[Across]:
+    """Tiles along W: whole vectors, the last of which overlaps the one before; one with fewer lanes if W is less."""
+    width = call.out[2]
+    each = 1 if form.by_channels else lanes // 2 if form.paired else lanes
+    found, out = [], 0
+    while out < width:
+        left = width - out
+        vecs = 2 if most == 2 and left > each and not form.paired else 1
+        next_out = min(each, left - each) if vecs == 2 else 0
+        if left <= each:
+            out = max(0, width - each)
+        stored = -1 if width >= each and not form.paired else (1 << width) - 1
+        found.append(Across(out, out * spec.stride[2] - call.pads[2][0], vecs, next_out, stored))
+        out += each + next_out
+    return found
+
+
+def _masks(spec: ConvSpec, call: Call, form: Form, tile: Across, lanes: int) -> list[int]:
+    """Bits of the lanes inside the input: [column][vector][load]."""
+    size, bits = call.size[2], []
+
+    def inside(first: int, count: int) -> int:
+        start, stop = min(max(-first, 0), count), min(max(size - first, 0), count)
+        return (1 << stop) - (1 << start) if stop > start else 0
+
+    for column in range(spec.kernel[2]):
+        for vector in range(2):
+            at = tile.at + column * spec.dilation[2] + vector * tile.next_out * spec.stride[2]
+            if form.by_channels:
+                bits += [-inside(at, 1), 0]
+            elif form.paired and form.step == 1:
+                half = inside(at, lanes // 2)
+                bits += [half, half << lanes // 2]
+            elif form.paired:
+                bits += [inside(at, lanes)] * 2
+            else:
+                bits += [inside(at, lanes), inside(at + lanes, lanes)]
+    return bits
+
+
+def _cycles(spec: ConvSpec, call: Call, form: Form, lanes: int, rows: int, vectors: int, units: int) -> float:
+    """Cycles of one thread: vectors of multiply-adds, starting and storing them, items."""
+    vectors *= rows * call.batch * spec.group_outputs
+    vectors *= ceil(spec.groups / lanes) if form.by_channels else units
+    cycles = vectors * (spec.depth * table.SLIDING_STEP_CYCLES + table.SLIDING_STORE_CYCLES)
+    return cycles + call.batch * units * table.SLIDING_ITEM_CYCLES
