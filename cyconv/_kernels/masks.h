@@ -21,15 +21,15 @@ static inline vec_t vload_chosen(const real_t *p, vmask_t mask) {
 #if CYCONV_VEC_BYTES == 64
     lanes_t x;
 #if CYCONV_REAL_SIZE == 8
-    x.epi64 = _mm512_maskz_loadu_epi64((__mmask8)mask, p);
+    x.pd = _mm512_maskz_loadu_pd((__mmask8)mask, p);
 #else
-    x.epi64 = _mm512_maskz_loadu_epi32((__mmask16)mask, p);
+    x.ps = _mm512_maskz_loadu_ps((__mmask16)mask, p);
 #endif
     return x.v;
 #elif CYCONV_VEC_BYTES == 32 && CYCONV_REAL_SIZE == 8
-    return (vec_t)_mm256_maskload_epi64((const long long *)p, (__m256i)mask);
+    return (vec_t)_mm256_maskload_pd(p, (__m256i)mask);
 #elif CYCONV_VEC_BYTES == 32
-    return (vec_t)_mm256_maskload_epi32((const int *)p, (__m256i)mask);
+    return (vec_t)_mm256_maskload_ps(p, (__m256i)mask);
 #else
     vec_t v = {0};
     for (int l = 0; l < CYCONV_VL; l++)
@@ -43,9 +43,9 @@ static inline vec_t vload_two(const real_t *p, vmask_t of_p, const real_t *q, vm
 #if CYCONV_VEC_BYTES == 64
     lanes_t x = {.v = vload_chosen(p, of_p)};
 #if CYCONV_REAL_SIZE == 8
-    x.epi64 = _mm512_mask_loadu_epi64(x.epi64, (__mmask8)of_q, q);
+    x.pd = _mm512_mask_loadu_pd(x.pd, (__mmask8)of_q, q);
 #else
-    x.epi64 = _mm512_mask_loadu_epi32(x.epi64, (__mmask16)of_q, q);
+    x.ps = _mm512_mask_loadu_ps(x.ps, (__mmask16)of_q, q);
 #endif
     return x.v;
 #else
@@ -58,10 +58,16 @@ static inline void vstore_chosen(real_t *p, vec_t v, vmask_t mask) {
 #if CYCONV_VEC_BYTES == 64
     lanes_t x = {.v = v};
 #if CYCONV_REAL_SIZE == 8
-    _mm512_mask_storeu_epi64(p, (__mmask8)mask, x.epi64);
+    _mm512_mask_storeu_pd(p, (__mmask8)mask, x.pd);
 #else
-    _mm512_mask_storeu_epi32(p, (__mmask16)mask, x.epi64);
+    _mm512_mask_storeu_ps(p, (__mmask16)mask, x.ps);
 #endif
+#elif CYCONV_VEC_BYTES == 32 && CYCONV_REAL_SIZE == 8
+    lanes_t x = {.v = v};
+    _mm256_maskstore_pd(p, (__m256i)mask, x.pd);
+#elif CYCONV_VEC_BYTES == 32
+    lanes_t x = {.v = v};
+    _mm256_maskstore_ps(p, (__m256i)mask, x.ps);
 #else
     for (int l = 0; l < CYCONV_VL; l++)
         if (mask[l]) p[l] = v[l];

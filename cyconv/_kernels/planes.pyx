@@ -3,13 +3,15 @@
     out[n, k, h, w] = act(bias[k] + sum over c, s, r of
                           weight[k, c, r, s] * x[n, c, h * sh + r * dh - ph, w * sw + s * dw - pw])
 
-Nothing is copied: the tile (``planes_tile.pxd``) reads the image itself, with masks where it ends. Vectors run along W at
-stride 1 or 2, in narrow planes along W of two planes, or along the channels at any stride:
+Nothing is copied: the image itself is read, with masks where it ends, by a tile of some rows (``planes_tile.pxd``) or, at
+3 x 3, row by row (``planes_three.pxd``). Vectors run along W at stride 1 or 2, in narrow planes along W of two planes, or
+along the channels at any stride:
 
     for each item = (image, some channels, band of rows)               <- threads
         for each output of a group, row of tiles, tile along W: all planes of the group
 
-With dilation along H, the rows of a tile are those that share input rows.
+With dilation along H, the rows of a tile are those that share input rows. Channels at 3 x 3 are seen with H and W
+exchanged, so that the rows of ``planes_three.pxd`` are neighbours in memory.
 
 FLOPs 2 K CRS P, at two vectors of multiply-adds per cycle; bytes: x and out once, as fast as they come: from the third
 level of caches about 30 per cycle, which is where layers of the usual networks end that have 3 x 3 taps (14 FLOPs per
@@ -23,25 +25,26 @@ from libc.stdint cimport int64_t
 
 from cyconv._kernels.activation cimport silu
 from cyconv._kernels.masks cimport HAS_MASKS
+from cyconv._kernels.planes_three cimport Strip, stream_channels, stream_rows
 from cyconv._kernels.planes_tile cimport LONGEST_RUN, ROWS, VECS, Rows, Slide, Sweep, pick_tile
 from cyconv._kernels.simd cimport VL, real_t
 from cyconv._kernels.tile cimport Finish
 
 cdef struct Geometry:
     int64_t batch, channels, group_inputs, group_outputs
-    int64_t step, stride_w, paired, by_channels
+    int64_t step, stride_h, stride_w, paired, by_channels, streams
     int64_t units, unit_groups, bands, tiles_h, rest_h, tiles_w, chunks
     int64_t columns, row_step, row_gap, column_step, taps, second_taps, first_row, second_row
-    int64_t out_h, out_w, weight_step
+    int64_t size_h, pad_h, out_h, out_w, weight_step
     int64_t is_silu, has_activation
 
 #: order of the geometry vector that ``run`` takes
 FIELDS = (
     "batch", "channels", "group_inputs", "group_outputs",
-    "step", "stride_w", "paired", "by_channels",
+    "step", "stride_h", "stride_w", "paired", "by_channels", "streams",
     "units", "unit_groups", "bands", "tiles_h", "rest_h", "tiles_w", "chunks",
     "columns", "row_step", "row_gap", "column_step", "taps", "second_taps", "first_row", "second_row",
-    "out_h", "out_w", "weight_step",
+    "size_h", "pad_h", "out_h", "out_w", "weight_step",
     "is_silu", "has_activation",
 )
 LANES = VL
@@ -53,6 +56,10 @@ PAIRED = VL * sizeof(real_t) == 64  # with shorter vectors, a store of some lane
 cdef struct Across:
     # a tile along W: first output, coordinate of its first tap, vectors, outputs from one to the next, lanes that are stored
     int64_t out, at, vecs, next_out, lanes
+
+cdef struct Band:
+    # rows of tiles [first, last), output rows [first_row, end_row); units that are done together
+    int64_t first, last, first_row, end_row, units
 
 cdef struct Job:
     const Geometry *g
@@ -110,26 +117,40 @@ cdef void _run_items(const Job *job, int64_t item, int64_t end) noexcept nogil:
     cdef int64_t band = item % g.bands
     cdef int64_t unit = item // g.bands % g.units
     cdef int64_t n = item // g.bands // g.units
-    cdef int64_t first, last, group
+    cdef Band rows
+    cdef int64_t whole = g.tiles_h - g.rest_h
+    cdef int64_t group
     cdef const real_t *x
     cdef real_t *out
     cdef Sweep sweep = job.sweep
     while item < end:
-        # the lower tile of the last two may overlap the other, and stays with it
-        first = (g.tiles_h - g.rest_h) * band // g.bands
-        last = (g.tiles_h - g.rest_h) * (band + 1) // g.bands + (g.rest_h if band + 1 == g.bands else 0)
+        rows.units = 1
+        if g.streams and g.tiles_w == 1 and g.bands == 1 and g.group_outputs == 1 and not g.by_channels:
+            # small planes one after the other, but for the last one of a pair without a second
+            rows.units = max(<int64_t>1, min(end - item, g.channels // g.unit_groups - unit))
+        if g.streams:
+            rows.first = rows.last = 0
+            rows.first_row, rows.end_row = g.out_h * band // g.bands, g.out_h * (band + 1) // g.bands
+        else:
+            # the lower tile of the last two may overlap the other, and stays with it
+            rows.first = whole * band // g.bands
+            rows.last = whole * (band + 1) // g.bands + (g.rest_h if band + 1 == g.bands else 0)
+            rows.first_row, rows.end_row = 0, g.out_h
+            if g.bands > 1:
+                rows.first_row = job.rows[rows.first].out
+                rows.end_row = job.rows[rows.last - 1].out + job.rows[rows.last - 1].count
         group = unit * g.unit_groups
         x = job.x + n * job.x_n + group * g.group_inputs * job.x_c
         out = job.out + n * job.out_n + group * g.group_outputs * job.out_k
         if g.by_channels:
-            _sweep_channels(job, &sweep, x, out, group, first, last)
+            _sweep_channels(job, &sweep, x, out, group, &rows)
         else:
-            _sweep_planes(job, &sweep, x, out, group, first, last)
-        item += 1
+            _sweep_planes(job, &sweep, x, out, group, &rows)
+        item += rows.units
         band += 1
         if band == g.bands:
             band = 0
-            unit += 1
+            unit += rows.units
             if unit == g.units:
                 unit = 0
                 n += 1
@@ -142,62 +163,80 @@ cdef inline void _aim(const Job *job, Sweep *sweep, const Across *across, int64_
     sweep.mask = job.mask + i * 4 * job.g.columns
 
 
-cdef void _sweep_planes(const Job *job, Sweep *sweep, const real_t *x, real_t *out, int64_t group, int64_t first,
-                        int64_t last) noexcept nogil:
+cdef inline Strip _strip(const Job *job, const Band *rows) noexcept nogil:
+    """All rows of the band. What lies between two units matters where there is one input plane per group."""
+    cdef const Geometry *g = job.g
+    return Strip(rows.end_row - rows.first_row, rows.first_row * g.stride_h - g.pad_h, g.size_h, rows.units,
+                 g.unit_groups * job.x_c, g.weight_step, VL if g.paired else 1, g.unit_groups * job.out_k)
+
+
+cdef void _sweep_planes(const Job *job, Sweep *sweep, const real_t *x, real_t *out, int64_t group,
+                        const Band *rows) noexcept nogil:
     """Vectors along W: all outputs of one group, or of two side by side."""
     cdef const Geometry *g = job.g
     cdef int64_t groups = min(g.unit_groups, g.channels // g.group_inputs - group)
-    cdef int64_t together = 1 if g.tiles_w > 2 else last - first    # the tiles of wide images row by row
-    cdef int64_t m, t, i, at
-    cdef const Across *across
-    cdef Slide tile
+    cdef int64_t together = 1 if g.tiles_w > 2 or g.streams else rows.last - rows.first  # in wide images row by row
+    cdef int64_t end = 1 if g.streams else rows.last
+    cdef int64_t m, t, at
     sweep.second_lanes = 0 if g.paired and groups == 1 else -1
     for m in range(g.group_outputs):
         at = m * g.units + group // g.unit_groups if g.paired else group * g.group_outputs + m
-        t = first
-        while t < last:
-            for i in range(g.tiles_w):
-                across = &job.across[i]
-                _aim(job, sweep, across, i)
-                sweep.c_lanes = across.lanes
-                tile = pick_tile(g.step, g.paired, g.paired, across.vecs)
-                tile(g.taps, g.second_taps, job.rows + t, together, x + across.at, job.weight + at * g.weight_step,
-                     job.bias + at * (VL if g.paired else 1), out + m * job.out_k + across.out, sweep)
+        t = 0 if g.streams else rows.first
+        while t < end:
+            _sweep_across(job, sweep, t, together, rows, x, job.weight + at * g.weight_step,
+                          job.bias + at * (VL if g.paired else 1), out + m * job.out_k)
             t += together
         if g.is_silu:
-            for i in range(groups):
-                _silu_rows(job, out + m * job.out_k + i * sweep.c_other, first, last, g.out_w)
+            for at in range(groups * rows.units):
+                silu(out + m * job.out_k + at * sweep.c_other + rows.first_row * job.out_h, job.out_h,
+                     rows.end_row - rows.first_row, g.out_w)
 
 
-cdef void _sweep_channels(const Job *job, Sweep *sweep, const real_t *x, real_t *out, int64_t group, int64_t first,
-                          int64_t last) noexcept nogil:
+cdef inline void _sweep_across(const Job *job, Sweep *sweep, int64_t t, int64_t tiles, const Band *rows, const real_t *x,
+                               const real_t *w, const real_t *bias, real_t *out) noexcept nogil:
+    """Some rows of tiles, or all rows of the band, from left to right."""
+    cdef const Geometry *g = job.g
+    cdef const Across *across = job.across
+    cdef Strip strip = _strip(job, rows)
+    cdef Slide tile
+    cdef int64_t i
+    for i in range(g.tiles_w):
+        _aim(job, sweep, across, i)
+        sweep.c_lanes = across.lanes
+        if g.streams:
+            stream_rows(g.step, g.paired, across.vecs, &strip, x + strip.at * job.x_h + across.at, w, bias,
+                        out + rows.first_row * job.out_h + across.out, sweep)
+        else:
+            tile = pick_tile(g.step, g.paired, g.paired, across.vecs)
+            tile(g.taps, g.second_taps, job.rows + t, tiles, x + across.at, w, bias, out + across.out, sweep)
+        across += 1
+
+
+cdef void _sweep_channels(const Job *job, Sweep *sweep, const real_t *x, real_t *out, int64_t group,
+                          const Band *rows) noexcept nogil:
     """Vectors along the channels: some of them, one per group."""
     cdef const Geometry *g = job.g
     cdef int64_t channels = min(g.unit_groups, g.channels - group)
     cdef int64_t t, i, c
+    cdef Strip strip = _strip(job, rows)
     cdef const Across *across
-    cdef Slide tile
-    for t in range(first, last):
+    for t in range(0 if g.streams else rows.first, 1 if g.streams else rows.last):
         for i in range(g.tiles_w):
             across = &job.across[i]
             _aim(job, sweep, across, i)
-            tile = pick_tile(1, 0, 1, across.vecs)
             c = 0
             while c < channels:
-                sweep.lanes = -1 if c + VL <= channels else (<int64_t>1 << (channels - c)) - 1
-                sweep.c_lanes = sweep.lanes
-                tile(g.taps, g.second_taps, job.rows + t, 1, x + across.at * job.x_w + c,
-                     job.weight + (group + c) // VL * g.weight_step, job.bias + group + c,
-                     out + across.out * job.out_w + c, sweep)
+                sweep.lanes = sweep.c_lanes = -1 if c + VL <= channels else (<int64_t>1 << (channels - c)) - 1
+                if g.streams:
+                    stream_channels(g.stride_h, across.vecs, &strip, x + strip.at * job.x_h + across.at * job.x_w + c,
+                                    job.weight + (group + c) // VL * g.weight_step, job.bias + group + c,
+                                    out + rows.first_row * job.out_h + across.out * job.out_w + c, sweep)
+                else:
+                    pick_tile(1, 0, 1, across.vecs)(
+                        g.taps, g.second_taps, job.rows + t, 1, x + across.at * job.x_w + c,
+                        job.weight + (group + c) // VL * g.weight_step, job.bias + group + c,
+                        out + across.out * job.out_w + c, sweep)
                 c += VL
     if g.is_silu:
         for i in range(g.out_w):
-            _silu_rows(job, out + i * job.out_w, first, last, channels)
-
-
-cdef void _silu_rows(const Job *job, real_t *out, int64_t first, int64_t last, int64_t count) noexcept nogil:
-    """The activation on ``count`` neighbours in each row of a band."""
-    cdef const Geometry *g = job.g
-    cdef int64_t row = job.rows[first].out if g.bands > 1 else 0
-    cdef int64_t end = job.rows[last - 1].out + job.rows[last - 1].count if g.bands > 1 else g.out_h
-    silu(out + row * job.out_h, job.out_h, end - row, count)
+            silu(out + i * job.out_w + rows.first_row * job.out_h, job.out_h, rows.end_row - rows.first_row, channels)

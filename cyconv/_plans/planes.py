@@ -26,6 +26,8 @@ class Form(NamedTuple):
     step: int
     paired: bool
     by_channels: bool
+    streams: bool
+    """Whether the loops for 3 x 3 taps serve it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class InPlace:
     """One call's layout, in the form that the kernel takes."""
 
     form: Form
+    swapped: bool
     geometry: Array
     tables: Array
     threads: int
@@ -40,11 +43,13 @@ class InPlace:
 
 
 @lru_cache(maxsize=512)
-def lay_out(spec: ConvSpec, call: Call, threads: int, runs: tuple[Run, ...], finite: bool) -> InPlace | None:
+def lay_out(
+    spec: ConvSpec, call: Call, threads: int, runs: tuple[Run, ...], finite: bool, swapped: bool
+) -> InPlace | None:
     """The layout of this call, None if it cannot be read in place.
 
     ``runs`` are those of the one pass over the input; ``finite``: no weight is NaN or infinite, so that it does not
-    matter whether a zero of the padding is multiplied.
+    matter whether a zero of the padding is multiplied; ``swapped``: H and W are exchanged.
     """
     form = find_form(spec, call, runs, finite)
     if form is None:
@@ -63,19 +68,22 @@ def lay_out(spec: ConvSpec, call: Call, threads: int, runs: tuple[Run, ...], fin
     threads = max(1, min(threads, int(cycles / table.SLIDING_THREAD_CYCLES)))
     wanted = 4 * threads if threads > 1 else 1
     bands = min(ceil(wanted / (call.batch * units)), len(rows) - rest) if gap == 1 else 1
+    if form.streams and len(across) > 2:
+        bands = max(bands, call.out[1] // table.SLIDING_STRIP_ROWS)
     items = call.batch * units * bands
     threads = min(threads, items)
     values = {
         "batch": call.batch, "channels": spec.in_channels,
         "group_inputs": spec.group_inputs, "group_outputs": spec.group_outputs,
-        "step": form.step, "stride_w": spec.stride[2], "paired": form.paired, "by_channels": form.by_channels,
+        "step": form.step, "stride_h": spec.stride[1], "stride_w": spec.stride[2],
+        "paired": form.paired, "by_channels": form.by_channels, "streams": form.streams,
         "units": units, "unit_groups": unit, "bands": bands, "tiles_h": len(rows), "rest_h": rest,
         "tiles_w": len(across), "chunks": 1 if threads == 1 else min(items, 8 * threads),
         "columns": spec.kernel[2], "row_step": gap * spec.stride[1], "row_gap": gap, "column_step": spec.dilation[2],
         "taps": len(runs[0]), "second_taps": len(runs[1]) if len(runs) == 2 else 0,
         "first_row": runs[0][0] * spec.dilation[1],
         "second_row": runs[1][0] * spec.dilation[1] if len(runs) == 2 else 0,
-        "out_h": call.out[1], "out_w": call.out[2],
+        "size_h": call.size[1], "pad_h": call.pads[1][0], "out_h": call.out[1], "out_w": call.out[2],
         "weight_step": spec.depth * (lanes if form.paired or form.by_channels else 1),
         "is_silu": spec.activation.silu,
         "has_activation": not spec.activation.silu and spec.activation.kind != "none",
@@ -85,6 +93,7 @@ def lay_out(spec: ConvSpec, call: Call, threads: int, runs: tuple[Run, ...], fin
     seconds = max(cycles / table.CLOCK_HZ, bytes_moved(spec, call) / table.SLIDING_BANDWIDTH) / threads
     return InPlace(
         form,
+        swapped,
         np.array([values[name] for name in kernel.FIELDS], np.int64),
         np.array(numbers, np.int64),
         threads,
@@ -94,36 +103,45 @@ def lay_out(spec: ConvSpec, call: Call, threads: int, runs: tuple[Run, ...], fin
 
 def find_form(spec: ConvSpec, call: Call, runs: tuple[Run, ...], finite: bool) -> Form | None:
     """How vectors can lie in this call, None if they cannot."""
-    padded = any(pad for pads in call.pads for pad in pads)
     kernel = _runtime.kernel("planes", spec.dtype)
-    if not kernel.SUPPORTED or padded and not (finite and spec.padding_mode == "zeros"):
+    padded = any(pad for pads in call.pads for pad in pads)
+    if not kernel.SUPPORTED or (padded and not (finite and spec.padding_mode == "zeros")):
         return None
     if (spec.kernel[0], call.size[0], call.out[0], call.pads[0]) != (1, 1, 1, (0, 0)):
         return None
     lengths = tuple(len(run) for run in runs)
     if max(lengths) > kernel.RUN or (len(runs) > 1 and lengths not in PAIRS):
         return None
+    streams = can_stream(spec) and call.pads[1][0] <= 2
     stride, dilation, columns = spec.stride[2], spec.dilation[2], spec.kernel[2]
     if call.x_strides[4] == 1 == call.out_strides[4]:
-        if stride == 1 and len(runs) > 1 or stride > 2 or columns > 1 and stride == 2 != dilation * 2:
-            return None
-        if stride == 2 and lengths != (1,) and lengths not in PAIRS:
+        if stride == 1:
+            possible = len(runs) == 1
+        else:
+            possible = stride == 2 and (lengths == (1,) or lengths in PAIRS) and (dilation == 1 or columns == 1)
+        if not possible:
             return None
         paired = 2 * call.out[2] <= kernel.LANES and spec.groups > 1 and kernel.PAIRED
-        return Form(stride, paired, False)
+        return Form(stride, paired, False, streams and spec.stride[1] == stride)
     if call.x_strides[1] == 1 == call.out_strides[1] and spec.group_inputs == 1 == spec.group_outputs:
-        return Form(1, False, True) if 2 * spec.groups >= kernel.LANES else None
+        return Form(1, False, True, streams) if 2 * spec.groups >= kernel.LANES else None
     return None
 
 
+def can_stream(spec: ConvSpec) -> bool:
+    """Whether the loops for 3 x 3 taps can serve this layer."""
+    taps = spec.kernel[1:], spec.dilation[1:], spec.group_inputs
+    return taps == ((3, 3), (1, 1), 1) and spec.stride[1] <= 2
+
+
 class Rows(NamedTuple):
-    """``Rows`` of the kernel: first output row, coordinate of its first tap, bits of input rows inside, rows."""
+    """``Rows`` of the kernel: first output, coordinate of its first tap, bits of input rows inside, outputs."""
 
     out: int
     at: int
     inside: int
     second_inside: int
-    count: int
+    rows: int
 
 
 def _rows(spec: ConvSpec, call: Call, runs: tuple[Run, ...], height: int, gap: int) -> tuple[list[Rows], int]:
@@ -146,7 +164,7 @@ def _rows(spec: ConvSpec, call: Call, runs: tuple[Run, ...], height: int, gap: i
 
 
 class Across(NamedTuple):
-    """``Across`` of the kernel: first output, coordinate of its first tap, vectors, outputs between them, lanes stored."""
+    """``Across`` of the kernel: first output, coordinate of its first tap, vectors, outputs between them, lanes."""
 
     out: int
     at: int

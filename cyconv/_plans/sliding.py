@@ -88,6 +88,8 @@ class Sliding:
         """The layout of such a call, kept for the next one."""
         orientation = _orient(self.spec, call)
         placed = place(self.spec, call, threads, self._finite)
+        if placed:
+            orientation = Orientation(placed.form.by_channels, placed.swapped)
         blocks = None if placed else blocks_for(self.spec, call, threads)
         packed = self._pack(orientation, placed.form if placed else None)
         if len(self._prepared) >= _MOST_PREPARED:
@@ -149,11 +151,16 @@ class Sliding:
 
 
 def place(spec: ConvSpec, call: Call, threads: int, finite: bool) -> planes.InPlace | None:
-    """The layout of a call that can be read in place."""
-    if _orient(spec, call).swapped:
+    """The layout of a call that can be read in place.
+
+    Channels at 3 x 3 are read along W, where neighbours are, for which H and W change places.
+    """
+    orientation = _orient(spec, call)
+    swapped = orientation.swapped or (orientation.by_channels and planes.can_stream(_swap_spec(spec)))
+    if swapped:
         spec, call = _swap_spec(spec), _swap_call(call)
     passes = find_passes(spec)
-    return planes.lay_out(spec, call, threads, passes[0], finite) if len(passes) == 1 else None
+    return planes.lay_out(spec, call, threads, passes[0], finite, swapped) if len(passes) == 1 else None
 
 
 def _by_lanes(values: Array, groups: int, width: int) -> Array:

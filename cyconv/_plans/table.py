@@ -83,6 +83,8 @@ SLIDING_SCATTER_CYCLES = 1.5
 #: What it can rarely pass, the third-level cache, and the cycles that are worth a thread of their own.
 SLIDING_BANDWIDTH = 100e9
 SLIDING_THREAD_CYCLES = 20e3
+#: Rows of a wide image that are done at a time from left to right: few enough to be in the second-level cache.
+SLIDING_STRIP_ROWS = 14
 
 #: The bound on scratch memory of one call, all threads together.
 SCRATCH_BYTES = 32 << 20
