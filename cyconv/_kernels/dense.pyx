@@ -165,14 +165,18 @@ cdef void _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, i
     cdef const Geometry *g = job.g
     cdef int64_t wide = weight_width(g)
     cdef int64_t row0 = panel_start(g, first_panel)
-    cdef int64_t kept = PANEL   # columns of the scratch product: those of a panel, or of all that wait for the next block
-    cdef int64_t panel, first, d
+    # channels that the scratch product has room for, and the first of this panel in it: all of the part wait for the next
+    # block, or the panels of a single block take turns
+    cdef int64_t kept = PANEL
+    cdef int64_t panel, first, at, d
+    cdef bint waits
     cdef real_t *out
     cdef real_t *partial
     cdef Product p
     p.depth = k1 - k0
     p.fresh, p.last = k0 == 0, k1 == g.group_inputs * g.taps
-    if not (p.fresh and p.last):
+    waits = not (p.fresh and p.last)
+    if waits:
         kept = (panel_start(g, last_panel) - row0 + PANEL - 1) // PANEL * PANEL
     for panel in range(first_panel, last_panel):
         first = panel_start(g, panel)
@@ -183,16 +187,17 @@ cdef void _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, i
         p.bias = job.bias + (group * wide + first) * (VL if g.by_rows else 1)
         out = (job.out + box.n0 * job.out_n + (group * g.group_outputs + first) * job.out_k + box.d0 * job.out_d
                + box.h0 * job.out_h + box.w0 * job.out_w)
+        at = first - row0 if waits else 0
         partial = <real_t *>(scratch + g.at_tile)
         if g.direct_out:
             p.c, p.c_k, p.c_p, p.c_slab = out, job.out_k, job.out_w, job.out_d
         elif g.by_rows:
             p.c_p, p.c_slab = 1, cuts(box.slab, PANEL) * PANEL
             p.c_k = p.c_slab * box.d
-            p.c = partial + (first - row0 if kept > PANEL else 0) * p.c_k
+            p.c = partial + at * p.c_k
         else:
             p.c_k, p.c_p, p.c_slab = 1, kept, kept * box.slab
-            p.c = partial + (first - row0 if kept > PANEL else 0)
+            p.c = partial + at
         for d in range(box.d):
             if g.by_rows:
                 _channels_by_positions(job, box, d, &p, source)

@@ -236,7 +236,7 @@ def _describe(
     tail = box[1] * block * panel if direct_in and by_rows else 0
     partial = 0
     if not direct_out:
-        widest = panel
+        widest = tile.rows if by_rows else panel
         if block < spec.depth:
             starts = [_panel_start(spec, by_rows, i * panels // parts, tile) for i in range(parts + 1)]
             widest = max(round_up(end - start, panel) for start, end in pairwise(starts))
