@@ -14,6 +14,8 @@ CHANNELS_LAST = {1: "NWC", 2: "NHWC", 3: "NDHWC"}
 
 # The names that `algorithm=` takes in this version; tests of all algorithms grow with it.
 ALGORITHMS = ["auto", *sorted({kind.name for kind in convolution.ALGORITHMS})]
+# The relative L2 error that Winograd states; for the half types it is that of their rounding.
+WINOGRAD_L2 = {"float16": 2e-3, "bfloat16": 2e-2, "float32": 1e-5, "float64": 1e-12}
 
 FLOATS = ["float16", "bfloat16", "float32", "float64"]
 

@@ -4,13 +4,11 @@ import itertools
 
 import oracle
 import pytest
-from calls import ALGORITHMS, attempt, check_conv, dtype, noise, whole
+from calls import ALGORITHMS, WINOGRAD_L2, attempt, check_conv, dtype, noise, whole
 from hypothesis import given
 from hypothesis import strategies as st
 
 import cyconv
-
-WINOGRAD_L2 = {"float32": 1e-5, "float64": 1e-12}
 
 LAYERS = [
     (1, 3, 64, 56),
