@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
 
@@ -174,6 +174,14 @@ def _check_float(name: str, dtype: Dtype) -> None:
 
 
 # Arrays out.
+
+
+def takes_result(out: object, shape: tuple[int, ...], dtype: Dtype) -> TypeGuard[Array]:
+    """Whether a result of this shape and dtype can go straight into ``out``: the quick part of :func:`check_out`."""
+    if type(out) is not np.ndarray:
+        return False
+    fits: bool = out.dtype is dtype and out.shape == shape and out.flags.carray
+    return fits
 
 
 def check_out(out: object, shape: Sequence[int], dtype: Dtype, inputs: Iterable[Array]) -> tuple[Array, bool]:

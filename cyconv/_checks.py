@@ -7,7 +7,7 @@ arrays are checked in `cyconv._arrays`, numbers and words in `cyconv._scalars`.
 
 from __future__ import annotations
 
-from cyconv._arrays import Image, as_array, as_bias, as_image, check_out, float_dtypes, run_into
+from cyconv._arrays import Image, as_array, as_bias, as_image, check_out, float_dtypes, run_into, takes_result
 from cyconv._plans.spec import Activation
 from cyconv._scalars import (
     as_flag,
@@ -40,11 +40,14 @@ __all__ = [
     "naxes_of",
     "parse_activation",
     "run_into",
+    "takes_result",
 ]
 
 
 def check_threads(num_threads: object) -> int | None:
     """Return the number of threads to use; None means the global setting."""
+    if type(num_threads) is int and num_threads > 0:
+        return num_threads
     return None if num_threads is None else as_int("num_threads", num_threads, minimum=1)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from math import prod
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
 
@@ -200,12 +200,9 @@ class Recipe(NamedTuple):
     run: Callable[..., bool]
     into_given: bool
 
-    def takes(self, out: object) -> bool:
+    def takes(self, out: object) -> TypeGuard[Array]:
         """Whether the result can go there without further checks."""
-        if type(out) is not np.ndarray or not self.into_given:
-            return False
-        flags: bool = out.flags.carray
-        return flags and out.dtype is self.dtype and out.shape == self.shape
+        return self.into_given and _checks.takes_result(out, self.shape, self.dtype)
 
 
 #: calls that were checked once -> what they found out; calls that differ more than that start again
@@ -243,8 +240,7 @@ def run_pool(
     op: int, naxes: int, x: object, windows: Sliding | Adaptive, layout: str, out: object, num_threads: object
 ) -> Array:
     """Check everything, allocate the result, fill it; what does not depend on the data is remembered."""
-    plain = type(num_threads) is int and num_threads > 0
-    threads = _runtime.threads_for(num_threads if plain else _checks.check_threads(num_threads))  # type: ignore[arg-type]
+    threads = _runtime.threads_for(_checks.check_threads(num_threads))
     if type(x) is not np.ndarray:
         return _run_checked(op, naxes, x, windows, layout, out, threads, None)
     types = tuple(map(type, windows))  # they tell settings apart that compare equal, such as 1, 1.0 and True
@@ -259,7 +255,7 @@ def run_pool(
             if recipe.run(x, y, None, recipe.geometry, recipe.divisor, recipe.threads):
                 return y
         elif recipe.takes(out) and recipe.run(x, out, None, recipe.geometry, recipe.divisor, recipe.threads):
-            return out  # type: ignore[return-value]  # takes() saw an array
+            return out
     return _run_checked(op, naxes, x, windows, layout, out, threads, key if recipe is None else None)
 
 

@@ -47,8 +47,7 @@ class Shortcut(NamedTuple):
         """The array to fill for another such x; None if ``out`` is to be checked with more care."""
         if out is None:
             return np.empty(self.shape, x.dtype)
-        plain = type(out) is np.ndarray and out.dtype is x.dtype and out.shape == self.shape and out.flags.carray
-        return out if plain and not np.may_share_memory(x, out) else None
+        return out if _checks.takes_result(out, self.shape, x.dtype) and not np.may_share_memory(x, out) else None
 
     def run(self, x: Array, result: Array) -> Array:
         """Convolve another such array into one that :meth:`target` gave."""

@@ -27,8 +27,8 @@ from cyconv._kernels.activation cimport silu
 from cyconv._kernels.dense_geometry cimport (PANEL, Box, Geometry, Job, Operand, balanced, box_at, box_count, cuts,
                                              panel_start, weight_panels, weight_width)
 from cyconv._kernels.dense_source cimport read_input
-from cyconv._kernels.dense_store cimport copy_line, store
-from cyconv._kernels.gather cimport Axis, Source
+from cyconv._kernels.dense_store cimport store
+from cyconv._kernels.gather cimport Axis, Source, copy_run
 from cyconv._kernels.simd cimport TILE_ROWS, VL, prefetch_write, real_t
 from cyconv._kernels.tile cimport (TILE_VECS, Finish, Start, run_tile_on_scalars, run_tile_on_vectors, start_at_columns,
                                    start_at_result, start_at_rows)
@@ -156,7 +156,8 @@ cdef struct Product:
     int64_t c_k, c_p, c_slab
     int64_t depth, width, channels
     bint fresh, last
-    const char *ahead           # the weights after these, asked for bit by bit
+    const char *ahead           # the weights after these: each tile asks for a share of them, some bytes at each step
+    int64_t ahead_share, ahead_step
 
 
 cdef void _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, int64_t k1, int64_t first_panel,
@@ -168,6 +169,7 @@ cdef void _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, i
     # channels that the scratch product has room for, and the first of this panel in it: all of the part wait for the next
     # block, or the panels of a single block take turns
     cdef int64_t kept = PANEL
+    cdef int64_t tiles = box.d * cuts(box.slab, PANEL if g.by_rows else TILE_ROWS)
     cdef int64_t panel, first, at, d
     cdef bint waits
     cdef real_t *out
@@ -177,13 +179,15 @@ cdef void _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, i
     p.fresh, p.last = k0 == 0, k1 == g.group_inputs * g.taps
     waits = not (p.fresh and p.last)
     if waits:
-        kept = (panel_start(g, last_panel) - row0 + PANEL - 1) // PANEL * PANEL
+        kept = cuts(panel_start(g, last_panel) - row0, PANEL) * PANEL
     for panel in range(first_panel, last_panel):
         first = panel_start(g, panel)
         p.width = panel_start(g, panel + 1) - first
         p.channels = min(p.width, g.group_outputs - first)
         p.weight = job.weight + group * g.group_inputs * g.taps * wide + k0 * wide + p.depth * first
         p.ahead = <const char *>(p.weight + p.depth * p.width)
+        p.ahead_share = p.depth * p.width * <int64_t>sizeof(real_t) // tiles
+        p.ahead_step = p.width * <int64_t>sizeof(real_t) // tiles + 1
         p.bias = job.bias + (group * wide + first) * (VL if g.by_rows else 1)
         out = (job.out + box.n0 * job.out_n + (group * g.group_outputs + first) * job.out_k + box.d0 * job.out_d
                + box.h0 * job.out_h + box.w0 * job.out_w)
@@ -207,10 +211,8 @@ cdef void _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, i
             _store_product(job, box, &p, out)
 
 
-cdef inline Start _start(const Job *job, const Product *p, const real_t *c, int64_t ldc, int64_t tile,
-                         int64_t tiles) noexcept nogil:
-    """Where tile ``tile`` of ``tiles`` starts, and which share of the next weights it asks for."""
-    cdef int64_t bytes = p.depth * p.width * <int64_t>sizeof(real_t)
+cdef inline Start _start(const Job *job, const Product *p, const real_t *c, int64_t ldc, int64_t tile) noexcept nogil:
+    """Where tile ``tile`` of the panel starts, and which share of the next weights it asks for."""
     cdef Start start
     if not p.fresh:
         start = start_at_result(c, ldc)
@@ -218,8 +220,7 @@ cdef inline Start _start(const Job *job, const Product *p, const real_t *c, int6
         start = start_at_rows(p.bias)
     else:
         start = start_at_columns(p.bias)
-    start.ahead_step = p.width * <int64_t>sizeof(real_t) // tiles + 1
-    start.ahead = p.ahead + bytes * tile // tiles
+    start.ahead, start.ahead_step = p.ahead + p.ahead_share * tile, p.ahead_step
     return start
 
 
@@ -233,7 +234,7 @@ cdef void _channels_by_positions(const Job *job, const Box *box, int64_t d, cons
     cdef real_t *to = p.c + d * p.c_slab
     cdef real_t *c
     cdef int64_t ldc, count, vecs, i
-    cdef int64_t tile = d * cuts(box.slab, PANEL), tiles = box.d * cuts(box.slab, PANEL)
+    cdef int64_t tile = d * cuts(box.slab, PANEL)
     cdef int64_t left = box.slab
     cdef bint in_place
     cdef Start start
@@ -246,7 +247,7 @@ cdef void _channels_by_positions(const Job *job, const Box *box, int64_t d, cons
             c, ldc = edge, PANEL
             if not p.fresh:
                 for i in range(p.width):
-                    copy_line(edge + i * PANEL, to + i * p.c_k, count)
+                    copy_run(edge + i * PANEL, to + i * p.c_k, count)
         elif not p.fresh:  # the accumulators of the next tile start where the result is
             for i in range(p.width):
                 prefetch_write(to + i * p.c_k + PANEL)
@@ -254,13 +255,13 @@ cdef void _channels_by_positions(const Job *job, const Box *box, int64_t d, cons
         if source.tail != NULL and count < PANEL:
             b = source.tail + d * job.g.block * PANEL
             offset = source.tail_offset
-        start = _start(job, p, c, ldc, tile, tiles)
+        start = _start(job, p, c, ldc, tile)
         run_tile_on_vectors(<int>p.width, <int>vecs, p.depth, p.weight, b, offset, c, ldc, &start, &job.finish, p.last)
         if p.last and job.g.is_silu:
             silu(c, ldc, p.width, count)
         if not in_place:
             for i in range(p.width):
-                copy_line(to + i * p.c_k, edge + i * PANEL, count)
+                copy_run(to + i * p.c_k, edge + i * PANEL, count)
         b += count
         to += count
         left -= count
@@ -287,19 +288,19 @@ cdef void _positions_by_channels(const Job *job, const Box *box, int64_t d, cons
             c, ldc = edge, PANEL
             if not p.fresh:
                 for i in range(count):
-                    copy_line(edge + i * PANEL, to + i * p.c_p, p.channels)
+                    copy_run(edge + i * PANEL, to + i * p.c_p, p.channels)
         elif not p.fresh:
             for i in range(count, 2 * count):
                 prefetch_write(to + i * p.c_p)
                 prefetch_write(to + i * p.c_p + PANEL - 1)
-        start = _start(job, p, c, ldc, d * panels + q, box.d * panels)
+        start = _start(job, p, c, ldc, d * panels + q)
         run_tile_on_scalars(<int>count, <int>(p.width // VL), p.depth, a + at, source.offset, p.weight, p.width, c, ldc,
                             &start, &job.finish, p.last)
         if p.last and job.g.is_silu:
             silu(c, ldc, count, p.channels)
         if not in_place:
             for i in range(count):
-                copy_line(to + i * p.c_p, edge + i * PANEL, p.channels)
+                copy_run(to + i * p.c_p, edge + i * PANEL, p.channels)
         to += count * p.c_p
 
 

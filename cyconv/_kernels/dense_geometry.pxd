@@ -1,5 +1,5 @@
 """The sizes of one call of the dense kernel, and how they cut into boxes of positions and panels of channels."""
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t
 
 from cyconv._kernels.gather cimport Axis, Source
 from cyconv._kernels.simd cimport TILE_ROWS, VL, real_t
@@ -17,8 +17,6 @@ cdef struct Geometry:
     int64_t block, parts, by_rows, direct_in, direct_out, plain_rows
     int64_t at_cells, at_source, at_tail, at_tile, at_offsets, scratch_bytes
     int64_t is_silu, has_activation
-
-#: order of the geometry vector that ``run`` takes
 
 cdef struct Box:
     # ``slab`` positions (height x images x width) of each of the ``d`` planes lie in one row

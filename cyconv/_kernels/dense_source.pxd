@@ -19,8 +19,8 @@ Assumptions: as ``dense.pyx``.
 from libc.stdint cimport int64_t, uint8_t
 
 from cyconv._kernels.dense_geometry cimport PANEL, Box, Geometry, Job, Operand, cuts
-from cyconv._kernels.gather cimport LINE_BYTES, Axis, Span, gather_block, source_index
-from cyconv._kernels.simd cimport REAL_SIZE, VL, prefetch, real_t, vcopy_part, vevery_second, vload, vstore, vzero
+from cyconv._kernels.gather cimport LINE_BYTES, Axis, Span, copy_run, gather_block, source_index, span_from
+from cyconv._kernels.simd cimport REAL_SIZE, VL, prefetch, real_t, vevery_second, vload, vstore, vzero
 
 cdef struct Rows:
     # the rows that a block is made of: image n, channel c, row slot j at ``data + n * step_n + c * step_c + at[j]``
@@ -84,11 +84,7 @@ cdef inline void _copy_tail(Operand *operand, const Box *box, int64_t depth, int
     for d in range(box.d):
         for k in range(depth):
             row = operand.data + d * operand.slab + operand.offset[k] + first
-            if count > VL:
-                vstore(tail, vload(row))
-                vcopy_part(tail + VL, row + VL, count - VL)
-            else:
-                vcopy_part(tail, row, count)
+            copy_run(tail, row, count)
             tail += PANEL
         tail += (block - depth) * PANEL
 
@@ -98,7 +94,8 @@ cdef inline void _fill(const Job *job, const Box *box, real_t *dst, int64_t step
     cdef const Geometry *g = job.g
     cdef int64_t *at = <int64_t *>(scratch + g.at_offsets) + 2 * g.block
     cdef real_t *cells = <real_t *>(scratch + g.at_cells)
-    cdef int64_t s, first, lo, hi, i
+    cdef int64_t s, i
+    cdef Span span
     cdef Rows rows
     rows.count, rows.at = g.slots_d * g.slots_h, at
     if g.plain_rows:
@@ -118,10 +115,9 @@ cdef inline void _fill(const Job *job, const Box *box, real_t *dst, int64_t step
     for i in range(channels):
         for s in range(g.taps_w):
             if g.plain_rows:
-                first = box.w0 * g.stride_w + s * g.dilation_w - g.pad_w
-                lo = min(box.w, max(<int64_t>0, cuts(-first, g.stride_w) if first < 0 else 0))
-                hi = max(lo, min(box.w, cuts(g.size_w - first, g.stride_w) if first < g.size_w else 0))
-                _shift(dst + i * step_c + s * place, &rows, i, first, lo, hi, g.stride_w, box, s == g.taps_w - 1)
+                span = span_from(&job.axis_w, box.w0 * g.stride_w + s * g.dilation_w - g.pad_w, box.w, 0)
+                _shift(dst + i * step_c + s * place, &rows, i, span.at, span.lo, span.hi, g.stride_w, box,
+                       s == g.taps_w - 1)
             else:
                 _shift(dst + i * step_c + s * place, &rows, i, job.slot_w[s], 0, box.w, 1, box, False)
 

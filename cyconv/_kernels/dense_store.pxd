@@ -8,17 +8,9 @@ Assumptions: as ``dense.pyx``; the lines of the product may be read by whole vec
 """
 from libc.stdint cimport int64_t
 
+from cyconv._kernels.gather cimport copy_run
 from cyconv._kernels.simd cimport VL, real_t, vcopy_part, vec_t, vload, vstore
 from cyconv._kernels.transpose cimport vtranspose
-
-
-cdef inline void copy_line(real_t *to, const real_t *from_, int64_t count) noexcept nogil:
-    cdef int64_t i = 0
-    while i + VL <= count:
-        vstore(to + i, vload(from_ + i))
-        i += VL
-    if i < count:
-        vcopy_part(to + i, from_ + i, count - i)
 
 
 cdef inline void cross(real_t *to, int64_t to_ld, const real_t *from_, int64_t from_ld, int64_t rows,
@@ -54,10 +46,10 @@ cdef inline void store(real_t *to, int64_t to_k, int64_t to_p, const real_t *fro
     cdef int64_t k, p
     if to_p == 1 and from_p == 1:
         for k in range(channels):
-            copy_line(to + k * to_k, from_ + k * from_k, positions)
+            copy_run(to + k * to_k, from_ + k * from_k, positions)
     elif to_k == 1 and from_k == 1:
         for p in range(positions):
-            copy_line(to + p * to_p, from_ + p * from_p, channels)
+            copy_run(to + p * to_p, from_ + p * from_p, channels)
     elif to_p == 1:
         cross(to, to_k, from_, from_p, positions, channels)
     elif to_k == 1:

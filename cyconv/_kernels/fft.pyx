@@ -27,7 +27,7 @@ from libc.string cimport memset
 from cyconv._kernels.activation cimport silu
 from cyconv._kernels.fft_pass cimport forward, inverse
 from cyconv._kernels.gather cimport Axis, Source, gather_row, source_index
-from cyconv._kernels.simd cimport VL, real_t, vat_least, vat_most, vec_t, vleaky, vload, vset, vstore, vzero
+from cyconv._kernels.simd cimport VL, real_t, vactivate, vec_t, vload, vset, vstore, vzero
 from cyconv._kernels.transpose cimport vtranspose
 
 cdef struct Geometry:
@@ -328,7 +328,7 @@ cdef void _hand_out(const Job *job, real_t *strip, int64_t n, int64_t k, int64_t
     while h < height:
         v = vload(strip + h * VL) + bias
         if g.has_activation:
-            v = vat_most(vat_least(vleaky(v, slope), lo), hi)
+            v = vactivate(v, slope, lo, hi)
         vstore(strip + h * VL, v)
         if g.is_silu:
             silu(strip + h * VL, VL, 1, VL)

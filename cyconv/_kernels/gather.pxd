@@ -15,7 +15,7 @@ Assumptions: the input is not empty, all coordinates fit in 63 bits, ``Gather`` 
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from cyconv._kernels.simd cimport VL, prefetch, real_t, vevery_second, vload, vstore
+from cyconv._kernels.simd cimport VL, prefetch, real_t, vcopy_part, vevery_second, vload, vstore
 
 cdef enum:
     ZEROS = 0
@@ -75,21 +75,24 @@ cdef struct Span:
 
 
 cdef inline Span find_span(const Axis *axis, int64_t strip, int64_t first_output, int64_t outputs) noexcept nogil:
+    return span_from(axis, first_output * axis.stride + axis.strip[3 * strip] - axis.pad,
+                     outputs + axis.strip[3 * strip + 1], axis.strip[3 * strip + 2])
+
+
+cdef inline Span span_from(const Axis *axis, int64_t at, int64_t count, int64_t slot) noexcept nogil:
+    """``count`` cells, a stride apart, from coordinate ``at`` on."""
     cdef Span span
-    span.at = first_output * axis.stride + axis.strip[3 * strip] - axis.pad
-    span.count = outputs + axis.strip[3 * strip + 1]
+    span.at, span.count, span.slot = at, count, slot
     span.lo = min(span.count, max(<int64_t>0, ceil_div(-span.at, axis.stride)))
     span.hi = max(span.lo, min(span.count, ceil_div(axis.size - span.at, axis.stride)))
-    span.slot = axis.strip[3 * strip + 2]
     return span
 
 
-cdef inline void _copy_run(real_t *dst, const real_t *src, int64_t count) noexcept nogil:
+cdef inline void copy_run(real_t *dst, const real_t *src, int64_t count) noexcept nogil:
     """Neighbours. The last vector overlaps the one before it."""
     cdef int64_t i = 0
     if count < VL:
-        for i in range(count):
-            dst[i] = src[i]
+        vcopy_part(dst, src, count)
         return
     while i + VL < count:
         vstore(dst + i, vload(src + i))
@@ -117,7 +120,7 @@ cdef inline void _copy_cells(real_t *dst, int64_t dst_c, const real_t *src, int6
     cdef int64_t c, i, first, last
     if src_w == 1:
         for c in range(channels):
-            _copy_run(dst + c * dst_c, src + c * src_c, count)
+            copy_run(dst + c * dst_c, src + c * src_c, count)
     elif src_w == 2:
         for c in range(channels):
             _copy_every_second(dst + c * dst_c, src + c * src_c, count)

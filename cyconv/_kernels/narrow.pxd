@@ -12,7 +12,7 @@ from cyconv._kernels.rows cimport (
     MAX, SUM, Feet, Times, combine_column, divided, identity, is_max, stand_on, step_on, vboth,
 )
 from cyconv._kernels.simd cimport (
-    REAL_SIZE, VL, inlined, prefetch_far, prefetch_write, real_t, vec_t, vevery_second, vload, vset, vstore,
+    VL, inlined, prefetch_far, prefetch_write, real_t, vec_t, vevery_second, vstore,
 )
 
 cdef enum:

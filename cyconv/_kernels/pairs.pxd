@@ -9,7 +9,7 @@ of numbers are one instruction (CHOOSES).
 from cyconv._kernels.lanes cimport CHOOSES, apart, ivec_t, ivload, lane_int_t, vchoose, vload_part, vstore_part
 from cyconv._kernels.narrow cimport Finish, finish_vector
 from cyconv._kernels.rows cimport MAX, SUM, identity, is_max, vboth
-from cyconv._kernels.simd cimport VL, inlined, real_t, vec_t, vevery_second, vload, vstore, vzero
+from cyconv._kernels.simd cimport VL, inlined, real_t, vec_t, vevery_second, vload, vstore
 
 
 cdef inline inlined _rows(

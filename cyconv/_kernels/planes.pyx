@@ -26,8 +26,9 @@ from libc.stdint cimport int64_t
 from cyconv._kernels.activation cimport silu
 from cyconv._kernels.masks cimport HAS_MASKS
 from cyconv._kernels.planes_three cimport Strip, stream_channels, stream_rows
-from cyconv._kernels.planes_tile cimport LONGEST_RUN, ROWS, VECS, Rows, Slide, Sweep, pick_tile
+from cyconv._kernels.planes_tile cimport Rows, Slide, Sweep, pick_tile
 from cyconv._kernels.simd cimport VL, real_t
+from cyconv._kernels.sliding_tile cimport LONGEST_RUN, ROWS, VECS
 from cyconv._kernels.tile cimport Finish
 
 cdef struct Geometry:

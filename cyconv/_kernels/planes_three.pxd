@@ -23,12 +23,10 @@ from cyconv._kernels.simd cimport (
     VL,
     inlined,
     real_t,
-    vat_least,
-    vat_most,
+    vactivate,
     vec_t,
     vevery_second,
     vhold,
-    vleaky,
     vload,
     vset,
     vstore,
@@ -90,9 +88,9 @@ cdef inline inlined _add(const int vecs, vec_t *acc, const vec_t *weight, const 
 cdef inline inlined _store(const bint paired, const int vecs, vec_t *acc, real_t *c, const Target *to) noexcept nogil:
     """A row of the result. What is in ``to`` stays in registers, where that of a ``Sweep`` could be what c points to."""
     if to.active:
-        acc[0] = vat_most(vat_least(vleaky(acc[0], to.slope), to.lo), to.hi)
+        acc[0] = vactivate(acc[0], to.slope, to.lo, to.hi)
         if vecs == 2:
-            acc[1] = vat_most(vat_least(vleaky(acc[1], to.slope), to.lo), to.hi)
+            acc[1] = vactivate(acc[1], to.slope, to.lo, to.hi)
     if to.full and not paired:
         vstore(c, acc[0])
         if vecs == 2:

@@ -19,26 +19,21 @@ from libc.stdint cimport int64_t
 
 from cyconv._kernels.masks cimport HAS_MASKS, vload_chosen, vload_two, vmask_of, vmask_t, vstore_chosen
 from cyconv._kernels.simd cimport (
-    REGISTERS,
     VL,
     inlined,
     real_t,
-    vat_least,
-    vat_most,
+    vactivate,
     vec_t,
     vevery_second,
     vhold,
-    vleaky,
     vload,
     vset,
     vstore,
 )
+from cyconv._kernels.sliding_tile cimport LONGEST_RUN, ROWS, VECS, load_weights
 from cyconv._kernels.tile cimport Finish
 
 cdef enum:
-    ROWS = 7                # planes of the usual networks are 7, 14, 28, 56, 112 rows high
-    VECS = REGISTERS // 16  # with 16 registers, two vectors leave no room for the weights
-    LONGEST_RUN = 8
     HALF = VL // 2
 
 cdef struct Rows:
@@ -114,25 +109,6 @@ cdef inline inlined _feed(const int i, const int step, const bint paired, const 
             _add(i - 7, vecs, across, acc, weight + 7, x0, x1)
 
 
-cdef inline inlined _weights(const int taps, const bint lanes, vec_t *weight, const real_t *w) noexcept nogil:
-    if taps > 0:
-        weight[0] = vload(w + 0 * VL) if lanes else vset(w[0])
-    if taps > 1:
-        weight[1] = vload(w + 1 * VL) if lanes else vset(w[1])
-    if taps > 2:
-        weight[2] = vload(w + 2 * VL) if lanes else vset(w[2])
-    if taps > 3:
-        weight[3] = vload(w + 3 * VL) if lanes else vset(w[3])
-    if taps > 4:
-        weight[4] = vload(w + 4 * VL) if lanes else vset(w[4])
-    if taps > 5:
-        weight[5] = vload(w + 5 * VL) if lanes else vset(w[5])
-    if taps > 6:
-        weight[6] = vload(w + 6 * VL) if lanes else vset(w[6])
-    if taps > 7:
-        weight[7] = vload(w + 7 * VL) if lanes else vset(w[7])
-
-
 cdef inline inlined _column(const int step, const bint paired, const bint lanes, const int vecs, const int taps,
                             const int across, vec_t (*acc)[2], const real_t *x, const real_t *w, int64_t inside,
                             const int64_t *bits, const Sweep *sweep) noexcept nogil:
@@ -147,9 +123,9 @@ cdef inline inlined _column(const int step, const bint paired, const bint lanes,
     if vecs == 2:
         mask[2] = vmask_of(bits[2] & sweep.lanes)
         mask[3] = vmask_of(bits[3] & sweep.second_lanes) if step == 2 else mask[2]
-    _weights(taps, lanes, weight, w)
+    load_weights(taps, lanes, weight, w)
     if across == 2:
-        _weights(taps, lanes, weight + LONGEST_RUN, w + taps * (VL if lanes else 1))
+        load_weights(taps, lanes, weight + LONGEST_RUN, w + taps * (VL if lanes else 1))
     _feed(0, step, paired, vecs, taps, across, acc, weight, x, inside, mask, sweep)
     _feed(1, step, paired, vecs, taps, across, acc, weight, x, inside, mask, sweep)
     _feed(2, step, paired, vecs, taps, across, acc, weight, x, inside, mask, sweep)
@@ -187,9 +163,9 @@ cdef inline inlined _run(const int step, const bint paired, const bint lanes, co
 
 
 cdef inline inlined _activate(const int j, const int vecs, vec_t (*acc)[2], vec_t slope, vec_t lo, vec_t hi) noexcept nogil:
-    acc[j][0] = vat_most(vat_least(vleaky(acc[j][0], slope), lo), hi)
+    acc[j][0] = vactivate(acc[j][0], slope, lo, hi)
     if vecs == 2:
-        acc[j][1] = vat_most(vat_least(vleaky(acc[j][1], slope), lo), hi)
+        acc[j][1] = vactivate(acc[j][1], slope, lo, hi)
 
 
 cdef inline inlined _store(const int j, const bint paired, const int vecs, vec_t (*acc)[2], real_t *c, int64_t count,

@@ -106,6 +106,11 @@ static inline vec_t vat_least(vec_t v, vec_t lo) { return vselect(v < lo, lo, v)
 static inline vec_t vat_most(vec_t v, vec_t hi) { return vselect(v > hi, hi, v); }
 static inline vec_t vleaky(vec_t v, vec_t slope) { return vselect(v < vzero(), v * slope, v); }
 
+/* The activation: v < 0 ? slope v : v, clipped to [lo, hi]. */
+static inline vec_t vactivate(vec_t v, vec_t slope, vec_t lo, vec_t hi) {
+    return vat_most(vat_least(vleaky(v, slope), lo), hi);
+}
+
 /* Lanes first, first + 2, first + 4, ... of the 2 VL lanes of a and b. */
 static inline vec_t vevery_second(vec_t a, vec_t b, int first) {
 #if defined(__clang__)

@@ -31,11 +31,9 @@ from cyconv._kernels.simd cimport (
     VL,
     inlined,
     real_t,
-    vat_least,
-    vat_most,
+    vactivate,
     vec_t,
     vhold,
-    vleaky,
     vload,
     vset,
     vstore,
@@ -93,10 +91,8 @@ cdef inline inlined _feed(const int i, const int rows, const int vecs, const int
             _add(i - 7, rows, vecs, acc, weight[7], x0, x1)
 
 
-cdef inline inlined _run(const int rows, const int vecs, const int taps, const bint lanes, vec_t (*acc)[2],
-                         const real_t *x, const real_t *w, const Sweep *sweep) noexcept nogil:
-    """One run of taps for one column."""
-    cdef vec_t weight[LONGEST_RUN]
+cdef inline inlined load_weights(const int taps, const bint lanes, vec_t *weight, const real_t *w) noexcept nogil:
+    """Those of a run: one for all lanes, or each lane its own."""
     if taps > 0:
         weight[0] = vload(w + 0 * VL) if lanes else vset(w[0])
     if taps > 1:
@@ -113,6 +109,13 @@ cdef inline inlined _run(const int rows, const int vecs, const int taps, const b
         weight[6] = vload(w + 6 * VL) if lanes else vset(w[6])
     if taps > 7:
         weight[7] = vload(w + 7 * VL) if lanes else vset(w[7])
+
+
+cdef inline inlined _run(const int rows, const int vecs, const int taps, const bint lanes, vec_t (*acc)[2],
+                         const real_t *x, const real_t *w, const Sweep *sweep) noexcept nogil:
+    """One run of taps for one column."""
+    cdef vec_t weight[LONGEST_RUN]
+    load_weights(taps, lanes, weight, w)
     _feed(0, rows, vecs, taps, acc, weight, x, sweep)
     _feed(1, rows, vecs, taps, acc, weight, x, sweep)
     _feed(2, rows, vecs, taps, acc, weight, x, sweep)
@@ -140,9 +143,9 @@ cdef inline inlined _start(const int j, const int rows, const int vecs, vec_t (*
 cdef inline inlined _activate(const int j, const int rows, const int vecs, vec_t (*acc)[2], vec_t slope, vec_t lo,
                               vec_t hi) noexcept nogil:
     if j < rows:
-        acc[j][0] = vat_most(vat_least(vleaky(acc[j][0], slope), lo), hi)
+        acc[j][0] = vactivate(acc[j][0], slope, lo, hi)
         if vecs == 2:
-            acc[j][1] = vat_most(vat_least(vleaky(acc[j][1], slope), lo), hi)
+            acc[j][1] = vactivate(acc[j][1], slope, lo, hi)
 
 
 cdef inline inlined _store(const int j, const int rows, const int vecs, vec_t (*acc)[2], real_t *c,

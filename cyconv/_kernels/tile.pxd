@@ -18,8 +18,8 @@ Assumptions (checked by nobody below floor 2, guaranteed by the packing):
 """
 from libc.stdint cimport int64_t
 
-from cyconv._kernels.simd cimport (TILE_ROWS, VL, assume, inlined, prefetch_far, real_t, vat_least, vat_most, vec_t, vleaky,
-                                   vload, vset, vstore)
+from cyconv._kernels.simd cimport (TILE_ROWS, VL, assume, inlined, prefetch_far, real_t, vactivate, vec_t, vload, vset,
+                                   vstore)
 
 cdef enum:
     TILE_VECS = 2
@@ -113,7 +113,7 @@ cdef inline void activate(real_t *c, Py_ssize_t ldc, int rows, int vecs, const F
     cdef int i, j
     for i in range(rows):
         for j in range(vecs):
-            vstore(c + i * ldc + j * VL, vat_most(vat_least(vleaky(vload(c + i * ldc + j * VL), slope), lo), hi))
+            vstore(c + i * ldc + j * VL, vactivate(vload(c + i * ldc + j * VL), slope, lo, hi))
 
 
 cdef inline inlined _any_rows(int rows, const int vecs, const int indexed, Py_ssize_t depth, const real_t *a,

@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy
 
 from cyconv._kernels.activation cimport silu
-from cyconv._kernels.simd cimport VL, real_t, vat_least, vat_most, vec_t, vleaky, vload, vset, vstore, vzero
+from cyconv._kernels.simd cimport VL, real_t, vactivate, vec_t, vload, vset, vstore, vzero
 from cyconv._kernels.transpose cimport vtranspose
 from cyconv._kernels.winograd_geometry cimport PANEL, Box, Geometry, Job, cuts
 from cyconv._kernels.winograd_transforms cimport MAX_PIXELS, transform_output
@@ -62,7 +62,7 @@ cdef inline bint _write_vector(const Job *job, const real_t *product, const real
     if job.finish.active:
         slope, lo, hi = vset(job.finish.slope), vset(job.finish.lo), vset(job.finish.hi)
         for k in range(g.pixels_h * g.pixels_w):
-            pixels[k] = vat_most(vat_least(vleaky(pixels[k], slope), lo), hi)
+            pixels[k] = vactivate(pixels[k], slope, lo, hi)
     if g.is_silu:
         silu(<real_t *>pixels, VL, g.pixels_h * g.pixels_w, VL)
     if job.out_k == 1:
