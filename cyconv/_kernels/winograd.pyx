@@ -33,6 +33,7 @@ from cyconv._kernels.winograd_geometry cimport PANEL, Box, Geometry, Job, balanc
 from cyconv._kernels.winograd_input cimport MAX_LINE, fill_lanes, transform_chunk
 from cyconv._kernels.winograd_output cimport write_tiles
 from cyconv._kernels.winograd_transforms cimport MAX_CELLS
+from cyconv._kernels.winograd_weights cimport MAX_TAPS, Matrices, transform_weights
 
 #: order of the geometry vector that ``run`` takes
 FIELDS = (
@@ -145,54 +146,41 @@ cdef void _multiply_panel(const Job *job, const Box *box, int64_t group, int64_t
 
 # ------------------------------------------------------------------------------------------------------ weights
 
-def pack_weights(const real_t[:, :, :, ::1] weight, const double[:, ::1] rows, const double[:, ::1] columns,
-                 real_t[::1] packed, int num_threads):
-    """``weight`` (groups, K / groups, kk, taps of the transformed axes) to ``[group][panel][frequency][kk][output]``.
+def pack_weights(const real_t[:, :, :, :, :] weight, const int64_t[::1] offset, int64_t groups,
+                 const double[:, ::1] rows, const double[:, ::1] columns, real_t[::1] packed, int num_threads):
+    """``weight`` (K, C / groups, T, R, S) to ``[group][panel][frequency][kk][output]``.
 
-    ``rows`` and ``columns`` are the matrices G of the two axes. The sums are in float64: each transformed weight is
-    rounded once.
+    Its strides may be any; ``offset`` has the place of every tap of every kk of an output channel, in scalars.
+    ``rows`` and ``columns`` are the matrices G of the two axes.
     """
-    cdef int64_t outputs = weight.shape[1]
-    cdef int64_t depth = weight.shape[2]
+    cdef Matrices g = Matrices(&rows[0, 0], &columns[0, 0], rows.shape[0], rows.shape[1], columns.shape[0],
+                               columns.shape[1])
+    cdef int64_t taps = g.rh * g.rw
+    cdef int64_t frequencies = g.ah * g.aw
+    cdef int64_t outputs = weight.shape[0] // groups
+    cdef int64_t depth = offset.shape[0] // taps
+    cdef int64_t step_k = weight.strides[0] // <int64_t>sizeof(real_t)
     cdef int64_t padded = cuts(outputs, VL) * VL
     cdef int64_t panels = cuts(outputs, PANEL)
-    cdef int64_t tasks = weight.shape[0] * panels * depth
+    cdef int64_t tasks = groups * panels * depth
     cdef int64_t task, group, panel, kk, width
-    if packed.shape[0] < weight.shape[0] * padded * depth * rows.shape[0] * columns.shape[0]:
+    if packed.shape[0] < groups * padded * depth * frequencies:
         raise ValueError("packed is too short")
-    if rows.shape[0] * columns.shape[0] > MAX_CELLS or rows.shape[1] * columns.shape[1] != weight.shape[3]:
+    if frequencies > MAX_CELLS or taps > MAX_TAPS or depth * taps != offset.shape[0]:
         raise ValueError("the matrices do not fit the weight")
     for task in prange(tasks, nogil=True, schedule="static", num_threads=num_threads, use_threads_if=num_threads > 1):
         kk = task % depth
         panel = task // depth % panels
         group = task // depth // panels
         width = min(padded - panel * PANEL, <int64_t>PANEL)
-        _pack_one(&weight[group, panel * PANEL, kk, 0], depth * weight.shape[3], min(outputs - panel * PANEL, width),
-                  &rows[0, 0], rows.shape[0], rows.shape[1], &columns[0, 0], columns.shape[0], columns.shape[1],
-                  &packed[((group * padded + panel * PANEL) * rows.shape[0] * columns.shape[0] * depth) + kk * width],
-                  width, depth * width)
+        _pack_panel(&weight[group * outputs + panel * PANEL, 0, 0, 0, 0], step_k, outputs - panel * PANEL,
+                    &offset[kk * taps], &g,
+                    &packed[(group * padded + panel * PANEL) * frequencies * depth + kk * width], width, depth * width)
 
 
-cdef void _pack_one(const real_t *weight, int64_t step_k, int64_t channels, const double *rows, int64_t ah, int64_t rh,
-                    const double *columns, int64_t aw, int64_t rw, real_t *to, int64_t width,
-                    int64_t step_f) noexcept nogil:
-    """``rows w columns^T`` for ``width`` output channels, zero beyond ``channels``."""
-    cdef double half[MAX_CELLS][PANEL]
-    cdef double total[PANEL]
-    cdef int64_t i, j, r, k
-    for i in range(ah):
-        for j in range(rw):
-            for k in range(width):
-                half[i * rw + j][k] = 0
-            for r in range(rh):
-                for k in range(channels):
-                    half[i * rw + j][k] += rows[i * rh + r] * weight[k * step_k + r * rw + j]
-    for i in range(ah):
-        for j in range(aw):
-            for k in range(width):
-                total[k] = 0
-            for r in range(rw):
-                for k in range(width):
-                    total[k] += columns[j * rw + r] * half[i * rw + r][k]
-            for k in range(width):
-                to[(i * aw + j) * step_f + k] = <real_t>total[k]
+cdef void _pack_panel(const real_t *weight, int64_t step_k, int64_t outputs, const int64_t *offset, const Matrices *g,
+                      real_t *to, int64_t width, int64_t step_f) noexcept nogil:
+    cdef int64_t k = 0
+    while k < width:
+        transform_weights(weight + k * step_k, step_k, outputs - k, offset, g, to + k, step_f)
+        k += VL

@@ -9,7 +9,7 @@ import numpy as np
 from cyconv import _memory, _runtime
 from cyconv._plans import table
 from cyconv._plans.dense_blocks import Blocks, blocks_for
-from cyconv._plans.spec import Call, ConvSpec, round_up
+from cyconv._plans.spec import Call, ConvSpec, round_up, tap_offsets
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -68,7 +68,7 @@ class Dense:
             packed = _memory.empty(spec.groups * spec.depth * width, spec.dtype)
             if packed.size:
                 self.kernel.pack_weights(
-                    self._weight, _offsets(self._weight), packed, blocks.geometry, blocks.threads
+                    self._weight, tap_offsets(self._weight), packed, blocks.geometry, blocks.threads
                 )
             bias = np.zeros((spec.groups, width), spec.dtype)
             if self._bias is not None:
@@ -76,11 +76,3 @@ class Dense:
             repeated = bias.reshape(-1).repeat(lanes if blocks.by_rows else 1)
             self._packed[blocks.by_rows] = packed, repeated
         return self._packed[blocks.by_rows]
-
-
-def _offsets(weight: Array) -> Array:
-    """Where each number of an output channel's weights lies, in scalars from the first; the strides may be any."""
-    offsets = np.zeros(1, np.int64)
-    for length, stride in zip(weight.shape[1:], weight.strides[1:], strict=True):
-        offsets = np.add.outer(offsets, np.arange(length) * (stride // weight.itemsize)).reshape(-1)
-    return offsets

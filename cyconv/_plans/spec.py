@@ -85,6 +85,14 @@ def exported_strides(array: Array) -> tuple[int, ...]:
     return tuple([step // itemsize for step in array.data.strides or ()])
 
 
+def tap_offsets(weight: Array) -> Array:
+    """Where each number of an output channel's weights lies, in scalars from the first; the strides may be any."""
+    offsets = np.zeros(1, np.int64)
+    for length, stride in zip(weight.shape[1:], weight.strides[1:], strict=True):
+        offsets = np.add.outer(offsets, np.arange(length) * (stride // weight.itemsize)).reshape(-1)
+    return offsets
+
+
 def flops(spec: ConvSpec, call: Call) -> int:
     """FLOPs by the definition, a multiply-add counted as two."""
     return 2 * call.batch * call.positions * spec.out_channels * spec.depth

@@ -14,7 +14,7 @@ from cyconv import _memory, _runtime
 from cyconv._plans import table
 from cyconv._plans.dense import Dense
 from cyconv._plans.gathering import AxisLayout, lay_out_axis
-from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, bytes_moved, exported_strides, round_up
+from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, bytes_moved, exported_strides, round_up, tap_offsets
 from cyconv._plans.winograd_points import numbers
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -70,7 +70,7 @@ class Winograd:
         self.spec = spec
         self.kernel = _runtime.kernel("winograd", spec.dtype)
         self._direct = Dense(spec, weight, bias)
-        self._weight = weight.reshape(spec.groups, spec.group_outputs, spec.group_inputs, *spec.kernel)
+        self._weight = weight
         self._packed: dict[Form, Array] = {}
         self._bias = np.zeros((spec.groups, round_up(spec.group_outputs, self.kernel.LANES)), spec.dtype)
         if bias is not None:
@@ -131,14 +131,13 @@ class Winograd:
         """Transformed weights; packed on first use. Two threads may pack the same thing at once."""
         if form not in self._packed:
             spec = self.spec
-            weight = self._weight if form.wide else self._weight.swapaxes(4, 5)
-            taps = form.r * form.r if form.planar else form.r
-            weight = np.ascontiguousarray(weight).reshape(spec.groups, spec.group_outputs, -1, taps)
             width = self._bias.shape[1]
-            packed = _memory.empty(spec.groups * width * weight.shape[2] * form.frequencies, spec.dtype)
+            depth = spec.group_inputs * _direct_taps(spec, form)
+            packed = _memory.empty(spec.groups * width * depth * form.frequencies, spec.dtype)
             columns = numbers(form.m, form.r).weights
             rows = columns if form.planar else np.ones((1, 1))
-            self.kernel.pack_weights(weight, rows, columns, packed, threads)
+            offsets = tap_offsets(self._weight if form.wide else self._weight.swapaxes(3, 4))
+            self.kernel.pack_weights(self._weight, offsets, spec.groups, rows, columns, packed, threads)
             self._packed[form] = packed
         return self._packed[form]
 
