@@ -1,5 +1,7 @@
 """Layers, losses, optimisers: gradients by differences, state that goes either way, training that repeats itself."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -120,6 +122,44 @@ def test_gradients_add_up_until_they_are_forgotten():
         model.backward(y)
 
 
+def test_a_backward_pass_gives_up_what_the_forward_pass_kept():
+    model = nn.Sequential(nn.Conv2D(1, 8, 3, padding=1, rng=rng()), nn.ReLU(), nn.MaxPool2D(2), nn.Flatten())
+    x = rng().normal(size=(4, 1, 64, 64)).astype(np.float32)
+    g = np.ones_like(model(x))
+    model.backward(g)
+    model.zero_grad()  # from now on every cache is filled
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        model(x)
+        held = tracemalloc.get_traced_memory()[0] - before
+        model.backward(g)
+        model.zero_grad()
+        left = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert held > 8 * x.nbytes > 100 * left
+    with pytest.raises(RuntimeError, match="forward"):
+        model.backward(g)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 5, 9])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_linear_is_a_product_of_matrices(rows, dtype):
+    """More rows than outputs, as many, and fewer: whichever of the two is the signal."""
+    layer = double(nn.Linear(7, 5, rng=rng()))
+    for parameter in layer.parameters():
+        parameter.data = rng(3).integers(-4, 5, parameter.shape).astype(dtype)
+    x = rng().integers(-4, 5, (rows, 7)).astype(dtype)
+    y = layer(x)
+    assert y.dtype == dtype
+    np.testing.assert_array_equal(y, x @ layer.weight.data.T + layer.bias.data)
+    g = rng(1).integers(-4, 5, y.shape).astype(dtype)
+    np.testing.assert_array_equal(layer.backward(g), g @ layer.weight.data)
+    np.testing.assert_array_equal(layer.weight.grad, g.T @ x)
+    np.testing.assert_array_equal(layer.bias.grad, g.sum(axis=0))
+
+
 def test_dropout_drops_in_training_alone():
     layer = nn.Dropout(0.25, rng=rng())
     x = np.ones((100, 100), np.float32)
@@ -200,6 +240,26 @@ def test_optimisers_follow_their_formulas():
         nn.Adam([w], betas=(0.9, 1.0))
     with pytest.raises(TypeError, match="Parameter"):
         nn.SGD([w.data], 0.1)
+
+
+@pytest.mark.parametrize("make", [lambda p: nn.SGD(p, 0.1, momentum=0.9, weight_decay=0.1), nn.Adam])
+def test_a_step_goes_through_large_parameters_in_parts(make):
+    """Numbers are independent of each other, whatever the shape and the strides; what is needed beside is little."""
+    r = rng()
+    data, grad = r.normal(size=(2, 300, 700))
+    whole = nn.Parameter(np.asfortranarray(data))
+    single = nn.Parameter(data[123, 456])
+    whole.grad, single.grad = grad, grad[123, 456]
+    optimiser = make([whole, single])
+    optimiser.step()
+    tracemalloc.start()
+    try:
+        optimiser.step()
+        assert tracemalloc.get_traced_memory()[1] < 0.7 * data.nbytes
+    finally:
+        tracemalloc.stop()
+    assert whole.data[123, 456] == single.data
+    assert (whole.data != data).all()
 
 
 def small_model(seed=0):

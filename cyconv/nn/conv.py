@@ -170,7 +170,7 @@ class Conv2D(_Conv):
 
     def backward(self, grad: Array) -> Array | None:
         """Add to the gradients of weight and bias; return that of x."""
-        x = self.saved(self._x)
+        x: Array = self.saved("_x")
         self.weight.add_grad(_WEIGHT[self.axes](x, self.weight.shape, grad, **self._how()))
         if self.bias is not None:
             self.bias.add_grad(_BIAS[self.axes](grad, layout=self.layout))
@@ -276,7 +276,7 @@ class ConvTranspose2D(_Conv):
 
     def backward(self, grad: Array) -> Array | None:
         """Add to the gradients of weight and bias; return that of x."""
-        x = self.saved(self._x)
+        x: Array = self.saved("_x")
         self.weight.add_grad(gradients.conv_transpose2d_weight(x, self.weight.shape, grad, **self._how()))
         if self.bias is not None:
             self.bias.add_grad(gradients.conv2d_bias(grad, layout=self.layout))

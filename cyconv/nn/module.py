@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from cyconv._arrays import Array
 
 Shape = tuple[int, ...]
-Kept = TypeVar("Kept")
 
 
 class Parameter:
@@ -64,8 +63,9 @@ class Module:
     """A layer, or a model made of layers.
 
     A subclass has :meth:`forward`, which keeps what :meth:`backward` needs, and :meth:`backward`, which takes the
-    gradient of the result, adds to ``Parameter.grad`` and returns the gradient of the input. Parameters and modules
-    that are attributes, or in a list that is one, are found by name, in the order in which they were assigned.
+    gradient of the result, adds to ``Parameter.grad`` and returns the gradient of the input; it gives up what was
+    kept, so that each backward pass needs a forward pass of its own. Parameters and modules that are attributes, or
+    in a list that is one, are found by name, in the order in which they were assigned.
 
     Attributes
     ----------
@@ -116,10 +116,15 @@ class Module:
         """This layer as :func:`cyconv.receptive_field` wants it; None: it works cell by cell."""
         return None
 
-    def saved(self, value: Kept | None) -> Kept:
-        """What :meth:`forward` kept, or an error that says that it did not run."""
+    def saved(self, name: str) -> Any:
+        """The attribute that :meth:`forward` set, or an error that says that it did not run.
+
+        It is given up: going back, the memory of each layer serves those before it.
+        """
+        value = getattr(self, name)
         if value is None:
             raise RuntimeError(f"{type(self).__name__}.backward() needs a forward pass before it")
+        setattr(self, name, None)
         return value
 
     def named_children(self) -> Iterator[tuple[str, Module]]:

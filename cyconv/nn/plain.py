@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class Linear(Module):
     """Fully connected layer: ``y = x W^T + b`` along the last axis.
 
-    A convolution with a kernel of one cell is this layer at every position, and that is how it is computed: rows of x
-    are the positions of a signal with its channels last. So the number of threads is cyconv's, and changes no bit.
+    A convolution with a kernel of one cell is this layer at every position, and that is how it is computed. So the
+    number of threads is cyconv's, and changes no bit.
 
     Parameters
     ----------
@@ -70,25 +70,22 @@ class Linear(Module):
         if x.ndim == 0 or x.shape[-1] != self.in_features:
             raise ValueError(f"x must have {self.in_features} features along its last axis, got shape {x.shape}")
         self._x = x
-        bias = None if self.bias is None else self.bias.data
-        y = conv1d(self._rows(x), self.weight.data[..., np.newaxis], bias, layout="NWC")
+        y = _product(x.reshape(-1, self.in_features), self.weight.data)
+        if self.bias is not None:
+            y += self.bias.data
         return y.reshape(*x.shape[:-1], self.out_features)
 
     def backward(self, grad: Array) -> Array | None:
         """Add to the gradients of weight and bias; return that of x."""
-        x = self.saved(self._x)
-        rows, given, weight = self._rows(x), self._rows(grad), self.weight.data[..., np.newaxis]
-        self.weight.add_grad(gradients.conv1d_weight(rows, weight.shape, given, layout="NWC")[..., 0])
+        x: Array = self.saved("_x")
+        rows, given = x.reshape(1, -1, self.in_features), grad.reshape(1, -1, self.out_features)
+        shape = (*self.weight.shape, 1)
+        self.weight.add_grad(gradients.conv1d_weight(rows, shape, given, layout="NWC")[..., 0])
         if self.bias is not None:
             self.bias.add_grad(gradients.conv1d_bias(given, layout="NWC"))
         if not self.needs_input_grad:
             return None
-        return gradients.conv1d_input(rows.shape, weight, given, layout="NWC").reshape(x.shape)
-
-    @staticmethod
-    def _rows(x: Array) -> Array:
-        """x as one signal, channels last."""
-        return x.reshape(1, prod(x.shape[:-1]), x.shape[-1])
+        return _product(given[0], self.weight.data.T).reshape(x.shape)
 
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of the result."""
@@ -103,6 +100,18 @@ class Linear(Module):
     def describe(self) -> str:
         """Sizes."""
         return f"{self.in_features}, {self.out_features}" + (", bias=False" if self.bias is None else "")
+
+
+def _product(a: Array, b: Array) -> Array:
+    """``a @ b.T``: one of them is a signal, its rows the positions, the other the kernels of one cell.
+
+    Weights are copied before they are used, so the one of fewer rows is taken for them: that of a layer is often much
+    larger than a batch.
+    """
+    result: Array = np.empty((len(a), len(b)), np.result_type(a, b))
+    signal, kernels, out = (b, a, result.T) if len(a) < len(b) else (a, b, result)
+    conv1d(signal[np.newaxis], kernels[..., np.newaxis], layout="NWC", out=out[np.newaxis])
+    return result
 
 
 class Flatten(Module):
@@ -125,7 +134,7 @@ class Flatten(Module):
 
     def backward(self, grad: Array) -> Array:
         """Reshape back."""
-        return grad.reshape(self.saved(self._shape))
+        return grad.reshape(self.saved("_shape"))
 
     def output_shape(self, shape: Shape) -> Shape:
         """(N, the rest)."""
@@ -154,7 +163,7 @@ class ReLU(Module):
 
     def backward(self, grad: Array) -> Array:
         """Pass the gradient where the result is greater than 0."""
-        result: Array = grad * (self.saved(self._y) > 0)
+        result: Array = grad * (self.saved("_y") > 0)
         return result
 
 
@@ -181,7 +190,7 @@ class Sigmoid(Module):
 
     def backward(self, grad: Array) -> Array:
         """``grad * y * (1 - y)``."""
-        y = self.saved(self._y)
+        y: Array = self.saved("_y")
         result: Array = grad * y * (1 - y)
         return result
 
@@ -215,7 +224,7 @@ class Softmax(Module):
 
     def backward(self, grad: Array) -> Array:
         """``y * (grad - sum(grad * y))``."""
-        y = self.saved(self._y)
+        y: Array = self.saved("_y")
         result: Array = y * (grad - (grad * y).sum(axis=self.axis, keepdims=True))
         return result
 
@@ -306,7 +315,7 @@ class BatchNorm2D(Module):
 
     def backward(self, grad: Array) -> Array:
         """The gradient of x goes through mean and variance as well, if the forward pass took them from x."""
-        normal, scale, training = self.saved(self._kept)
+        normal, scale, training = self.saved("_kept")
         axes = self._axes(grad)
         along, total = (grad * normal).sum(axis=axes), grad.sum(axis=axes)
         self.weight.add_grad(along)
@@ -363,7 +372,7 @@ class Dropout(Module):
 
     def backward(self, grad: Array) -> Array:
         """Drop the same values."""
-        result: Array = grad * self.saved(self._factor)
+        result: Array = grad * self.saved("_factor")
         return result
 
     def describe(self) -> str:

@@ -106,7 +106,7 @@ class MaxPool2D(_Windows):
 
     def backward(self, grad: Array) -> Array:
         """Send the gradient to where the maxima were, after a forward pass in training mode."""
-        indices, shape = self.saved(self._kept)
+        indices, shape = self.saved("_kept")
         return gradients.max_pool2d(grad, indices, shape, layout=self.layout)
 
 
@@ -154,7 +154,7 @@ class AvgPool2D(_Windows):
 
     def backward(self, grad: Array) -> Array:
         """Share the gradient out."""
-        return gradients.avg_pool2d(grad, self.saved(self._shape), self.kernel_size, **self._how())
+        return gradients.avg_pool2d(grad, self.saved("_shape"), self.kernel_size, **self._how())
 
 
 class AdaptiveAvgPool2D(_Pool):
@@ -187,7 +187,7 @@ class AdaptiveAvgPool2D(_Pool):
 
     def backward(self, grad: Array) -> Array:
         """Share the gradient out."""
-        return gradients.adaptive_avg_pool2d(grad, self.saved(self._shape), layout=self.layout)
+        return gradients.adaptive_avg_pool2d(grad, self.saved("_shape"), layout=self.layout)
 
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of the result."""
