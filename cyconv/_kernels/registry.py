@@ -24,6 +24,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "planes": FLOATS,
     "poolgrad": FLOATS,
     "winograd": FLOATS,
+    "winwgrad": FLOATS,
 }
 
 #: build -> compiler flags, best build last; the instruction set levels are those of the x86-64 psABI

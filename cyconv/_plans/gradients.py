@@ -1,4 +1,4 @@
-"""Plan of the weight gradient: boxes, parts, segments and scratch of ``_kernels/wgrad.pyx``."""
+"""Plan of the weight gradient: which algorithm; boxes, parts, segments and scratch of ``_kernels/wgrad.pyx``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cyconv import _memory, _runtime
-from cyconv._plans import table
+from cyconv._plans import table, winograd_gradients
 from cyconv._plans.gathering import lay_out_axis
 from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, flops, round_up
 
@@ -35,8 +35,25 @@ class WeightBlocks:
 def weight_gradient(spec: ConvSpec, call: Call, x: Array, grad: Array, out: Array, threads: int) -> None:
     """Fill ``out`` (K, C // groups * taps), C-contiguous; x and grad are seen as (N, C, D, H, W), none is empty.
 
-    ``call`` is that of the convolution, its ``out_strides`` those of grad.
+    ``call`` is that of the convolution, its ``out_strides`` those of grad. A result by Winograd's algorithm that is
+    not finite is computed again by the definition.
     """
+    quick = winograd_gradients.supports(spec, call) and (
+        winograd_gradients.estimate(spec, call) * table.LEAST_GAIN < _estimate(spec, call)
+    )
+    if not (quick and winograd_gradients.weight_gradient(spec, call, x, grad, out, threads)):
+        direct_weight_gradient(spec, call, x, grad, out, threads)
+
+
+def _estimate(spec: ConvSpec, call: Call) -> float:
+    """Seconds of the direct weight gradient on one thread."""
+    vectors = ceil(spec.depth / _runtime.kernel("wgrad", spec.dtype).LANES)
+    cycles = table.GRADIENT_STEP_CYCLES * call.batch * call.positions * spec.out_channels * vectors
+    return cycles / table.CLOCK_HZ + table.CALL_SECONDS
+
+
+def direct_weight_gradient(spec: ConvSpec, call: Call, x: Array, grad: Array, out: Array, threads: int) -> None:
+    """The same by the definition."""
     blocks = weight_blocks(spec, call, threads)
     kernel = _runtime.kernel("wgrad", spec.dtype)
     if blocks.merged:
@@ -57,14 +74,6 @@ def bias_gradient(grad: Array, out: Array, threads: int) -> None:
     _runtime.kernel("wgrad", grad.dtype).add_positions(grad, sums, threads)
     with np.errstate(over="ignore"):
         out[...] = sums
-
-
-def weight_workspace(spec: ConvSpec, call: Call, threads: int) -> int:
-    """Bytes of scratch memory of such a call."""
-    blocks = weight_blocks(spec, call, threads)
-    in_place = blocks.segments == 1 and blocks.ld == spec.depth
-    products = 0 if in_place else blocks.segments * spec.out_channels * blocks.ld * spec.dtype.itemsize
-    return blocks.scratch_bytes + products
 
 
 @lru_cache(maxsize=512)

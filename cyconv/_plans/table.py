@@ -121,3 +121,23 @@ WINOGRAD_SPILL_CYCLES = 0.12
 #: was shared with other work), and the part of the shorter of multiplying and streaming that is not hidden.
 WINOGRAD_STREAM = (64.0, 8.0, 6.0)
 WINOGRAD_OVERLAP = 0.19
+
+#: F(m, r) of the weight gradient, with the relative L2 error that was measured in float32 (normal data, 64 to 256
+#: channels; it does not grow with them). F(6, 3), 4e-6, was never quicker than F(4, 3) or F(5, 3).
+WINOGRAD_GRADIENT = {(2, 3): 3.6e-7, (4, 3): 1.0e-6, (5, 3): 1.7e-6, (2, 5): 1.0e-6, (4, 5): 3.6e-6, (2, 7): 4.4e-6}
+
+#: Transformed values of a box of tiles: products take the rest of the bound on scratch. A block of a product: four
+#: tiles of 12 outputs, whose gradients are 3 cache lines per step, and half of a second-level cache (of 48 to 176
+#: outputs and 0.7 to 2.2 MB, the smaller ones were 3 to 15 % quicker for 256 and 512 channels).
+WINOGRAD_GRADIENT_BYTES = SCRATCH_BYTES * 3 // 4
+WINOGRAD_GRADIENT_OUTPUTS = 48
+WINOGRAD_GRADIENT_PRODUCT_BYTES = CACHES[1] // 2
+
+#: Cycles of the weight gradient (profiles of 64 to 512 channels, 7x7 to 56x56, batch 8): a multiply-add of a vector
+#: in Winograd's product and the direct one; laying a vector of cells out; per frequency, transforming such a vector
+#: and, for each vector of weights and each box, transforming back and adding.
+WINOGRAD_GRADIENT_STEP_CYCLES = 1.15 * DENSE_STEP_CYCLES
+GRADIENT_STEP_CYCLES = 1.3 * DENSE_STEP_CYCLES
+WINOGRAD_GRADIENT_CELL_CYCLES = 10.0
+WINOGRAD_GRADIENT_SPREAD_CYCLES = 6.5
+WINOGRAD_GRADIENT_COLLECT_CYCLES = 6.5

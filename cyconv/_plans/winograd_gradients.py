@@ -1,0 +1,188 @@
+"""Plan of the weight gradient by Winograd's algorithm: which F(m, r), boxes of tiles, blocks and scratch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+from math import ceil, prod
+from typing import Any
+
+import numpy as np
+
+from cyconv import _memory, _runtime
+from cyconv._plans import table
+from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, flops, round_up
+from cyconv._plans.winograd_points import numbers
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Form = tuple[int, int]
+Box = tuple[int, int, int]
+_LINE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """One call's layout, in the form that the kernel takes."""
+
+    form: Form
+    geometry: Array
+    tables: Array
+    parts: int
+    scratch_bytes: int
+    threads: int
+    seconds: float
+
+
+def supports(spec: ConvSpec, call: Call) -> bool:
+    """Whether some form computes this gradient: a plane, a square kernel, no stride, no dilation, whole vectors."""
+    least = _runtime.VECTOR_BYTES // spec.dtype.itemsize
+    return (
+        bool(_forms(spec))
+        and (call.size[0], call.out[0], spec.kernel[0]) == (1, 1, 1)
+        and spec.stride == spec.dilation == (1, 1, 1)
+        and min(spec.group_inputs, spec.group_outputs) >= least
+    )
+
+
+def weight_gradient(spec: ConvSpec, call: Call, x: Array, grad: Array, out: Array, threads: int) -> bool:
+    """Fill ``out`` (K, C // groups * taps), C-contiguous; x and grad are seen as (N, C, D, H, W), none is empty.
+
+    False if the result is not finite: infinity and NaN are then not where the definition puts them.
+    """
+    blocks = blocks_for(spec, call, threads)
+    m, r = blocks.form
+    known = numbers(m, r)
+    has_zero = (m + r) % 2
+    weights = [*known.weights[has_zero:-1:2].ravel(), known.weights[0, 0]]
+    bad = np.zeros(blocks.parts, np.uint8)
+    with _memory.scratch(blocks.scratch_bytes) as scratch:
+        _runtime.kernel("winwgrad", spec.dtype).run(
+            x[:, :, 0], grad[:, :, 0], out, blocks.geometry, blocks.tables, known.inputs.astype(spec.dtype),
+            known.outputs.astype(spec.dtype), np.array(weights, spec.dtype), bad, scratch, blocks.threads,
+        )  # fmt: skip
+    return not bad.any()
+
+
+def estimate(spec: ConvSpec, call: Call) -> float:
+    """Seconds of such a call on one thread."""
+    return blocks_for(spec, call, 1).seconds
+
+
+@lru_cache(maxsize=512)
+def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
+    """The cheapest form and its box for this call; they do not depend on the threads."""
+    seconds, form, box = min(
+        (_cost(spec, call, form, box), form, box) for form in _forms(spec) for box in [_box(spec, call, form)]
+    )
+    return _describe(spec, call, form, box, threads, seconds)
+
+
+def _forms(spec: ConvSpec) -> list[Form]:
+    """Every F(m, r) that fits the kernel and the bound on errors."""
+    return [
+        form
+        for form, error in table.WINOGRAD_GRADIENT.items()
+        if (1, form[1], form[1]) == spec.kernel and error < table.WINOGRAD_ERROR
+    ]
+
+
+def _tiles(call: Call, form: Form) -> tuple[int, int]:
+    return ceil(call.out[1] / form[0]), ceil(call.out[2] / form[0])
+
+
+def _box(spec: ConvSpec, call: Call, form: Form) -> Box:
+    """Images, rows and columns of tiles, about as many as are wanted: an inner axis is whole before an outer one is
+    more than 1."""
+    kernel = _runtime.kernel("winwgrad", spec.dtype)
+    block_k, panel = _block_outputs(spec, kernel.LANES), kernel.LANES * kernel.VECS
+    channels = round_up(spec.group_inputs, panel) + round_up(spec.group_outputs, block_k)
+    values = (form[0] + form[1] - 1) ** 2 * channels * spec.dtype.itemsize
+    most = max(1, min(table.WINOGRAD_MOST_TILES, table.WINOGRAD_GRADIENT_BYTES // values))
+    tall, wide = _tiles(call, form)
+    if wide > most:
+        return 1, 1, _cut(wide, most)
+    if wide * tall > most:
+        return 1, _cut(tall, most // wide), wide
+    return _cut(call.batch, most // (wide * tall)), tall, wide
+
+
+def _cut(length: int, most: int) -> int:
+    """The size of equal cuts of at most this size."""
+    return ceil(length / ceil(length / most))
+
+
+def _cost(spec: ConvSpec, call: Call, form: Form, box: Box) -> float:
+    """Estimated seconds on one thread."""
+    m, r = form
+    frequencies = (m + r - 1) ** 2
+    lanes = _runtime.kernel("winwgrad", spec.dtype).LANES
+    inputs, outputs = ceil(spec.group_inputs / lanes), ceil(spec.group_outputs / lanes)
+    tall, wide = _tiles(call, form)
+    tiles = call.batch * tall * wide
+    boxes = ceil(call.batch / box[0]) * ceil(tall / box[1]) * ceil(wide / box[2])
+    cycles = table.WINOGRAD_GRADIENT_STEP_CYCLES * tiles * frequencies * spec.group_outputs * inputs
+    cells = table.WINOGRAD_GRADIENT_CELL_CYCLES * m * m
+    cycles += (cells + table.WINOGRAD_GRADIENT_SPREAD_CYCLES * frequencies) * tiles * (inputs + outputs)
+    cycles += table.WINOGRAD_GRADIENT_COLLECT_CYCLES * frequencies * boxes * spec.group_outputs * inputs
+    return cycles * spec.groups / table.CLOCK_HZ + table.CALL_SECONDS
+
+
+def _describe(spec: ConvSpec, call: Call, form: Form, box: Box, threads: int, seconds: float) -> Blocks:
+    """Everything the kernel wants to know, as two integer vectors, and the scratch it needs."""
+    kernel = _runtime.kernel("winwgrad", spec.dtype)
+    lanes, panel, item = kernel.LANES, kernel.LANES * kernel.VECS, spec.dtype.itemsize
+    m, r = form
+    a = m + r - 1
+    tiles = prod(box)
+    tall, wide = _tiles(call, form)
+    block_k, block_panels = _block(spec, a * a, panel, lanes)
+    blocks_k, panels = ceil(spec.group_outputs / block_k), ceil(spec.group_inputs / panel)
+    step_inputs = _odd_lines(panels * tiles * panel, item)
+    step_gradients = _odd_lines(blocks_k * tiles * block_k, item)
+    step_product = _odd_lines(block_panels * block_k * panel, item)
+    pitch = box[2] * m + r - 1
+    cells = (a * pitch + lanes) * lanes
+    at_gradients = round_up(a * a * step_inputs * item, _LINE)
+    at_threads = at_gradients + round_up(a * a * step_gradients * item, _LINE)
+    thread_bytes = round_up(max(cells, a * a * step_product) * item, _LINE)
+    threads = max(1, min(
+        threads, flops(spec, call) // table.GRADIENT_THREAD_FLOPS, (table.SCRATCH_BYTES - at_threads) // thread_bytes,
+    ))  # fmt: skip
+    values = {
+        "batch": call.batch, "groups": spec.groups,
+        "group_inputs": spec.group_inputs, "group_outputs": spec.group_outputs,
+        "size_h": call.size[1], "size_w": call.size[2], "out_h": call.out[1], "out_w": call.out[2],
+        "pad_h": call.pads[1][0], "pad_w": call.pads[2][0], "padding_mode": PADDING_MODES[spec.padding_mode],
+        "points": a, "pixels": m, "taps": r, "tiles_h": tall, "tiles_w": wide,
+        "box_n": box[0], "box_h": box[1], "box_w": box[2],
+        "block_k": block_k, "block_panels": block_panels,
+        "step_inputs": step_inputs, "step_gradients": step_gradients, "step_product": step_product,
+        "at_gradients": at_gradients, "at_threads": at_threads, "thread_bytes": thread_bytes,
+    }  # fmt: skip
+    offsets = [(i * pitch + j) * lanes for i, j in product(range(a), repeat=2)]
+    return Blocks(
+        form=form,
+        geometry=np.array([values[name] for name in kernel.FIELDS], np.int64),
+        tables=np.array(offsets + [tile * block_k for tile in range(tiles)], np.int64),
+        parts=blocks_k * ceil(panels / block_panels),
+        scratch_bytes=at_threads + threads * thread_bytes,
+        threads=threads,
+        seconds=seconds,
+    )
+
+
+def _block_outputs(spec: ConvSpec, lanes: int) -> int:
+    return round_up(_cut(spec.group_outputs, table.WINOGRAD_GRADIENT_OUTPUTS), lanes)
+
+
+def _block(spec: ConvSpec, frequencies: int, panel: int, lanes: int) -> tuple[int, int]:
+    """Outputs and panels of inputs of a block of the result, whose product stays in the second-level cache."""
+    block_k = _block_outputs(spec, lanes)
+    most = table.WINOGRAD_GRADIENT_PRODUCT_BYTES // (frequencies * block_k * panel * spec.dtype.itemsize)
+    return block_k, _cut(ceil(spec.group_inputs / panel), max(1, most))
+
+
+def _odd_lines(scalars: int, item: int) -> int:
+    """An odd number of cache lines: the same place in neighbouring blocks lies in different sets of the cache."""
+    return (ceil(scalars * item / _LINE) | 1) * _LINE // item
