@@ -18,7 +18,7 @@ cdef inline void fill_row(const Row *row, const real_t *source, int64_t first, i
     """``cells`` cells from coordinate ``first`` on, padded; up to VL vectors behind them may be written."""
     cdef int64_t lo = min(cells, max(<int64_t>0, -first))
     cdef int64_t hi = max(lo, min(cells, row.size - first))
-    cdef int64_t i, w
+    cdef int64_t i
     for i in range(lo):
         _fill_padding(row, source, first + i, to + i * VL)
     if row.step_w == 1:

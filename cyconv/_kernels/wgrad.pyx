@@ -2,13 +2,14 @@
 
     dw[k, kk] = sum over p of  g[k, p] * patch[kk, p],      kk = (c, t, r, s),  p = (n, od, oh, ow)
 
-Rows of the tile are output channels, its vectors are kk, its depth is the positions of one box; both operands are
-transposed in registers while they are packed, and the patch matrix exists only for one box and one part of kk.
+Rows of the tile are output channels, its vectors are kk, its depth is the positions of one box; the patches are
+transposed in registers while they are packed, and exist only for one box and one part of kk. Where long runs of
+positions lie side by side in g, the tile reads them as they are; else they are packed too.
 
     for each item = (segment of boxes, group, part of kk):               <- threads
         for each box of the segment, in order:
             gather the input cells (gather.pxd), pack panels of kk  [panel][p][kk]
-            for each panel of output channels: pack it  [p][k],  for each panel of kk: tile
+            for each panel of output channels: (pack it  [p][k],)  for each panel of kk: tile
 
 Every segment sums into a product of its own, and the products are added in a fixed tree. Boxes, segments and parts
 follow from the shapes alone, so that an element is the same sequence of additions for any number of threads.
@@ -23,6 +24,7 @@ from libc.stdint cimport int64_t, uint8_t
 from cyconv._kernels.gather cimport Axis, Source, gather_block
 from cyconv._kernels.simd cimport TILE_ROWS, VL, real_t, vec_t, vload, vstore, vzero
 from cyconv._kernels.tile cimport TILE_VECS, Finish, Start, run_tile, start_at_columns, start_at_result
+from cyconv._kernels.tile_planes cimport run_tile_on_planes
 from cyconv._kernels.transpose cimport vtranspose
 
 cdef enum:
@@ -30,6 +32,8 @@ cdef enum:
     ROW_GROUPS = (TILE_ROWS + VL - 1) / VL
     #: positions that are added before double precision takes over
     LONGEST_RUN = 65536
+    #: positions of an image that are worth a tile of their own
+    LEAST_RUN = 128
 
 cdef struct Geometry:
     int64_t batch, groups, group_inputs, group_outputs
@@ -217,6 +221,11 @@ cdef void _multiply(const Job *job, const Box *box, int64_t segment, int64_t gro
     cdef real_t *rows = <real_t *>(scratch + g.at_rows)
     cdef int64_t panels = _cuts(g.group_outputs, TILE_ROWS)
     cdef int64_t q, row, count, column, width
+    cdef int64_t run = box.positions // box.n, n
+    # whether the positions of an image lie side by side in the gradient, which the tile then reads as it is
+    cdef bint direct = (job.grad.w == 1 and (box.h == 1 or job.grad.h == box.w) and box.d == 1
+                        and (box.n == 1 or run >= LEAST_RUN))
+    cdef const real_t *source
     cdef real_t *product
     cdef real_t zeros[PANEL]
     cdef Start start = start_at_columns(zeros)
@@ -227,7 +236,10 @@ cdef void _multiply(const Job *job, const Box *box, int64_t segment, int64_t gro
     for q in range(panels):
         row = g.group_outputs * q // panels
         count = g.group_outputs * (q + 1) // panels - row
-        _pack_rows(rows, &job.grad, g, box, group * g.group_outputs + row, count)
+        source = (job.grad.data + box.n0 * job.grad.n + (group * g.group_outputs + row) * job.grad.c
+                  + box.d0 * job.grad.d + box.h0 * job.grad.h + box.w0)
+        if not direct:
+            _pack_rows(rows, &job.grad, g, box, group * g.group_outputs + row, count)
         product = job.products + ((segment * g.groups + group) * g.group_outputs + row) * g.ld
         panel = <const real_t *>(scratch + g.at_columns)
         column = first
@@ -235,8 +247,17 @@ cdef void _multiply(const Job *job, const Box *box, int64_t segment, int64_t gro
             width = min(<int64_t>PANEL, last - column)
             if not fresh:
                 start = start_at_result(product + column, g.ld)
-            run_tile(<int>count, <int>(width // VL), box.positions, rows, panel, width, product + column, g.ld, &start,
-                     &finish, 0)
+            if direct:
+                for n in range(box.n):
+                    if n > 0:
+                        start = start_at_result(product + column, g.ld)
+                    run_tile_on_planes(<int>count, <int>(width // VL), run, source + n * job.grad.n, job.grad.c,
+                                       panel + n * run * width, width, product + column, g.ld, &start)
+                if fresh:
+                    start = start_at_columns(zeros)
+            else:
+                run_tile(<int>count, <int>(width // VL), box.positions, rows, panel, width, product + column, g.ld,
+                         &start, &finish, 0)
             panel += box.positions * width
             column += width
 

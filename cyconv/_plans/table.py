@@ -46,10 +46,11 @@ WINOGRAD_PACK_WEIGHT_CYCLES = 12.0
 #: Fixed cost of entering and leaving a kernel.
 CALL_SECONDS = 3e-6
 
-#: The weight gradient: positions of a box (the depth of a tile; 12 rows of 384 float32 are 18 KiB of the first-level
-#: cache), bytes of the packed input cells of a box, bytes of all partial products, work items wanted (the partition
-#: must not know the number of threads), and the panels of columns below which packing the other side would show.
-GRADIENT_POSITIONS = 384
+#: The weight gradient: positions of a box (the depth of a tile; 12 rows of 400 float32 are 19 KiB of the first-level
+#: cache, and planes of 7x7 to 56x56 cut well), bytes of the packed input cells of a box, bytes of all partial
+#: products, work items wanted (the partition must not know the number of threads), and the panels of columns below
+#: which packing the other side would show.
+GRADIENT_POSITIONS = 400
 GRADIENT_PANEL_BYTES = int(CACHES[1] * 0.45)
 GRADIENT_PRODUCT_BYTES = 8 << 20
 GRADIENT_ITEMS = 16
