@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 Pads = tuple[tuple[int, int], ...]
+_ZERO = bytes(4)
 
 
 class Windows(NamedTuple):
@@ -42,7 +43,8 @@ def image_of_size(name: str, size: Sequence[int], axes: int, layout: str) -> _ch
     _checks.check_index_range(name, sizes, 8)
     if len(sizes) > axes + 2:  # before NumPy's own limit on the number of axes
         sizes = sizes[: axes + 3]
-    return _checks.as_image(name, np.broadcast_to(np.zeros((), np.float32), sizes), axes, layout)
+    nothing = np.ndarray(sizes, np.float32, _ZERO, strides=(0,) * len(sizes))
+    return _checks.as_image(name, nothing, axes, layout)
 
 
 def _windows(

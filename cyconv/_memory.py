@@ -32,7 +32,7 @@ def empty_bytes(nbytes: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     if nbytes >= _LEAST_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
         return _on_large_pages(nbytes)
     raw = np.empty(nbytes + _LINE, np.uint8)
-    start = -raw.ctypes.data % _LINE
+    start = -raw.__array_interface__["data"][0] % _LINE
     return raw[start : start + nbytes]
 
 

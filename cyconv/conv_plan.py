@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -112,9 +113,9 @@ class ConvPlan:
             self._bias = None if self._bias is None else self._bias.copy()
         self._shortcuts: dict[tuple[Any, ...], Shortcut] = {}
         self._ready: dict[tuple[np.dtype[Any], tuple[int, ...]], Convolution] = {}
-        # names are checked now, whatever images come later
-        geometry.resolve_padding(padding, self._kernel, self._kernel, self._stride, self._dilation)
-        _checks.as_image("x", np.empty((1,) * axes, np.float32), axes, layout)
+        if keep:  # names are checked now, whatever images come later
+            geometry.resolve_padding(padding, self._kernel, self._kernel, self._stride, self._dilation)
+            _checks.as_image("x", np.empty((1,) * axes, np.float32), axes, layout)
         if algorithm != "auto" and 0 not in self._weight.shape:
             check_supported(self._spec(_checks.float_dtypes(("weight", self._weight))[0], self._stride), algorithm)
 
@@ -276,6 +277,19 @@ def place_windows(
     padding_mode: str,
 ) -> tuple[tuple[tuple[int, int], ...], tuple[int, ...]]:
     """Padding pairs and output size of a convolution of an input of this size."""
+    given = padding if isinstance(padding, str) else explicit_padding(padding, len(size))
+    return _place(tuple(size), tuple(kernel), tuple(stride), given, tuple(dilation), padding_mode)
+
+
+@lru_cache(maxsize=512)
+def _place(
+    size: tuple[int, ...],
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: str | tuple[tuple[int, int], ...],
+    dilation: tuple[int, ...],
+    padding_mode: str,
+) -> tuple[tuple[tuple[int, int], ...], tuple[int, ...]]:
     pads = geometry.resolve_padding(padding, size, kernel, stride, dilation)
     for axis, (cells, (before, after)) in enumerate(zip(size, pads, strict=True)):
         most = max(before, after)

@@ -20,7 +20,9 @@ from libc.stdint cimport int64_t, uint8_t
 
 from cyconv._kernels.dense_geometry cimport PANEL, Box, Geometry, Job, Operand, cuts
 from cyconv._kernels.gather cimport LINE_BYTES, Axis, Span, copy_run, gather_block, source_index, span_from
-from cyconv._kernels.simd cimport REAL_SIZE, VL, prefetch, real_t, vevery_second, vload, vstore, vzero
+from cyconv._kernels.simd cimport (
+    REAL_SIZE, VL, prefetch, real_t, vec_t, vevery_second, vhold, vload, vstore, vzero,
+)
 
 cdef struct Rows:
     # the rows that a block is made of: image n, channel c, row slot j at ``data + n * step_n + c * step_c + at[j]``
@@ -150,6 +152,10 @@ cdef inline void _shift(real_t *to, const Rows *rows, int64_t channel, int64_t f
     cdef int64_t inside = hi - lo
     cdef int64_t vectors = cuts(inside, VL)
     cdef int64_t whole = cuts(box.w, VL)
+    # held: of a loop that stores zeros compilers make a call, which costs more than a few vectors
+    cdef vec_t zero = vhold(vzero())
+    cdef int64_t before = cuts(lo, VL)
+    cdef int64_t after = cuts(box.w - hi, VL)
     cdef int64_t reach = vectors * VL * stride
     cdef int64_t bytes = inside * stride * REAL_SIZE if ask else 0
     cdef int64_t j, n, i
@@ -158,10 +164,10 @@ cdef inline void _shift(real_t *to, const Rows *rows, int64_t channel, int64_t f
             row = data + rows.at[j] + n * rows.step_n
             if rows.at[j] < 0 or inside == 0:
                 for i in range(whole):
-                    vstore(to + i * VL, vzero())
+                    vstore(to + i * VL, zero)
             else:
-                for i in range(lo):
-                    to[i] = <real_t>0
+                for i in range(before):
+                    vstore(to + i * VL, zero)
                 if row + reach > rows.end:
                     for i in range(inside):
                         to[lo + i] = row[i * stride]
@@ -171,8 +177,8 @@ cdef inline void _shift(real_t *to, const Rows *rows, int64_t channel, int64_t f
                 else:
                     for i in range(vectors):
                         vstore(to + lo + i * VL, vevery_second(vload(row + 2 * i * VL), vload(row + 2 * i * VL + VL), 0))
-                for i in range(hi, box.w):
-                    to[i] = <real_t>0
+                for i in range(after):
+                    vstore(to + hi + i * VL, zero)
                 i = 0
                 while i < bytes:
                     prefetch(<const char *>(row + rows.step_c) + i)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import inf, prod
 from typing import Any, NamedTuple
 
@@ -87,9 +88,16 @@ def exported_strides(array: Array) -> tuple[int, ...]:
 
 def tap_offsets(weight: Array) -> Array:
     """Where each number of an output channel's weights lies, in scalars from the first; the strides may be any."""
+    itemsize = weight.itemsize
+    return _offsets(weight.shape[1:], tuple([step // itemsize for step in weight.strides[1:]]))
+
+
+@lru_cache(maxsize=64)
+def _offsets(shape: tuple[int, ...], steps: tuple[int, ...]) -> Array:
     offsets = np.zeros(1, np.int64)
-    for length, stride in zip(weight.shape[1:], weight.strides[1:], strict=True):
-        offsets = np.add.outer(offsets, np.arange(length) * (stride // weight.itemsize)).reshape(-1)
+    for length, step in zip(shape, steps, strict=True):
+        offsets = np.add.outer(offsets, np.arange(length) * step).reshape(-1)
+    offsets.flags.writeable = False  # many calls share it
     return offsets
 
 

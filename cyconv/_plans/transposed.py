@@ -12,6 +12,7 @@ No zeros are inserted, and nothing is computed twice.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import product
 from math import prod
 from typing import Any, NamedTuple
@@ -47,7 +48,8 @@ class Phase(NamedTuple):
         return max(0, -self.first_input), max(0, last_input - size + 1)
 
 
-def axis_phases(size: int, out: int, kernel: int, stride: int, padding: int, dilation: int) -> list[Phase]:
+@lru_cache(maxsize=512)
+def axis_phases(size: int, out: int, kernel: int, stride: int, padding: int, dilation: int) -> tuple[Phase, ...]:
     """Phases of an axis that have taps and meet the input; the other outputs are the bias alone."""
     taps_of: dict[int, list[int]] = {}
     for tap in reversed(range(kernel)):
@@ -58,7 +60,7 @@ def axis_phases(size: int, out: int, kernel: int, stride: int, padding: int, dil
         step = inputs[1] - inputs[0] if len(inputs) > 1 else 1
         if phase < out and inputs[0] < size:
             phases.append(Phase(slice(phase, out, stride), tuple(taps), step, inputs[0]))
-    return phases
+    return tuple(phases)
 
 
 def run_transposed(
