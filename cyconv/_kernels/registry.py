@@ -23,6 +23,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "sliding": FLOATS,
     "planes": FLOATS,
     "poolgrad": FLOATS,
+    "weave": FLOATS,
     "winograd": FLOATS,
     "winwgrad": FLOATS,
 }

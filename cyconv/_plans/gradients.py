@@ -49,7 +49,8 @@ def _estimate(spec: ConvSpec, call: Call) -> float:
     """Seconds of the direct weight gradient on one thread."""
     vectors = ceil(spec.depth / _runtime.kernel("wgrad", spec.dtype).LANES)
     cycles = table.GRADIENT_STEP_CYCLES * call.batch * call.positions * spec.out_channels * vectors
-    return cycles / table.CLOCK_HZ + table.CALL_SECONDS
+    seconds: float = cycles / table.CLOCK_HZ + table.CALL_SECONDS
+    return seconds
 
 
 def direct_weight_gradient(spec: ConvSpec, call: Call, x: Array, grad: Array, out: Array, threads: int) -> None:

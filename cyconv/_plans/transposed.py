@@ -6,7 +6,8 @@ Along one axis, output o of a transposed convolution with stride s, dilation d a
 
 Outputs that are equal modulo s, ``o = s q + phase``, use the same taps, and tap t finds its input at
 ``q + (phase + p - d t) / s``: a correlation of stride 1 with those taps in reverse, written to every s-th output.
-No zeros are inserted, and nothing is computed twice.
+No zeros are inserted, and nothing is computed twice. Where neighbouring outputs of a row belong to different phases,
+each phase is computed into memory of its own, and ``_kernels/weave.pyx`` puts them together.
 """
 
 from __future__ import annotations
@@ -14,16 +15,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
-from math import prod
+from math import ceil, prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from cyconv._plans.arrays import fill_with_bias, run_convolution, triple
+from cyconv import _memory, _runtime
+from cyconv._plans import table
+from cyconv._plans.arrays import fill_with_bias, run_convolution, triple, with_three_axes
 from cyconv._plans.convolution import Convolution
-from cyconv._plans.spec import Activation, ConvSpec
+from cyconv._plans.spec import Activation, ConvSpec, round_up
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+
+#: bytes between parts: a vector may be read beyond one's end, and parts begin with a cache line
+_SLACK = 128
 
 
 class Phase(NamedTuple):
@@ -48,8 +55,11 @@ class Phase(NamedTuple):
         return max(0, -self.first_input), max(0, last_input - size + 1)
 
 
+Phases = tuple[Phase, ...]
+
+
 @lru_cache(maxsize=512)
-def axis_phases(size: int, out: int, kernel: int, stride: int, padding: int, dilation: int) -> tuple[Phase, ...]:
+def axis_phases(size: int, out: int, kernel: int, stride: int, padding: int, dilation: int) -> Phases:
     """Phases of an axis that have taps and meet the input; the other outputs are the bias alone."""
     taps_of: dict[int, list[int]] = {}
     for tap in reversed(range(kernel)):
@@ -88,13 +98,15 @@ def run_transposed(
     covered = [
         sum(len(range(o)[phase.outputs]) for phase in phases) for phases, o in zip(axes, out.shape[2:], strict=True)
     ]
-    if channels == 0 or covered != list(out.shape[2:]):
+    woven = channels > 0 and _can_weave(out, stride)
+    if (not woven and covered != list(out.shape[2:])) or channels == 0:
         fill_with_bias(out, bias, Activation())
     if channels == 0:
         return
     # (C, K/g) per group to (K, C/g): the kernel of the convolution that this is the transpose of, seen from the input
     turned = weight.reshape(groups, channels // groups, group_outputs, *kernel).swapaxes(1, 2)
     turned = turned.reshape(groups * group_outputs, channels // groups, *kernel)
+    passes = []
     for phases in product(*axes):
         taps = turned
         for axis, phase in enumerate(phases, start=2):
@@ -110,9 +122,55 @@ def run_transposed(
             activation=Activation(),
             dtype=x.dtype,
         )
-        seen = x[:, :, *(slice(max(0, phase.first_input), None) for phase in phases)]
-        part = out[:, :, *(phase.outputs for phase in phases)]
-        pads = [phase.padding(cells, o) for phase, cells, o in zip(phases, x.shape[2:], part.shape[2:], strict=True)]
-        if prod(part.shape):
-            convolution = Convolution(spec, taps.reshape(*taps.shape[:2], *spec.kernel), bias, once=True)
-            run_convolution(convolution, seen, part, pads, threads)
+        convolution = Convolution(spec, taps.reshape(*taps.shape[:2], *spec.kernel), bias, once=True)
+        passes.append((phases, convolution))
+    if woven:
+        _run_woven(passes, x, bias, out, stride, threads)
+        return
+    for phases, convolution in passes:
+        _run_phase(phases, convolution, x, out[:, :, *(phase.outputs for phase in phases)], threads)
+
+
+def _run_phase(phases: Phases, convolution: Convolution, x: Array, part: Array, threads: int) -> None:
+    """The outputs of one phase, which ``part`` is the place of."""
+    seen = x[:, :, *(slice(max(0, phase.first_input), None) for phase in phases)]
+    pads = [phase.padding(cells, o) for phase, cells, o in zip(phases, x.shape[2:], part.shape[2:], strict=True)]
+    run_convolution(convolution, seen, part, pads, threads)
+
+
+def _part_sizes(phases: Phases, out: Array) -> tuple[int, ...]:
+    return tuple(len(range(o)[phase.outputs]) for phase, o in zip(phases, out.shape[2:], strict=True))
+
+
+def _can_weave(out: Array, stride: Sequence[int]) -> bool:
+    """Whether neighbouring cells of a row belong to different phases, and the parts of an image fit into scratch."""
+    return (
+        1 < stride[-1] <= _runtime.kernel("weave", out.dtype).MAX_STRIDE
+        and out.strides[-1] == out.itemsize
+        and out[:1].nbytes + _SLACK * prod(stride) <= table.SCRATCH_BYTES
+    )
+
+
+def _run_woven(
+    passes: list[tuple[Phases, Convolution]], x: Array, bias: Array | None, out: Array, stride: Sequence[int],
+    threads: int,
+) -> None:  # fmt: skip
+    """Some images at a time: every phase into memory of its own, then all of them to the rows of the result."""
+    most = max(1, table.WEAVE_BYTES // out[:1].nbytes)
+    images = ceil(len(x) / ceil(len(x) / most))
+    values = np.zeros(out.shape[1], out.dtype) if bias is None else bias.astype(out.dtype)
+    each = triple(stride)
+    with _memory.scratch(out[:images].nbytes + _SLACK * prod(stride)) as scratch:
+        cells = scratch[: len(scratch) // out.itemsize * out.itemsize].view(out.dtype)
+        for first in range(0, len(x), images):
+            some = slice(first, first + images)
+            places = np.full((prod(stride), 4), -1, np.int64)
+            used = 0
+            for phases, convolution in passes:
+                shape = (*out[some].shape[:2], *_part_sizes(phases, out))
+                part = cells[used : used + prod(shape)].reshape(shape)
+                _run_phase(phases, convolution, x[some], part, threads)
+                index = np.ravel_multi_index([phase.outputs.start for phase in phases], tuple(stride))
+                places[index] = used, *triple(shape[2:])
+                used += round_up(prod(shape), _SLACK // out.itemsize)
+            _runtime.kernel("weave", out.dtype).run(cells, places, values, with_three_axes(out[some]), each, threads)

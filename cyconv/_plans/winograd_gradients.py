@@ -125,7 +125,8 @@ def _cost(spec: ConvSpec, call: Call, form: Form, box: Box) -> float:
     cells = table.WINOGRAD_GRADIENT_CELL_CYCLES * m * m
     cycles += (cells + table.WINOGRAD_GRADIENT_SPREAD_CYCLES * frequencies) * tiles * (inputs + outputs)
     cycles += table.WINOGRAD_GRADIENT_COLLECT_CYCLES * frequencies * boxes * spec.group_outputs * inputs
-    return cycles * spec.groups / table.CLOCK_HZ + table.CALL_SECONDS
+    seconds: float = cycles * spec.groups / table.CLOCK_HZ + table.CALL_SECONDS
+    return seconds
 
 
 def _describe(spec: ConvSpec, call: Call, form: Form, box: Box, threads: int, seconds: float) -> Blocks:
