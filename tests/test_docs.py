@@ -118,26 +118,27 @@ def test_signatures_are_those_of_the_contract(name):
     assert after >= set(keywords)
 
 
-def blocks(root):
-    text = (root / "README.md").read_text(encoding="utf-8")
+def blocks(file):
+    text = file.read_text(encoding="utf-8")
     return re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-def test_the_readme_runs(tmp_path, monkeypatch, pytestconfig):
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_the_readme_runs(name, tmp_path, monkeypatch, pytestconfig):
     """All Python blocks one after the other, as a reader would type them."""
     monkeypatch.chdir(tmp_path)
-    found = blocks(pytestconfig.rootpath)
-    assert found, "the README has no Python example"
+    found = blocks(pytestconfig.rootpath / name)
+    assert found, f"{name} has no Python example"
     names = {"__name__": "readme"}
     for i, block in enumerate(found, 1):
         if ">>>" in block:
-            test = doctest.DocTestParser().get_doctest(block, names, f"README block {i}", "README.md", 0)
+            test = doctest.DocTestParser().get_doctest(block, names, f"{name} block {i}", name, 0)
             runner = doctest.DocTestRunner(optionflags=OPTIONS)
             runner.run(test, clear_globs=False)
-            assert runner.failures == 0, f"block {i} of the README"
+            assert runner.failures == 0, f"block {i} of {name}"
             names.update(test.globs)
         else:
-            exec(compile(block, f"README block {i}", "exec"), names)
+            exec(compile(block, f"{name} block {i}", "exec"), names)
 
 
 def test_everything_public_is_listed():

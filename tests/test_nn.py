@@ -415,6 +415,23 @@ def test_a_kernel_of_one_cell_is_a_linear_layer():
     )
 
 
+def test_a_convolution_is_a_linear_layer_that_looks_at_few_cells():
+    """Its matrix is what it makes of images with one bright cell; all but 9 of its numbers are 0 or said before."""
+    size = 12 * 10
+    convolution = double(nn.Conv2D(1, 1, 3, padding=1, bias=False, rng=rng()))
+    connected = double(nn.Linear(size, size, bias=False))
+    assert convolution.weight.size == cyconv.conv_parameters(1, 1, 3, bias=False) == 9
+    assert connected.weight.size == cyconv.linear_parameters(size, size, bias=False) == size**2
+    single = np.eye(size).reshape(size, 1, 12, 10)
+    connected.weight.data[:] = convolution(single).reshape(size, size).T
+    assert len(np.unique(connected.weight.data)) == 9 + 1
+    x = rng(1).normal(size=(4, 1, 12, 10))
+    g = rng(2).normal(size=(4, 1, 12, 10))
+    np.testing.assert_allclose(connected(x.reshape(4, -1)), convolution(x).reshape(4, -1), atol=1e-12)
+    dx = connected.backward(g.reshape(4, -1))
+    np.testing.assert_allclose(dx, convolution.backward(g).reshape(4, -1), atol=1e-12)
+
+
 def test_initial_weights():
     shape = (64, 32, 3, 3)
     for function, variance in [
