@@ -249,3 +249,20 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     (tmp_path / "old.json").write_text("[]")
     with pytest.raises(ValueError, match="not a benchmark result"):
         results.read(tmp_path / "old.json")
+
+
+def test_training_compares_the_same_work():
+    pytest.importorskip("torch")
+    pytest.importorskip("sklearn")
+    from benchmarks import training
+
+    assert all(seconds > 0 for seconds in training.epochs(threads=1, rounds=1))
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux")
+def test_the_memory_of_three_steps_is_counted():
+    pytest.importorskip("sklearn")
+    from benchmarks import training
+
+    kept: list[Any] = []
+    assert 24 <= training.peak(lambda: kept.append(np.ones(1 << 20))) < 100  # 8 MiB each

@@ -18,11 +18,13 @@ _BLOCK = 1 << 15
 
 def _blocks(*arrays: Array) -> Iterator[tuple[Array, ...]]:
     """Views of the same part of every array, one part after the other."""
-    lines = [np.atleast_1d(array) for array in arrays]
-    count = len(lines[0])
-    step = max(1, _BLOCK * count // max(1, lines[0].size))
+    if arrays[0].size <= _BLOCK:
+        yield arrays
+        return
+    count = len(arrays[0])
+    step = max(1, _BLOCK * count // arrays[0].size)
     for first in range(0, count, step):
-        yield tuple(line[first : first + step] for line in lines)
+        yield tuple([array[first : first + step] for array in arrays])
 
 
 def _positive(name: str, value: float, *, zero: bool = False) -> float:
@@ -169,8 +171,4 @@ class Adam(_Optimiser):
                 for running, new, beta in ((mean, grad, self.betas[0]), (square, grad * grad, self.betas[1])):
                     running *= kind(beta)
                     running += kind(1 - beta) * new
-                step = np.sqrt(square)
-                step += eps
-                np.divide(mean, step, out=step)
-                step *= rate
-                part -= step
+                part -= rate * (mean / (np.sqrt(square) + eps))
