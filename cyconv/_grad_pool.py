@@ -12,7 +12,7 @@ from cyconv import _checks
 from cyconv._arrays import Array, Image
 from cyconv._grad_conv import filled, image_of_size, read_gradient
 from cyconv._plans.arrays import triple
-from cyconv._plans.pool_gradients import scatter, spread
+from cyconv._plans.pool_gradients import has_bad_index, scatter, spread
 from cyconv._plans.pooling import PoolAxis
 from cyconv._pooling import Axes, Size, adaptive_axes, window_axes
 from cyconv._runtime import threads_for
@@ -48,7 +48,7 @@ def maximum(
     # an unsigned index beyond 2**63 must not come out negative
     at = np.minimum(places.array, 2**63 - 1) if places.array.dtype == np.uint64 else places.array
     flat = at.astype(np.int64, copy=False).reshape(*at.shape[:2], prod(at.shape[2:]))
-    if out is not None and flat.size:
+    if out is not None and flat.size and has_bad_index(flat, cells, np.dtype(np.float32), threads_for(threads)):
         _check_indices(int(flat.min()), cells)
         _check_indices(int(flat.max()), cells)
 

@@ -278,3 +278,18 @@ def test_agrees_with_torch(kernel, case):
         else:
             dx = grad.avg_pool2d(g, x.shape, kernel, **case)
         np.testing.assert_allclose(dx, tx.grad.numpy(), atol=1e-12)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 5, 90])
+@pytest.mark.parametrize("size", [(3, 9), (2, 16), (3, 17), (2, 33), (40, 70)], ids=str)
+@pytest.mark.parametrize(("kernel", "padding"), [(1, 0), (2, 1), (5, 2), (8, 3), (9, 4)])
+def test_rows_of_every_width_against_vectors(kernel, padding, stride, size):
+    """Rows shorter and longer than vectors, windows of few and of many taps, cells that no window holds."""
+    rng = np.random.default_rng(0)
+    how = {"stride": (1, stride), "padding": (1, padding) if padding else 0, "ceil_mode": stride == 3}
+    axes = oracle_pool.axis_windows(np.empty((1, 1, *size)), (2, kernel), **how)
+    if any(len(axis) == 0 for axis in axes):
+        pytest.skip("no window fits")
+    g = rng.normal(size=(2, 1, *map(len, axes))).astype(np.float32)
+    dx = grad.avg_pool2d(g, (2, 1, *size), (2, kernel), **how)
+    oracle.assert_close(dx, bounded(g, size, axes, np.float32))

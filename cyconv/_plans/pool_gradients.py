@@ -14,9 +14,6 @@ from cyconv._plans.table import GRADIENT_THREAD_CELLS
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-#: Longest window that is spread tap by tap; beyond it every cell adds up the windows that hold it.
-_FEW_TAPS = 8
-
 
 class Covering(NamedTuple):
     """The windows of one axis seen from the input: outputs lo, lo + step, ... below hi hold a cell."""
@@ -90,8 +87,11 @@ def spread(
         scales[0] /= divisor
     threads = _worthwhile(threads, out.size)
     w = axes[2]
-    few = w.stride > 0 and w.dilation == 1 and w.taps <= _FEW_TAPS and w.stride < 2**40
-    _runtime.kernel("poolgrad", grad.dtype).spread(
+    kernel = _runtime.kernel("poolgrad", grad.dtype)
+    # beyond these every cell adds up the windows that hold it; so do rows with many cells behind the last window
+    few = w.stride > 0 and w.dilation == 1 and w.taps <= kernel.TAPS and w.stride < 2**40
+    few = few and (w.before + w.size) // w.stride < w.out + 2 * kernel.TAPS
+    kernel.spread(
         grad,
         out,
         np.concatenate([found.lo for found in tables]),
@@ -101,7 +101,7 @@ def spread(
         w.taps if few else 0,
         w.stride if few else 1,
         w.before if few else 0,
-        np.empty((threads, grad.shape[3] * grad.shape[4]), grad.dtype),
+        np.zeros((threads, grad.shape[3] * grad.shape[4] + 2 * kernel.SLACK), grad.dtype),
         threads,
     )
 
@@ -114,3 +114,10 @@ def scatter(grad: Array, indices: Array, out: Array, threads: int) -> int | None
     threads = _worthwhile(threads, out.size)
     bad: int = _runtime.kernel("poolgrad", grad.dtype).scatter(grad, indices, out, threads)
     return None if bad == -1 else bad
+
+
+def has_bad_index(indices: Array, cells: int, dtype: np.dtype[Any], threads: int) -> bool:
+    """Whether some index is not one of ``cells`` cells, nor -1."""
+    threads = _worthwhile(threads, indices.size)
+    found: bool = _runtime.kernel("poolgrad", dtype).has_bad_index(indices, cells, threads)
+    return found
