@@ -25,7 +25,7 @@ from libc.stdint cimport int64_t
 
 from cyconv._kernels.activation cimport silu
 from cyconv._kernels.masks cimport HAS_MASKS
-from cyconv._kernels.planes_three cimport Strip, stream_channels, stream_rows
+from cyconv._kernels.planes_three cimport STREAM_VECS, Strip, stream_channels, stream_rows
 from cyconv._kernels.planes_tile cimport Rows, Slide, Sweep, pick_tile
 from cyconv._kernels.simd cimport VL, real_t
 from cyconv._kernels.sliding_tile cimport LONGEST_RUN, ROWS, VECS
@@ -51,12 +51,14 @@ FIELDS = (
 LANES = VL
 TILE = (ROWS, VECS)
 RUN = LONGEST_RUN
+STREAM = STREAM_VECS
 SUPPORTED = bool(HAS_MASKS)
 PAIRED = VL * sizeof(real_t) == 64  # with shorter vectors, a store of some lanes costs more than the lanes saved
 
 cdef struct Across:
-    # a tile along W: first output, coordinate of its first tap, vectors, outputs from one to the next, lanes that are stored
-    int64_t out, at, vecs, next_out, lanes
+    # a tile along W: first output, coordinate of its first tap, vectors, outputs from the first to the last of them, lanes
+    # that are stored, whether only the outermost loads reach beyond x
+    int64_t out, at, vecs, next_out, lanes, outer
 
 cdef struct Band:
     # rows of tiles [first, last), output rows [first_row, end_row); units that are done together
@@ -205,7 +207,7 @@ cdef inline void _sweep_across(const Job *job, Sweep *sweep, int64_t t, int64_t 
         _aim(job, sweep, across, i)
         sweep.c_lanes = across.lanes
         if g.streams:
-            stream_rows(g.step, g.paired, across.vecs, &strip, x + strip.at * job.x_h + across.at, w, bias,
+            stream_rows(g.step, g.paired, across.outer, across.vecs, &strip, x + strip.at * job.x_h + across.at, w, bias,
                         out + rows.first_row * job.out_h + across.out, sweep)
         else:
             tile = pick_tile(g.step, g.paired, g.paired, across.vecs)

@@ -139,6 +139,13 @@ static inline vec_t vhold(vec_t v) {
     return v;
 }
 
+/* The same pointer, of which the compiler no longer knows where it comes from: one register for all that is read from it,
+ * where compilers would keep the address of each load in one of its own, or in memory. */
+static inline const real_t *hold_pointer(const real_t *p) {
+    __asm__("" : "+r"(p));
+    return p;
+}
+
 /* Copy fewer scalars than a vector holds (at least one): pieces of fixed sizes, the last overlaps the one before. */
 static inline void vcopy_part(real_t *to, const real_t *from, int64_t count) {
     const long bytes = count * (long)sizeof(real_t);

@@ -22,6 +22,7 @@ cdef extern from "simd.h" nogil:
     vec_t vzero()
     vec_t vevery_second(vec_t a, vec_t b, int first)
     vec_t vhold(vec_t v)
+    const real_t *hold_pointer(const real_t *p)
     void vcopy_part(real_t *to, const real_t *from_, int64_t count)
     vec_t vactivate(vec_t v, vec_t slope, vec_t lo, vec_t hi)
     void assume "CYCONV_ASSUME"(bint fact)

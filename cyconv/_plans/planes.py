@@ -164,29 +164,38 @@ def _rows(spec: ConvSpec, call: Call, runs: tuple[Run, ...], height: int, gap: i
 
 
 class Across(NamedTuple):
-    """``Across`` of the kernel: first output, coordinate of its first tap, vectors, outputs between them, lanes."""
+    """``Across`` of the kernel.
+
+    First output, coordinate of its first tap, vectors, outputs from the first to the last of them, lanes that are
+    stored, whether only the first tap of the first vector and the last tap of the last one reach beyond the input.
+    """
 
     out: int
     at: int
     vecs: int
     next_out: int
     lanes: int
+    outer: int
 
 
 def _across(spec: ConvSpec, call: Call, form: Form, lanes: int, most: int) -> list[Across]:
     """Tiles along W: whole vectors, the last of which overlaps the one before; one with fewer lanes if W is less."""
     width = call.out[2]
     each = 1 if form.by_channels else lanes // 2 if form.paired else lanes
-    found, out = [], 0
-    while out < width:
-        left = width - out
-        vecs = 2 if most == 2 and left > each and not form.paired else 1
-        next_out = min(each, left - each) if vecs == 2 else 0
-        if left <= each:
-            out = max(0, width - each)
+    outer = form.streams and each == lanes <= width and max(call.pads[2]) <= 1
+    if form.paired or most == 1:
+        most = 1
+    elif outer:
+        most = _runtime.kernel("planes", spec.dtype).STREAM
+    tiles = ceil(width / each)
+    found, done = [], 0
+    for left in range(ceil(tiles / most), 0, -1):
+        vecs = ceil((tiles - done) / left)
+        out = min(done * each, max(0, width - each))
+        next_out = min((vecs - 1) * each, width - each - out)
         stored = -1 if width >= each and not form.paired else (1 << width) - 1
-        found.append(Across(out, out * spec.stride[2] - call.pads[2][0], vecs, next_out, stored))
-        out += each + next_out
+        found.append(Across(out, out * spec.stride[2] - call.pads[2][0], vecs, next_out, stored, outer))
+        done += vecs
     return found
 
 
