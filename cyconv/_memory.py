@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,21 +54,28 @@ def empty(shape: int | tuple[int, ...], dtype: DTypeLike) -> Array:
     return empty_bytes(cells * dtype.itemsize)[: cells * dtype.itemsize].view(dtype).reshape(shape)
 
 
-@contextmanager
-def scratch(nbytes: int) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
+class scratch:
     """At least ``nbytes`` of aligned scratch memory, for one call; reused by later calls.
 
     Freshly mapped memory costs a page fault per page, more than the arithmetic of a small layer, so a few buffers
     are kept. Whoever is inside the ``with`` block owns the buffer alone.
     """
-    try:
-        buffer = _kept.pop()
-    except IndexError:
-        buffer = None
-    if buffer is None or buffer.size < nbytes:
-        buffer = empty_bytes(nbytes)
-    try:
-        yield buffer
-    finally:
-        if buffer.size + sum(kept.size for kept in _kept) <= _KEEP_BYTES:
-            _kept.append(buffer)
+
+    __slots__ = ("_buffer", "_nbytes")
+
+    def __init__(self, nbytes: int) -> None:
+        self._nbytes = nbytes
+
+    def __enter__(self) -> Array:
+        try:
+            buffer = _kept.pop()
+            if buffer.size < self._nbytes:
+                buffer = empty_bytes(self._nbytes)
+        except IndexError:
+            buffer = empty_bytes(self._nbytes)
+        self._buffer = buffer
+        return buffer
+
+    def __exit__(self, *error: object) -> None:
+        if self._buffer.size + sum([kept.size for kept in _kept]) <= _KEEP_BYTES:
+            _kept.append(self._buffer)

@@ -94,13 +94,13 @@ def _float_runner(x: Array, w: Array, out: Array, method: str, threads: int) -> 
             run(x, whole, pads, mode)
             out[...] = whole
             return
-        convolution = _convolution_of(weight, groups, mode, method)
+        convolution = convolution_of(weight, groups, mode, method)
         run_convolution(convolution, _as_channels(x, real), _as_channels(out, real), pairs, threads)
 
     return run
 
 
-def _convolution_of(weight: Array, groups: int, mode: str, method: str) -> Convolution:
+def convolution_of(weight: Array, groups: int, mode: str, method: str) -> Convolution:
     """The convolution with this weight; the same kernel often comes again, and packing costs as much as an image."""
     make = _known_convolution if weight.nbytes <= table.KNOWN_BYTES else _known_convolution.__wrapped__
     return make(weight.tobytes(), weight.shape, weight.dtype, groups, mode, method)

@@ -9,6 +9,7 @@ import numpy as np
 from cyconv import _checks
 from cyconv._arrays import Array
 from cyconv._plans import exact
+from cyconv._plans import signal_table as table
 from cyconv.conv_plan import Activation, ConvPlan, Padding, Size
 
 if TYPE_CHECKING:
@@ -16,13 +17,42 @@ if TYPE_CHECKING:
 
 __all__ = ["conv1d", "conv2d", "conv3d", "corr2d"]
 
-#: types that ``corr2d`` takes and that have a loop without a plan
+#: types that ``corr2d`` takes and that have a loop without a plan; those of weights whose plans are kept
 _QUICK_TYPES = frozenset(map(np.dtype, "fd"))
 
 
+#: arguments that mean the same whenever they are equal: neither 1.0 nor True passes for 1
+_SIMPLE = frozenset((int, str, type(None)))
+#: plans of small kernels, by the bytes of their numbers, as arrays may change: making a plan takes longer than a
+#: small image
+_known: dict[tuple[Any, ...], ConvPlan] = {}
+
+
 def _convolve(axes: int, x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None, out: Any, **how: Any) -> Array:
-    image = _checks.as_image("x", x, axes, how["layout"])
-    return ConvPlan(axes, weight, bias, keep=False, **how).run_image(image, out)
+    key = _key(axes, weight, bias, tuple(how.values()))
+    plan = _known.get(key) if key else None
+    if plan is None:
+        image = _checks.as_image("x", x, axes, how["layout"])
+        plan = ConvPlan(axes, weight, bias, keep=key is not None, **how)
+        if key is None:
+            return plan.run_image(image, out)
+        if len(_known) >= table.KNOWN_KERNELS:
+            _known.clear()
+        _known[key] = plan
+    return plan(x, out)
+
+
+def _key(axes: int, weight: Any, bias: Any, how: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """What tells such a plan from others; None if it is not worth keeping, or not told apart for sure."""
+    if type(weight) is not np.ndarray or weight.dtype not in _QUICK_TYPES or weight.nbytes > table.KNOWN_BYTES:
+        return None
+    if bias is not None and (type(bias) is not np.ndarray or bias.dtype is not weight.dtype or bias.ndim != 1):
+        return None
+    for value in how:
+        if type(value) not in _SIMPLE and not (type(value) is tuple and set(map(type, value)) <= _SIMPLE):
+            return None
+    start = None if bias is None else bias.tobytes()
+    return axes, weight.shape, weight.dtype, weight.tobytes(), start, how
 
 
 def conv2d(

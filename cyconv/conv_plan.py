@@ -28,8 +28,6 @@ Activation: TypeAlias = str | tuple[Any, ...] | None
 _LETTERS = {1: "S", 2: "R, S", 3: "T, R, S"}
 #: shapes that a plan remembers; networks with more sizes than this start again
 _MOST_SHORTCUTS = 64
-#: a shortcut keeps the rank and layout of an image, not its cells
-_NOTHING = np.empty(0)
 _CHOICES = ("auto", "direct", "winograd", "fft")
 #: coordinates must stay this far from the end of 64-bit integers
 LARGEST_EXTENT = 2**61
@@ -40,7 +38,9 @@ class Shortcut(NamedTuple):
 
     algorithm: Algorithm
     call: Call
-    image: _checks.Image
+    channels: tuple[int, int]
+    """Of the image and of the result."""
+    channels_last: bool
     shape: tuple[int, ...]
     threads: int
 
@@ -51,9 +51,14 @@ class Shortcut(NamedTuple):
         return out if _checks.takes_result(out, self.shape, x.dtype) and not np.may_share_memory(x, out) else None
 
     def run(self, x: Array, result: Array) -> Array:
-        """Convolve another such array into one that :meth:`target` gave."""
-        view = self.image.result_view
-        self.algorithm.run(self.call, with_three_axes(view(x)), with_three_axes(view(result)), self.threads)
+        """Convolve another such array into one that :meth:`target` gave; axes of one cell need no copy."""
+        call, (c, k) = self.call, self.channels
+        if self.channels_last:
+            x_view = x.reshape(call.batch, *call.size, c).transpose(0, 4, 1, 2, 3)
+            result_view = result.reshape(call.batch, *call.out, k).transpose(0, 4, 1, 2, 3)
+        else:
+            x_view, result_view = x.reshape(call.batch, c, *call.size), result.reshape(call.batch, k, *call.out)
+        self.algorithm.run(call, x_view, result_view, self.threads)
         return result
 
 
@@ -159,9 +164,9 @@ class ConvPlan:
         call = call_of(with_three_axes(image.array), with_three_axes(plain), pads)
         if len(self._shortcuts) >= _MOST_SHORTCUTS:
             self._shortcuts.clear()
-        rank = _checks.Image(_NOTHING, image.rank, image.channels_last)
         algorithm, threads = convolution.choice(call, key[-1])
-        self._shortcuts[key] = Shortcut(algorithm, call, rank, result.shape, threads)
+        channels = image.array.shape[1], self._weight.shape[0]
+        self._shortcuts[key] = Shortcut(algorithm, call, channels, image.channels_last, result.shape, threads)
 
     def run_image(self, image: _checks.Image, out: Array | None = None) -> Array:
         """Convolve an image that was checked already."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cyconv import _checks, _signal_run
+from cyconv import _checks, _signal_known, _signal_run
 from cyconv._arrays import Array
 from cyconv._plans import exact
 from cyconv._runtime import threads_for
@@ -111,10 +111,8 @@ def correlate2d(
     >>> correlate2d(np.ones((5, 3, 3)), np.ones((2, 2)), "valid", axes=(1, 2)).shape
     (5, 2, 2)
     """
-    if boundary == "fill" and method == "auto" and axes is None and _is_nothing(fillvalue) and _is_plain(num_threads):
-        result = exact.quick(in1, in2, mode, False, out)
-        if result is not None:
-            return result
+    if boundary == "fill" and method == "auto" and axes is None and _is_nothing(fillvalue) and _is_count(num_threads):
+        return _plain(in1, in2, mode, out, num_threads, False)
     return _filter(in1, in2, mode, boundary, fillvalue, method, axes, out, num_threads, False)
 
 
@@ -165,10 +163,8 @@ def convolve2d(
     >>> convolve2d(np.array([[1, 2, 3]]), np.array([[1, 1]]))
     array([[1, 3, 5, 3]])
     """
-    if boundary == "fill" and method == "auto" and axes is None and _is_nothing(fillvalue) and _is_plain(num_threads):
-        result = exact.quick(in1, in2, mode, True, out)
-        if result is not None:
-            return result
+    if boundary == "fill" and method == "auto" and axes is None and _is_nothing(fillvalue) and _is_count(num_threads):
+        return _plain(in1, in2, mode, out, num_threads, True)
     return _filter(in1, in2, mode, boundary, fillvalue, method, axes, out, num_threads, True)
 
 
@@ -176,8 +172,24 @@ def _is_nothing(fillvalue: object) -> bool:
     return type(fillvalue) is int and fillvalue == 0
 
 
-def _is_plain(num_threads: object) -> bool:
+def _is_count(num_threads: object) -> bool:
     return num_threads is None or (type(num_threads) is int and num_threads > 0)
+
+
+def _plain(in1: Any, in2: Any, mode: str, out: Any, num_threads: int | None, flip: bool) -> Array:
+    """Zeros around one image, any method: the calls that are small enough for their fixed cost to show."""
+    result = exact.quick(in1, in2, mode, flip, out)
+    if result is not None:
+        return result
+    key = _signal_known.key_of(in1, in2, mode, flip, num_threads)
+    if key is not None:
+        result = _signal_known.run(key, in1, out)
+        if result is not None:
+            return result
+    result = _filter(in1, in2, mode, "fill", 0, "auto", None, out, num_threads, flip)
+    if key is not None:
+        _signal_known.remember(key, in2)
+    return result
 
 
 def _filter(

@@ -162,3 +162,22 @@ def test_a_plan_can_be_copied_and_pickled_or_says_that_it_cannot():
             assert "plan" in message.lower() or "pickle" in message.lower()
         else:
             np.testing.assert_array_equal(other(x), plan(x))
+
+
+def test_a_function_remembers_numbers_and_not_arrays():
+    x, w, b = noise((1, 2, 9, 9)), noise((3, 2, 3, 3)), noise((3,))
+    first = cyconv.conv2d(x, w, b, padding=1)
+    np.testing.assert_array_equal(cyconv.conv2d(x, w.copy(), b.copy(), padding=1), first)
+    w[0], b[1] = 0, 5
+    again = cyconv.conv2d(x, w, b, padding=1)
+    np.testing.assert_array_equal(again, cyconv.plan_conv2d(w, b, padding=1)(x))
+    assert not np.array_equal(cyconv.conv2d(x, w, b, padding=0), again)
+
+
+@pytest.mark.parametrize("wrong", [{"stride": True}, {"stride": 1.0}, {"padding": (1.0, 1)}, {"dilation": (True, 1)}])
+def test_what_equals_a_remembered_argument_is_still_checked(wrong):
+    x, w = noise((1, 2, 9, 9)), noise((3, 2, 3, 3))
+    right = {"stride": 1, "padding": (1, 1), "dilation": (1, 1)}
+    cyconv.conv2d(x, w, **right)
+    with pytest.raises(TypeError):
+        cyconv.conv2d(x, w, **right | wrong)

@@ -364,3 +364,25 @@ def test_scipy_s_own_tests_pass_with_the_names_replaced(run_python):
     passed = run_python(SCIPY_CASES).splitlines()
     assert len(passed) >= 20
     assert {line.split()[0] for line in passed} == {"TestConvolve2d", "TestCorrelate2d"}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("chars", ["ff", "dd", "Bf", "Hf", "id", "Bd", "fd"])
+@pytest.mark.parametrize("size", [(9, 8), (150, 140)])
+def test_the_same_call_again(name, mode, chars, size):
+    """What is remembered of a call is neither the images nor, when its numbers change, the kernel."""
+    rng = np.random.default_rng(3)
+    x, w = draw_array(rng, size, chars[0]), draw_array(rng, (5, 4), chars[1])
+    for _ in range(3):
+        assert_like_scipy(name, x, w, mode, "fill")
+    out = getattr(signal, name)(x, w, mode)
+    w[1, 2] += 1
+    x[3] = 0
+    assert_like_scipy(name, x, w, mode, "fill")
+    assert getattr(signal, name)(x, w, mode, out=out) is out
+    np.testing.assert_array_equal(out, getattr(signal, name)(x, w, mode))
+    assert_like_scipy(name, x[::2, ::-1], w[::-1], mode, "fill")
+    if mode == "same" and chars[0] == chars[1]:
+        expected = getattr(signal, name)(x, w, mode)
+        np.testing.assert_array_equal(getattr(signal, name)(x, w, mode, out=x), expected)

@@ -12,6 +12,8 @@ from cyconv._plans.dense_blocks import Blocks, blocks_for
 from cyconv._plans.spec import Call, ConvSpec, round_up, tap_offsets
 
 Array = np.ndarray[Any, np.dtype[Any]]
+#: calls whose layout a plan remembers
+_MOST_LAYOUTS = 64
 
 
 class Dense:
@@ -25,12 +27,13 @@ class Dense:
         self._weight = weight
         self._bias = bias
         self._packed: dict[bool, tuple[Array, Array]] = {}
+        self._blocks: dict[tuple[Call, int], Blocks] = {}
         act = spec.activation
         self._activation = np.array([act.slope, act.lo, act.hi], spec.dtype)
 
     def run(self, call: Call, x: Array, out: Array, threads: int) -> None:
         """Compute into ``out``; both arrays are seen as (N, C, D, H, W)."""
-        blocks = blocks_for(self.spec, call, threads)
+        blocks = self._blocks.get((call, threads)) or self._lay_out(call, threads)
         weight, bias = self._pack(blocks)
         if blocks.merged:
             x = x.reshape(*x.shape[:2], 1, 1, -1)
@@ -39,6 +42,13 @@ class Dense:
             self.kernel.run(
                 x, weight, bias, out, blocks.geometry, blocks.tables, self._activation, scratch, blocks.threads
             )
+
+    def _lay_out(self, call: Call, threads: int) -> Blocks:
+        """The layout of such a call, kept for the next one: it is found without the hash of the whole layer."""
+        if len(self._blocks) >= _MOST_LAYOUTS:
+            self._blocks.clear()
+        blocks = self._blocks[call, threads] = blocks_for(self.spec, call, threads)
+        return blocks
 
     @staticmethod
     def supports(spec: ConvSpec) -> str | None:

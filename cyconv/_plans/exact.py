@@ -28,13 +28,22 @@ _QUICK_TYPES = frozenset(map(np.dtype, "bBhHilqILQfd"))
 _QUICK_LOOPS: dict[np.dtype[Any], Callable[..., None]] = {}
 
 
+def becomes(image: np.dtype[Any], kernel: np.dtype[Any]) -> bool:
+    """Whether an image of integers or floats is computed in the type of the kernel, a float."""
+    return (
+        kernel.kind == "f" and image.kind in "iuf" and image.isnative and np.promote_types(image, kernel) == kernel
+    )
+
+
 def quick(in1: Any, in2: Any, mode: str, flip: bool = False, out: Any = None) -> Array | None:
-    """A small image of one plain type with zeros around it, without a plan; None if this is anything else."""
+    """A small image of a plain type with zeros around it, without a plan; None if this is anything else."""
     if type(in1) is not np.ndarray or type(in2) is not np.ndarray:
         return None
-    dtype = in1.dtype
-    if in2.dtype is not dtype:
-        return None
+    dtype = in2.dtype
+    if in1.dtype is not dtype:
+        if in1.size > table.QUICK_CELLS or not becomes(in1.dtype, dtype):
+            return None
+        in1 = in1.astype(dtype)
     run = _QUICK_LOOPS.get(dtype)
     if run is None:
         if dtype not in _QUICK_TYPES:
@@ -53,8 +62,8 @@ def quick(in1: Any, in2: Any, mode: str, flip: bool = False, out: Any = None) ->
         p, q, oh, ow = r - 1, s - 1, h + r - 1, w + s - 1
     else:
         return None
-    products = oh * ow * r * s
-    if not 0 < products <= table.QUICK_PRODUCTS or (oh + r) * (ow + s) > table.QUICK_CELLS or oh < 0 or h * w == 0:
+    products, cells = oh * ow * r * s, (oh + r) * (ow + s)
+    if not 0 < products <= table.QUICK_PRODUCTS[dtype.kind] or cells > table.QUICK_CELLS or oh < 0 or h * w == 0:
         return None
     if not in1.flags.aligned or not in2.flags.aligned:
         return None

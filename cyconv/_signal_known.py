@@ -1,0 +1,89 @@
+"""Correlations of plain images with a small kernel that came before: what was found out about them is kept.
+
+A kernel counts as the same if its bytes are: arrays may change between two calls.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cyconv import _signal_run
+from cyconv._arrays import FLOAT32, FLOAT64, Array, takes_result
+from cyconv._plans import exact
+from cyconv._plans import signal_table as table
+from cyconv._plans.convolution import Algorithm
+from cyconv._plans.spec import Call, contiguous_strides
+from cyconv._runtime import threads_for
+from cyconv._signal_check import is_swapped, place
+
+Key = tuple[Any, ...]
+
+
+class Known(NamedTuple):
+    """All but the images."""
+
+    algorithm: Algorithm
+    call: Call
+    shape: tuple[int, int]
+    threads: int
+
+
+_known: dict[Key, Known] = {}
+
+
+def key_of(in1: Any, in2: Any, mode: str, flip: bool, num_threads: int | None) -> Key | None:
+    """What tells such a correlation from others; None if it is not worth keeping, or not told apart for sure.
+
+    Images are integers or floats that promote to the type of the kernel, float32 or float64.
+    """
+    if type(in1) is not np.ndarray or type(in2) is not np.ndarray or type(mode) is not str:
+        return None
+    dtype = in2.dtype
+    if (dtype is not FLOAT32 and dtype is not FLOAT64) or in1.ndim != 2 or in2.ndim != 2:
+        return None
+    if in1.dtype is not dtype and not exact.becomes(in1.dtype, dtype):
+        return None
+    if in2.nbytes > table.KNOWN_BYTES or not in1.flags.c_contiguous or not in1.flags.aligned:
+        return None
+    threads = threads_for(num_threads)
+    return in1.shape, in1.dtype, in2.shape, dtype, in2.tobytes(), mode, flip, threads
+
+
+def run(key: Key, in1: Array, out: Array | None) -> Array | None:
+    """Correlate if this came before and ``out`` needs no more care; else None."""
+    known = _known.get(key)
+    if known is None:
+        return None
+    dtype, shape = key[3], known.shape
+    if out is None:
+        result = np.empty(shape, dtype)
+    elif takes_result(out, shape, dtype) and not np.may_share_memory(in1, out):
+        result = out
+    else:
+        return None
+    x = in1 if in1.dtype is dtype else in1.astype(dtype)
+    known.algorithm.run(
+        known.call, x.reshape(1, 1, *known.call.size), result.reshape(1, 1, 1, *shape), known.threads
+    )
+    return result
+
+
+def remember(key: Key, in2: Array) -> None:
+    """Keep this correlation, whose arguments were checked, unless the larger array is the kernel."""
+    size, _, taps, _, _, mode, flip, threads = key
+    if 0 in (*size, *taps) or is_swapped(mode, size, taps):
+        return
+    frame = place(mode, size, taps, flip)
+    kernel = in2[::-1, ::-1] if flip else in2
+    convolution = _signal_run.convolution_of(kernel[np.newaxis, np.newaxis, np.newaxis], 1, "zeros", "auto")
+    pads = (0, 0), (frame.pads[0],) * 2, (frame.pads[1],) * 2
+    image, result = (1, *size), (1, *frame.out)
+    call = Call(
+        1, image, pads, result, contiguous_strides(1, image, False), contiguous_strides(1, result, False)
+    )
+    algorithm, threads = convolution.choice(call, threads)
+    if len(_known) >= table.KNOWN_KERNELS:
+        _known.clear()
+    _known[key] = Known(algorithm, call, frame.out, threads)
