@@ -30,7 +30,7 @@ from cyconv._kernels.dense_source cimport read_input
 from cyconv._kernels.dense_store cimport store
 from cyconv._kernels.gather cimport Axis, Source, copy_run
 from cyconv._kernels.simd cimport TILE_ROWS, VL, prefetch_write, real_t
-from cyconv._kernels.tile cimport (TILE_VECS, Finish, Start, run_tile_on_scalars, run_tile_on_vectors, start_at_columns,
+from cyconv._kernels.tile cimport (SOON, TILE_VECS, Finish, Start, run_tile_on_scalars, run_tile_on_vectors, start_at_columns,
                                    start_at_result, start_at_rows)
 
 FIELDS = (
@@ -46,6 +46,7 @@ FIELDS = (
 ROWS = TILE_ROWS
 LANES = VL
 VECS = TILE_VECS
+OFFSETS_AHEAD = SOON
 
 
 def pack_weights(const real_t[:, :, :, :, :] weight, const int64_t[::1] offset, real_t[::1] packed,
@@ -101,7 +102,7 @@ def run(const real_t[:, :, :, :, :] x, const real_t[::1] weight, const real_t[::
     """
     cdef Job job
     cdef const Geometry *g = <const Geometry *>&geometry[0]
-    cdef int64_t items, item, axis
+    cdef int64_t items, item
     cdef int64_t step = sizeof(real_t)
     if geometry.shape[0] != len(FIELDS) or sizeof(Geometry) != 8 * len(FIELDS):
         raise ValueError("geometry does not have the fields of this kernel")
@@ -110,9 +111,6 @@ def run(const real_t[:, :, :, :, :] x, const real_t[::1] weight, const real_t[::
     job.g = g
     job.x = Source(&x[0, 0, 0, 0, 0], x.strides[0] // step, x.strides[1] // step, x.strides[2] // step,
                    x.strides[3] // step, x.strides[4] // step)
-    job.x_end = job.x.data + 1
-    for axis in range(5):
-        job.x_end += max(<int64_t>0, x.strides[axis] // step) * (x.shape[axis] - 1)
     job.axis_d = Axis(g.size_d, g.stride_d, g.pad_d, g.slots_d, g.strips_d, &tables[0])
     job.axis_h = Axis(g.size_h, g.stride_h, g.pad_h, g.slots_h, g.strips_h, job.axis_d.strip + 3 * g.strips_d)
     job.axis_w = Axis(g.size_w, g.stride_w, g.pad_w, g.slots_w, g.strips_w, job.axis_h.strip + 3 * g.strips_h)

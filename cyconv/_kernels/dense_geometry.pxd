@@ -25,7 +25,6 @@ cdef struct Box:
 cdef struct Job:
     const Geometry *g
     Source x
-    const real_t *x_end         # behind the last scalar of x
     Axis axis_d, axis_h, axis_w
     const int64_t *tap_row      # row slot of each tap
     const int64_t *tap_w        # its place on the width axis

@@ -11,26 +11,29 @@ That is S copies of a cell, where panels of the patch matrix would take R S. Wit
 itself is such a block.
 
 Rows are copied by whole vectors that spill into the next row, which is written after it; a block ends with a vector of
-slack. Rows of x that a whole vector would leave, and rows that are not plain (``plain_rows``: zeros around them,
-neighbours in memory, stride 1 or 2), are gathered first (gather.pxd).
+slack. Rows that are not plain (``plain_rows``: zeros around them, neighbours in memory, stride 1 or 2) are gathered
+first (gather.pxd).
 
 Assumptions: as ``dense.pyx``.
 """
 from libc.stdint cimport int64_t, uint8_t
 
 from cyconv._kernels.dense_geometry cimport PANEL, Box, Geometry, Job, Operand, cuts
-from cyconv._kernels.gather cimport LINE_BYTES, Axis, Span, copy_run, gather_block, source_index, span_from
-from cyconv._kernels.simd cimport (
-    REAL_SIZE, VL, prefetch, real_t, vec_t, vevery_second, vhold, vload, vstore, vzero,
-)
+from cyconv._kernels.gather cimport LINE_BYTES, Axis, copy_run, gather_block, source_index
+from cyconv._kernels.masks cimport HAS_MASKS, vload_chosen, vmask_of
+from cyconv._kernels.simd cimport REAL_SIZE, VL, outlined, prefetch, real_t, vec_t, vevery_second, vload, vstore, vzero
+from cyconv._kernels.tile cimport SOON
 
 cdef struct Rows:
     # the rows that a block is made of: image n, channel c, row slot j at ``data + n * step_n + c * step_c + at[j]``
     const real_t *data
-    const real_t *end
     int64_t step_n, step_c
     const int64_t *at           # -1: a row of padding
-    int64_t count
+    int64_t count, images
+    # place s of output i of a row is column ``start[s] + i * stride``, copied to ``s * place + i``
+    int64_t stride, width, places, place
+    const int64_t *start
+    const int64_t *chosen       # lanes of the vectors that rows are made of, place by place
 
 
 cdef inline int64_t _apart(int64_t scalars) noexcept nogil:
@@ -58,6 +61,8 @@ cdef inline Operand read_input(const Job *job, const Box *box, int64_t group, in
         if tap == g.taps:
             tap = 0
             c += 1
+    for k in range(k1 - k0, k1 - k0 + SOON):
+        offset[k] = offset[k1 - k0 - 1]
     found.offset = offset
     found.tail, found.tail_offset = NULL, NULL
     if g.direct_in:
@@ -65,7 +70,7 @@ cdef inline Operand read_input(const Job *job, const Box *box, int64_t group, in
                       + box.h0 * g.stride_h * job.x.h + box.w0)
         found.slab = g.stride_d * job.x.d
         if g.by_rows and box.slab % VL:
-            _copy_tail(&found, box, k1 - k0, offset + g.block, <real_t *>(scratch + g.at_tail), g.block)
+            _copy_tail(&found, box, k1 - k0, offset + g.block + SOON, <real_t *>(scratch + g.at_tail), g.block)
         return found
     found.data = <const real_t *>(scratch + g.at_source)
     found.slab = g.slots_h * pitch
@@ -81,8 +86,8 @@ cdef inline void _copy_tail(Operand *operand, const Box *box, int64_t depth, int
     cdef int64_t d, k
     cdef const real_t *row
     operand.tail, operand.tail_offset = tail, offset
-    for k in range(depth):
-        offset[k] = k * PANEL
+    for k in range(depth + SOON):
+        offset[k] = min(k, depth - 1) * PANEL
     for d in range(box.d):
         for k in range(depth):
             row = operand.data + d * operand.slab + operand.offset[k] + first
@@ -94,34 +99,33 @@ cdef inline void _copy_tail(Operand *operand, const Box *box, int64_t depth, int
 cdef inline void _fill(const Job *job, const Box *box, real_t *dst, int64_t step_c, int64_t place, int64_t channel,
                        int64_t channels, uint8_t *scratch) noexcept nogil:
     cdef const Geometry *g = job.g
-    cdef int64_t *at = <int64_t *>(scratch + g.at_offsets) + 2 * g.block
+    cdef int64_t *at = <int64_t *>(scratch + g.at_offsets) + 2 * (g.block + SOON)
     cdef real_t *cells = <real_t *>(scratch + g.at_cells)
-    cdef int64_t s, i
-    cdef Span span
+    cdef int64_t *start = at + g.slots_d * g.slots_h
+    cdef int64_t i
     cdef Rows rows
-    rows.count, rows.at = g.slots_d * g.slots_h, at
+    rows.count, rows.at, rows.images = g.slots_d * g.slots_h, at, box.n
+    rows.places, rows.place, rows.width = g.taps_w, place, box.w
     if g.plain_rows:
         rows.data = job.x.data + box.n0 * job.x.n + channel * job.x.c
-        rows.end = job.x_end
-        rows.step_n, rows.step_c = job.x.n, job.x.c
+        rows.step_n, rows.step_c, rows.stride = job.x.n, job.x.c, g.stride_w
         _find_rows(job, box, at)
+        for i in range(g.taps_w):
+            start[i] = box.w0 * g.stride_w + i * g.dilation_w - g.pad_w
     else:
         i = g.slots_d * g.slots_h * g.slots_w
         gather_block(cells, i, &job.x, box.n0, box.n, channel, channels, box.d0, box.d, box.h0, box.h, box.w0, box.w,
                      &job.axis_d, &job.axis_h, &job.axis_w, g.padding_mode)
         rows.data = cells
-        rows.step_c, rows.step_n = i, i * channels
-        rows.end = cells + i * channels * box.n + VL
+        rows.step_c, rows.step_n, rows.stride = i, i * channels, 1
         for i in range(rows.count):
             at[i] = i * g.slots_w
+        for i in range(g.taps_w):
+            start[i] = job.slot_w[i]
+    rows.start, rows.chosen = start, start + g.taps_w
+    _choose_lanes(&rows, start + g.taps_w, g.size_w if g.plain_rows else g.slots_w)
     for i in range(channels):
-        for s in range(g.taps_w):
-            if g.plain_rows:
-                span = span_from(&job.axis_w, box.w0 * g.stride_w + s * g.dilation_w - g.pad_w, box.w, 0)
-                _shift(dst + i * step_c + s * place, &rows, i, span.at, span.lo, span.hi, g.stride_w, box,
-                       s == g.taps_w - 1)
-            else:
-                _shift(dst + i * step_c + s * place, &rows, i, job.slot_w[s], 0, box.w, 1, box, False)
+        _shift(dst + i * step_c, &rows, i)
 
 
 cdef inline void _find_rows(const Job *job, const Box *box, int64_t *at) noexcept nogil:
@@ -143,44 +147,67 @@ cdef inline void _find_rows(const Job *job, const Box *box, int64_t *at) noexcep
                         at[slab + ah.strip[3 * qh + 2] + j] = kd * job.x.d + kh * job.x.h
 
 
-cdef inline void _shift(real_t *to, const Rows *rows, int64_t channel, int64_t first, int64_t lo, int64_t hi, int64_t stride,
-                        const Box *box, bint ask) noexcept nogil:
-    """All rows of one channel for one place: cells lo to hi from column ``first + lo * stride`` on, zeros around them.
-    ``ask``: the next channel, too far away for the processor to foresee, is asked for meanwhile."""
-    cdef const real_t *data = rows.data + channel * rows.step_c + first + lo * stride
+cdef inline void _choose_lanes(const Rows *rows, int64_t *chosen, int64_t size) noexcept nogil:
+    """Which lanes of every vector that a row is made of lie on its ``size`` columns."""
+    cdef int64_t s, i, at, start, stop
+    for s in range(rows.places):
+        for i in range(cuts(rows.width, VL) * rows.stride):
+            at = rows.start[s] + i * VL
+            start = min(max(-at, <int64_t>0), <int64_t>VL)
+            stop = max(min(size - at, <int64_t>VL), start)
+            chosen[0] = (<int64_t>1 << stop) - (<int64_t>1 << start)
+            chosen += 1
+
+
+cdef inline vec_t _cells(const real_t *p, int64_t chosen) noexcept nogil:
+    if HAS_MASKS or chosen != (1 << VL) - 1:
+        return vload_chosen(p, vmask_of(chosen))
+    return vload(p)
+
+
+cdef inline outlined _shift(real_t *to, const Rows *rows, int64_t channel) noexcept nogil:
+    """All places of one channel, row by row. The next channel, too far away for the processor to foresee, is asked for
+    meanwhile."""
+    cdef const real_t *data = rows.data + channel * rows.step_c
+    cdef const int64_t *chosen
     cdef const real_t *row
-    cdef int64_t inside = hi - lo
-    cdef int64_t vectors = cuts(inside, VL)
-    cdef int64_t whole = cuts(box.w, VL)
-    # held: of a loop that stores zeros compilers make a call, which costs more than a few vectors
-    cdef vec_t zero = vhold(vzero())
-    cdef int64_t before = cuts(lo, VL)
-    cdef int64_t after = cuts(box.w - hi, VL)
-    cdef int64_t reach = vectors * VL * stride
-    cdef int64_t bytes = inside * stride * REAL_SIZE if ask else 0
-    cdef int64_t j, n, i
+    cdef const real_t *from_
+    cdef real_t *here
+    cdef int64_t whole = cuts(rows.width, VL)
+    cdef int64_t width = rows.width
+    cdef int64_t stride = rows.stride
+    cdef int64_t places = rows.places
+    cdef int64_t place = rows.place
+    cdef int64_t ahead = rows.step_c * REAL_SIZE
+    cdef int64_t bytes = width * stride * REAL_SIZE
+    cdef int64_t j, n, s, i
     for j in range(rows.count):
-        for n in range(box.n):
+        for n in range(rows.images):
             row = data + rows.at[j] + n * rows.step_n
-            if rows.at[j] < 0 or inside == 0:
-                for i in range(whole):
-                    vstore(to + i * VL, zero)
+            chosen = rows.chosen
+            here = to
+            if rows.at[j] < 0:
+                for s in range(places):
+                    for i in range(whole):
+                        vstore(here + i * VL, vzero())
+                    here += place
+            elif stride == 1:
+                for s in range(places):
+                    from_ = row + rows.start[s]
+                    for i in range(whole):
+                        vstore(here + i * VL, _cells(from_ + i * VL, chosen[i]))
+                    chosen += whole
+                    here += place
             else:
-                for i in range(before):
-                    vstore(to + i * VL, zero)
-                if row + reach > rows.end:
-                    for i in range(inside):
-                        to[lo + i] = row[i * stride]
-                elif stride == 1:
-                    for i in range(vectors):
-                        vstore(to + lo + i * VL, vload(row + i * VL))
-                else:
-                    for i in range(vectors):
-                        vstore(to + lo + i * VL, vevery_second(vload(row + 2 * i * VL), vload(row + 2 * i * VL + VL), 0))
-                for i in range(after):
-                    vstore(to + hi + i * VL, zero)
-                i = 0
-                while i < bytes:
-                    prefetch(<const char *>(row + rows.step_c) + i)
-                    i += LINE_BYTES
-            to += box.w
+                for s in range(places):
+                    from_ = row + rows.start[s]
+                    for i in range(whole):
+                        vstore(here + i * VL, vevery_second(_cells(from_ + 2 * i * VL, chosen[2 * i]),
+                                                            _cells(from_ + 2 * i * VL + VL, chosen[2 * i + 1]), 0))
+                    chosen += 2 * whole
+                    here += place
+            i = 0
+            while i < bytes:
+                prefetch(<const char *>row + ahead + i)
+                i += LINE_BYTES
+            to += width

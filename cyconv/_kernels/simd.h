@@ -167,6 +167,7 @@ static inline void vcopy_part(real_t *to, const real_t *from, int64_t count) {
 
 /* The type of functions whose loops must see constant trip counts: they are expanded where they are called. */
 #define CYCONV_INLINED __attribute__((always_inline)) void
+#define CYCONV_OUTLINED void __attribute__((noinline))
 
 /* What the compiler may rely on. */
 #define CYCONV_ASSUME(fact) do { if (!(fact)) __builtin_unreachable(); } while (0)

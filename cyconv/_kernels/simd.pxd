@@ -10,6 +10,7 @@ cdef extern from "simd.h" nogil:
     ctypedef float real_t
     ctypedef float vec_t
     ctypedef void inlined "CYCONV_INLINED"
+    ctypedef void outlined "CYCONV_OUTLINED"
     enum:
         VL "CYCONV_VL"
         TILE_ROWS "CYCONV_TILE_ROWS"

@@ -18,8 +18,8 @@ Assumptions (checked by nobody below floor 2, guaranteed by the packing):
 """
 from libc.stdint cimport int64_t
 
-from cyconv._kernels.simd cimport (TILE_ROWS, VL, assume, inlined, prefetch_far, real_t, vactivate, vec_t, vload, vset,
-                                   vstore)
+from cyconv._kernels.simd cimport (TILE_ROWS, VL, assume, inlined, prefetch, prefetch_far, real_t, vactivate, vec_t,
+                                   vload, vset, vstore)
 
 cdef enum:
     TILE_VECS = 2
@@ -28,6 +28,9 @@ cdef enum:
     NEITHER = 0
     B_ROWS = 1
     A_ROWS = 2
+
+    # steps ahead at which the indexed operand is asked for; so many entries follow the last one of ``offset``
+    SOON = 16
 
 
 cdef struct Finish:
@@ -84,8 +87,10 @@ cdef inline inlined tile(const int rows, const int vecs, const int indexed, Py_s
     for k in range(depth):
         if indexed == B_ROWS:
             bk = b + offset[k]
+            prefetch(b + offset[k + SOON] + vecs * VL - 1)
         if indexed == A_ROWS:
             ak = a + offset[k]
+            prefetch(a + offset[k + SOON] + rows - 1)
         b0 = vload(bk)
         if vecs > 1:
             b1 = vload(bk + VL)

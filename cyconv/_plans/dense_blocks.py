@@ -243,7 +243,9 @@ def _describe(
         partial = widest * box[1] * (round_up(slab, panel) if by_rows else slab)
     sizes = [round_up(scalars * itemsize, _LINE) for scalars in (cells, source, tail, partial)]
     at_cells, at_source, at_tail, at_tile, at_offsets = accumulate(sizes, initial=0)
-    scratch_bytes = at_offsets + round_up((2 * block + slots_d * slots_h) * 8, _LINE)
+    offsets = 2 * (block + _runtime.kernel("dense", spec.dtype).OFFSETS_AHEAD)
+    lanes_of_rows = spec.kernel[2] * (1 + ceil(box[3] / lanes) * spec.stride[2])
+    scratch_bytes = at_offsets + round_up((offsets + slots_d * slots_h + lanes_of_rows) * 8, _LINE)
 
     items = parts * spec.groups * prod(ceil(n / b) for n, b in zip((call.batch, *call.out), box, strict=True))
     threads = max(1, min(threads, items))
