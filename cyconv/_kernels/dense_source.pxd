@@ -50,7 +50,7 @@ cdef inline Operand read_input(const Job *job, const Box *box, int64_t group, in
     cdef int64_t channels = (k1 + g.taps - 1) // g.taps - c0
     cdef int64_t channel = group * g.group_inputs + c0
     cdef int64_t pitch = box.n * box.w
-    cdef int64_t place = g.slots_d * g.slots_h * pitch
+    cdef int64_t place = cuts(g.slots_d * g.slots_h * pitch, VL) * VL
     cdef int64_t step_c = job.x.c if g.direct_in else _apart(g.taps_w * place)
     cdef int64_t k
     cdef int64_t c = 0, tap = k0 % g.taps

@@ -231,7 +231,7 @@ def _describe(
     slab = prod(box) // box[1]
     # in scalars: gathered cells, the block that the tile reads, ends of slabs, the product, offsets
     cells = 0 if direct_in or plain_rows else box[0] * channels * slots_d * slots_h * slots_w + lanes
-    place = slots_d * slots_h * box[0] * box[3]
+    place = round_up(slots_d * slots_h * box[0] * box[3], lanes)
     source = 0 if direct_in else channels * _apart(spec.kernel[2] * place * itemsize) // itemsize + lanes
     tail = box[1] * block * panel if direct_in and by_rows else 0
     partial = 0
