@@ -26,12 +26,15 @@ from libc.stdint cimport int64_t, uint8_t
 from cyconv._kernels.activation cimport silu
 from cyconv._kernels.dense_geometry cimport (PANEL, Box, Geometry, Job, Operand, balanced, box_at, box_count, cuts,
                                              panel_start, weight_panels, weight_width)
-from cyconv._kernels.dense_source cimport read_input
+from cyconv._kernels.dense_source cimport before_line, input_at, read_input
 from cyconv._kernels.dense_store cimport store
 from cyconv._kernels.gather cimport Axis, Source, copy_run
-from cyconv._kernels.simd cimport TILE_ROWS, VL, prefetch_write, real_t
+from cyconv._kernels.simd cimport REAL_SIZE, TILE_ROWS, VL, prefetch_write, real_t
 from cyconv._kernels.tile cimport (SOON, TILE_VECS, Finish, Start, run_tile_on_scalars, run_tile_on_vectors, start_at_columns,
                                    start_at_result, start_at_rows)
+
+cdef enum:
+    SHARES = 256
 
 FIELDS = (
     "batch", "groups", "group_inputs", "group_outputs",
@@ -39,7 +42,7 @@ FIELDS = (
     "stride_d", "stride_h", "stride_w", "pad_d", "pad_h", "pad_w", "dilation_w", "padding_mode",
     "taps", "taps_w", "slots_d", "slots_h", "slots_w", "strips_d", "strips_h", "strips_w",
     "box_n", "box_d", "box_h", "box_w",
-    "block", "parts", "by_rows", "direct_in", "direct_out", "plain_rows",
+    "block", "parts", "by_rows", "direct_in", "direct_out", "plain_rows", "asks_input",
     "at_cells", "at_source", "at_tail", "at_tile", "at_offsets", "scratch_bytes",
     "is_silu", "has_activation",
 )
@@ -111,6 +114,10 @@ def run(const real_t[:, :, :, :, :] x, const real_t[::1] weight, const real_t[::
     job.g = g
     job.x = Source(&x[0, 0, 0, 0, 0], x.strides[0] // step, x.strides[1] // step, x.strides[2] // step,
                    x.strides[3] // step, x.strides[4] // step)
+    job.lines = (g.direct_in and g.direct_out and g.by_rows and (job.x.n | job.x.c | (job.x.d if g.box_d > 1 else 0)) % VL == 0)
+    job.lead = 0
+    if job.lines and g.box_w < g.out_w and g.box_w % VL == 0:
+        job.lead = (VL - before_line(job.x.data)) % VL
     job.axis_d = Axis(g.size_d, g.stride_d, g.pad_d, g.slots_d, g.strips_d, &tables[0])
     job.axis_h = Axis(g.size_h, g.stride_h, g.pad_h, g.slots_h, g.strips_h, job.axis_d.strip + 3 * g.strips_d)
     job.axis_w = Axis(g.size_w, g.stride_w, g.pad_w, g.slots_w, g.strips_w, job.axis_h.strip + 3 * g.strips_h)
@@ -123,27 +130,46 @@ def run(const real_t[:, :, :, :, :] x, const real_t[::1] weight, const real_t[::
     job.out_n, job.out_k = out.strides[0] // step, out.strides[1] // step
     job.out_d, job.out_h, job.out_w = out.strides[2] // step, out.strides[3] // step, out.strides[4] // step
     job.finish = Finish(g.has_activation, activation[0], activation[1], activation[2])
-    items = box_count(g) * g.groups * g.parts
+    items = box_count(&job) * g.groups * g.parts
     for item in prange(items, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads,
                        use_threads_if=num_threads > 1):
-        _run_item(&job, item, &scratch[threadid() * g.scratch_bytes])
+        _run_item(&job, item, num_threads, &scratch[threadid() * g.scratch_bytes])
 
 
-cdef void _run_item(const Job *job, int64_t item, uint8_t *scratch) noexcept nogil:
+cdef void _run_item(const Job *job, int64_t item, int64_t num_threads, uint8_t *scratch) noexcept nogil:
     cdef const Geometry *g = job.g
     cdef int64_t part = item % g.parts
     cdef int64_t group = item // g.parts % g.groups
-    cdef Box box = box_at(g, item // g.parts // g.groups)
+    cdef Box box = box_at(job, item // g.parts // g.groups)
     cdef int64_t depth = g.group_inputs * g.taps
     cdef int64_t first_panel = balanced(weight_panels(g), g.parts, part)
     cdef int64_t last_panel = balanced(weight_panels(g), g.parts, part + 1)
     cdef int64_t k0 = 0, k1
     cdef Operand source
+    cdef const real_t *soon
     while k0 < depth:
         k1 = min(k0 + g.block, depth)
         source = read_input(job, &box, group, k0, k1, scratch)
-        _multiply(job, &box, group, k0, k1, first_panel, last_panel, &source, scratch)
+        soon = NULL
+        if g.asks_input:
+            soon = _input_after(job, &box, item, num_threads, k1, depth)
+        _multiply(job, &box, group, k0, k1, first_panel, last_panel, &source, soon, scratch)
         k0 = k1
+
+
+cdef inline const real_t *_input_after(const Job *job, const Box *box, int64_t item, int64_t num_threads, int64_t k1,
+                                       int64_t depth) noexcept nogil:
+    """The input that this thread is likely to read next: the next block of channels, or the first one of a later item."""
+    cdef const Geometry *g = job.g
+    cdef int64_t group = item // g.parts % g.groups
+    cdef Box later
+    if k1 < depth:
+        return input_at(job, box, group * g.group_inputs + k1)
+    item += num_threads
+    if item >= box_count(job) * g.groups * g.parts:
+        return NULL
+    later = box_at(job, item // g.parts // g.groups)
+    return input_at(job, &later, item // g.parts % g.groups * g.group_inputs)
 
 
 cdef struct Product:
@@ -154,13 +180,15 @@ cdef struct Product:
     int64_t c_k, c_p, c_slab
     int64_t depth, width, channels
     bint fresh, last
-    const char *ahead           # the weights after these: each tile asks for a share of them, some bytes at each step
+    # what is needed later, the next weights or the next input: each tile asks for a share of it (in 1 / SHARES of a
+    # byte), some bytes at each step
+    const char *ahead
     int64_t ahead_share, ahead_step
 
 
 cdef void _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, int64_t k1, int64_t first_panel,
-                    int64_t last_panel, const Operand *source, uint8_t *scratch) noexcept nogil:
-    """All tiles of this box, group and part for one block of kk."""
+                    int64_t last_panel, const Operand *source, const real_t *soon, uint8_t *scratch) noexcept nogil:
+    """All tiles of this box, group and part for one block of kk. ``soon``: where later input lies, if it is asked for."""
     cdef const Geometry *g = job.g
     cdef int64_t wide = weight_width(g)
     cdef int64_t row0 = panel_start(g, first_panel)
@@ -183,9 +211,14 @@ cdef void _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, i
         p.width = panel_start(g, panel + 1) - first
         p.channels = min(p.width, g.group_outputs - first)
         p.weight = job.weight + group * g.group_inputs * g.taps * wide + k0 * wide + p.depth * first
-        p.ahead = <const char *>(p.weight + p.depth * p.width)
-        p.ahead_share = p.depth * p.width * <int64_t>sizeof(real_t) // tiles
-        p.ahead_step = p.width * <int64_t>sizeof(real_t) // tiles + 1
+        if soon != NULL:  # every step is a channel, every tile asks for another piece of all channels' runs
+            p.ahead_share = SHARES * box.slab * REAL_SIZE // (tiles * (last_panel - first_panel))
+            p.ahead = <const char *>soon + (panel - first_panel) * tiles * p.ahead_share // SHARES
+            p.ahead_step = job.x.c * REAL_SIZE
+        else:
+            p.ahead = <const char *>(p.weight + p.depth * p.width)
+            p.ahead_share = SHARES * p.depth * p.width * REAL_SIZE // tiles
+            p.ahead_step = p.width * REAL_SIZE // tiles + 1
         p.bias = job.bias + (group * wide + first) * (VL if g.by_rows else 1)
         out = (job.out + box.n0 * job.out_n + (group * g.group_outputs + first) * job.out_k + box.d0 * job.out_d
                + box.h0 * job.out_h + box.w0 * job.out_w)
@@ -218,7 +251,7 @@ cdef inline Start _start(const Job *job, const Product *p, const real_t *c, int6
         start = start_at_rows(p.bias)
     else:
         start = start_at_columns(p.bias)
-    start.ahead, start.ahead_step = p.ahead + p.ahead_share * tile, p.ahead_step
+    start.ahead, start.ahead_step = p.ahead + p.ahead_share * tile // SHARES, p.ahead_step
     return start
 
 
@@ -238,6 +271,8 @@ cdef void _channels_by_positions(const Job *job, const Box *box, int64_t d, cons
     cdef Start start
     while left > 0:
         count = min(left, <int64_t>PANEL)
+        if left == box.slab and source.head:
+            count = source.head
         vecs = cuts(count, VL)
         in_place = not job.g.direct_out or count == vecs * VL
         c, ldc = to, p.c_k
@@ -246,11 +281,11 @@ cdef void _channels_by_positions(const Job *job, const Box *box, int64_t d, cons
             if not p.fresh:
                 for i in range(p.width):
                     copy_run(edge + i * PANEL, to + i * p.c_k, count)
-        elif not p.fresh:  # the accumulators of the next tile start where the result is
+        else:  # where the next tile will be stored
             for i in range(p.width):
                 prefetch_write(to + i * p.c_k + PANEL)
                 prefetch_write(to + i * p.c_k + 2 * PANEL - 1)
-        if source.tail != NULL and count < PANEL:
+        if source.tail != NULL and left < PANEL:
             b = source.tail + d * job.g.block * PANEL
             offset = source.tail_offset
         start = _start(job, p, c, ldc, tile)

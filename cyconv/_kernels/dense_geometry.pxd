@@ -14,7 +14,7 @@ cdef struct Geometry:
     int64_t stride_d, stride_h, stride_w, pad_d, pad_h, pad_w, dilation_w, padding_mode
     int64_t taps, taps_w, slots_d, slots_h, slots_w, strips_d, strips_h, strips_w
     int64_t box_n, box_d, box_h, box_w
-    int64_t block, parts, by_rows, direct_in, direct_out, plain_rows
+    int64_t block, parts, by_rows, direct_in, direct_out, plain_rows, asks_input
     int64_t at_cells, at_source, at_tail, at_tile, at_offsets, scratch_bytes
     int64_t is_silu, has_activation
 
@@ -25,6 +25,8 @@ cdef struct Box:
 cdef struct Job:
     const Geometry *g
     Source x
+    bint lines                  # an input that is read in place: channels lie alike in the lines of the cache
+    int64_t lead                # by this much boxes along the width begin earlier, so that each begins with a line
     Axis axis_d, axis_h, axis_w
     const int64_t *tap_row      # row slot of each tap
     const int64_t *tap_w        # its place on the width axis
@@ -40,6 +42,7 @@ cdef struct Operand:
     const real_t *data
     int64_t slab
     const int64_t *offset
+    int64_t head                # positions before the first whole vector
     # the last positions of a slab of an input that is read in place, where whole vectors must not be read
     const real_t *tail
     const int64_t *tail_offset
@@ -71,15 +74,19 @@ cdef inline int64_t panel_start(const Geometry *g, int64_t panel) noexcept nogil
     return min(panel * PANEL, weight_width(g))
 
 
-cdef inline int64_t box_count(const Geometry *g) noexcept nogil:
-    return (cuts(g.batch, g.box_n) * cuts(g.out_d, g.box_d) * cuts(g.out_h, g.box_h) * cuts(g.out_w, g.box_w))
+cdef inline int64_t box_count(const Job *job) noexcept nogil:
+    cdef const Geometry *g = job.g
+    return (cuts(g.batch, g.box_n) * cuts(g.out_d, g.box_d) * cuts(g.out_h, g.box_h) * cuts(g.out_w + job.lead, g.box_w))
 
 
-cdef inline Box box_at(const Geometry *g, int64_t index) noexcept nogil:
+cdef inline Box box_at(const Job *job, int64_t index) noexcept nogil:
+    cdef const Geometry *g = job.g
     cdef Box box
-    cdef int64_t count = cuts(g.out_w, g.box_w)
-    box.w0 = index % count * g.box_w
-    box.w = min(g.box_w, g.out_w - box.w0)
+    cdef int64_t count = cuts(g.out_w + job.lead, g.box_w)
+    box.w0 = index % count * g.box_w - job.lead
+    box.w = min(box.w0 + g.box_w, g.out_w)
+    box.w0 = max(box.w0, <int64_t>0)
+    box.w -= box.w0
     index = index // count
     count = cuts(g.out_h, g.box_h)
     box.h0 = index % count * g.box_h

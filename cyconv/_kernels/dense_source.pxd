@@ -10,13 +10,13 @@ of outputs, so that neighbouring outputs find neighbouring cells also across the
 That is S copies of a cell, where panels of the patch matrix would take R S. With one tap and no padding the input
 itself is such a block.
 
-Rows are copied by whole vectors that spill into the next row, which is written after it; a block ends with a vector of
-slack. Rows that are not plain (``plain_rows``: zeros around them, neighbours in memory, stride 1 or 2) are gathered
-first (gather.pxd).
+Rows are copied by whole vectors that spill into the next row, which is written after it; a place ends with at least a
+vector less one of zeros. Rows that are not plain (``plain_rows``: zeros around them, neighbours in memory, stride 1
+or 2) are gathered first (gather.pxd).
 
 Assumptions: as ``dense.pyx``.
 """
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uintptr_t
 
 from cyconv._kernels.dense_geometry cimport PANEL, Box, Geometry, Job, Operand, cuts
 from cyconv._kernels.gather cimport LINE_BYTES, Axis, copy_run, gather_block, source_index
@@ -41,6 +41,18 @@ cdef inline int64_t _apart(int64_t scalars) noexcept nogil:
     return (cuts(scalars * REAL_SIZE, LINE_BYTES) | 1) * LINE_BYTES // REAL_SIZE
 
 
+cdef inline int64_t before_line(const real_t *p) noexcept nogil:
+    """Scalars from there to the next vector of memory."""
+    return -(<int64_t>(<uintptr_t>p // REAL_SIZE)) & (VL - 1)
+
+
+cdef inline const real_t *input_at(const Job *job, const Box *box, int64_t channel) noexcept nogil:
+    """Where a channel's first position lies if the input is read where it is."""
+    cdef const Geometry *g = job.g
+    return (job.x.data + box.n0 * job.x.n + channel * job.x.c + box.d0 * g.stride_d * job.x.d
+            + box.h0 * g.stride_h * job.x.h + box.w0)
+
+
 cdef inline Operand read_input(const Job *job, const Box *box, int64_t group, int64_t k0, int64_t k1,
                                uint8_t *scratch) noexcept nogil:
     """The positions of this box for kk from k0 to k1."""
@@ -50,7 +62,7 @@ cdef inline Operand read_input(const Job *job, const Box *box, int64_t group, in
     cdef int64_t channels = (k1 + g.taps - 1) // g.taps - c0
     cdef int64_t channel = group * g.group_inputs + c0
     cdef int64_t pitch = box.n * box.w
-    cdef int64_t place = cuts(g.slots_d * g.slots_h * pitch, VL) * VL
+    cdef int64_t place = cuts(g.slots_d * g.slots_h * pitch + VL - 1, VL) * VL
     cdef int64_t step_c = job.x.c if g.direct_in else _apart(g.taps_w * place)
     cdef int64_t k
     cdef int64_t c = 0, tap = k0 % g.taps
@@ -64,12 +76,13 @@ cdef inline Operand read_input(const Job *job, const Box *box, int64_t group, in
     for k in range(k1 - k0, k1 - k0 + SOON):
         offset[k] = offset[k1 - k0 - 1]
     found.offset = offset
-    found.tail, found.tail_offset = NULL, NULL
+    found.tail, found.tail_offset, found.head = NULL, NULL, 0
     if g.direct_in:
-        found.data = (job.x.data + box.n0 * job.x.n + channel * job.x.c + box.d0 * g.stride_d * job.x.d
-                      + box.h0 * g.stride_h * job.x.h + box.w0)
+        found.data = input_at(job, box, channel)
         found.slab = g.stride_d * job.x.d
-        if g.by_rows and box.slab % VL:
+        if job.lines and box.slab >= 4 * PANEL:
+            found.head = before_line(found.data)
+        if g.by_rows and (box.slab - found.head) % VL:
             _copy_tail(&found, box, k1 - k0, offset + g.block + SOON, <real_t *>(scratch + g.at_tail), g.block)
         return found
     found.data = <const real_t *>(scratch + g.at_source)
@@ -80,8 +93,9 @@ cdef inline Operand read_input(const Job *job, const Box *box, int64_t group, in
 
 cdef inline void _copy_tail(Operand *operand, const Box *box, int64_t depth, int64_t *offset, real_t *tail,
                             int64_t block) noexcept nogil:
-    """Rows of PANEL scalars with the positions that end every slab: behind them the input may end."""
-    cdef int64_t first = box.slab // PANEL * PANEL
+    """Rows of PANEL scalars with the positions that end every slab: behind them the input may end. Zeros after them:
+    processors take a hundred cycles for each product of a subnormal number that may lie there."""
+    cdef int64_t first = operand.head + (box.slab - operand.head) // PANEL * PANEL
     cdef int64_t count = box.slab - first
     cdef int64_t d, k
     cdef const real_t *row
@@ -91,6 +105,8 @@ cdef inline void _copy_tail(Operand *operand, const Box *box, int64_t depth, int
     for d in range(box.d):
         for k in range(depth):
             row = operand.data + d * operand.slab + operand.offset[k] + first
+            vstore(tail, vzero())
+            vstore(tail + VL, vzero())
             copy_run(tail, row, count)
             tail += PANEL
         tail += (block - depth) * PANEL
@@ -181,6 +197,11 @@ cdef inline outlined _shift(real_t *to, const Rows *rows, int64_t channel) noexc
     cdef int64_t ahead = rows.step_c * REAL_SIZE
     cdef int64_t bytes = width * stride * REAL_SIZE
     cdef int64_t j, n, s, i
+    i = rows.count * rows.images * width // VL * VL
+    while i < place:
+        for s in range(places):
+            vstore(to + s * place + i, vzero())
+        i += VL
     for j in range(rows.count):
         for n in range(rows.images):
             row = data + rows.at[j] + n * rows.step_n

@@ -177,12 +177,11 @@ cdef inline void gather_row(real_t *dst, int64_t dst_c, const real_t *src, const
 
 cdef inline void _ask_for(const real_t *src, const Source *x, const Span *span, const Axis *axis) noexcept nogil:
     """Prefetch what `_gather_strip` copies."""
-    cdef int64_t bytes = (span.hi - span.lo) * axis.stride * <int64_t>sizeof(real_t)
-    cdef const char *first = <const char *>(src + (span.at + span.lo * axis.stride) * x.w)
-    cdef int64_t i = 0
-    while i < bytes:
-        prefetch(first + i)
-        i += LINE_BYTES
+    cdef int64_t step = max(<int64_t>1, LINE_BYTES // <int64_t>sizeof(real_t) // axis.stride)
+    cdef int64_t i = span.lo
+    while i < span.hi:
+        prefetch(src + (span.at + i * axis.stride) * x.w)
+        i += step
 
 
 cdef inline void _gather_planes(real_t *dst, int64_t dst_c, const Source *x, const real_t *image, int64_t channels,

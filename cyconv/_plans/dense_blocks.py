@@ -124,7 +124,8 @@ def _choose_box(spec: ConvSpec, call: Call, block: int, by_rows: bool, several: 
     cells = _channels(spec, block) * spec.kernel[2] * (table.DENSE_MORE_ROWS if spec.kernel[1] > 1 else 1.0)
     if block < spec.depth:
         cells += spec.group_outputs
-    target = min(high, max(low, int(table.DENSE_SOURCE_BYTES / (cells * spec.dtype.itemsize))))
+    room = table.DENSE_PLACE_BYTES if spec.taps == 1 and spec.stride[2] == 1 else table.DENSE_SOURCE_BYTES
+    target = min(high, max(low, int(room / (cells * spec.dtype.itemsize))))
     d, h, w = call.out
     unit = lanes if by_rows else 1
     if w > target:
@@ -179,6 +180,12 @@ def _is_direct_in(spec: ConvSpec, call: Call, box: Box) -> bool:
     )
 
 
+def _asks_input(spec: ConvSpec, call: Call, box: Box) -> bool:
+    """Whether tiles ask for input that is read where it lies rather than for weights: for the larger stream."""
+    weights = spec.group_outputs * spec.depth
+    return _is_direct_in(spec, call, box) and weights < spec.group_inputs * call.batch * prod(call.out)
+
+
 def _has_plain_rows(spec: ConvSpec, call: Call) -> bool:
     """Whether rows can be copied from the input by vectors, with zeros around them."""
     return spec.padding_mode == "zeros" and spec.stride[2] <= 2 and call.x_strides[4] == 1
@@ -231,7 +238,7 @@ def _describe(
     slab = prod(box) // box[1]
     # in scalars: gathered cells, the block that the tile reads, ends of slabs, the product, offsets
     cells = 0 if direct_in or plain_rows else box[0] * channels * slots_d * slots_h * slots_w + lanes
-    place = round_up(slots_d * slots_h * box[0] * box[3], lanes)
+    place = round_up(slots_d * slots_h * box[0] * box[3] + lanes - 1, lanes)
     source = 0 if direct_in else channels * _apart(spec.kernel[2] * place * itemsize) // itemsize + lanes
     tail = box[1] * block * panel if direct_in and by_rows else 0
     partial = 0
@@ -244,7 +251,7 @@ def _describe(
     sizes = [round_up(scalars * itemsize, _LINE) for scalars in (cells, source, tail, partial)]
     at_cells, at_source, at_tail, at_tile, at_offsets = accumulate(sizes, initial=0)
     offsets = 2 * (block + _runtime.kernel("dense", spec.dtype).OFFSETS_AHEAD)
-    lanes_of_rows = spec.kernel[2] * (1 + ceil(box[3] / lanes) * spec.stride[2])
+    lanes_of_rows = spec.kernel[2] * (1 + ceil(box[3] / lanes) * min(spec.stride[2], 2))
     scratch_bytes = at_offsets + round_up((offsets + slots_d * slots_h + lanes_of_rows) * 8, _LINE)
 
     items = parts * spec.groups * prod(ceil(n / b) for n, b in zip((call.batch, *call.out), box, strict=True))
@@ -255,7 +262,7 @@ def _describe(
         "padding_mode": PADDING_MODES[spec.padding_mode], "taps": spec.taps,
         "box_n": box[0], "block": block, "parts": parts,
         "by_rows": by_rows, "direct_in": direct_in, "direct_out": direct_out,
-        "plain_rows": plain_rows, "taps_w": spec.kernel[2], "dilation_w": spec.dilation[2],
+        "plain_rows": plain_rows, "asks_input": _asks_input(spec, call, box), "taps_w": spec.kernel[2], "dilation_w": spec.dilation[2],
         "at_cells": at_cells, "at_source": at_source, "at_tail": at_tail, "at_tile": at_tile,
         "at_offsets": at_offsets,
         "scratch_bytes": scratch_bytes,
