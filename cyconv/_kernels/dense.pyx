@@ -21,7 +21,7 @@ Assumptions (guaranteed by ``_plans/dense.py``): no size is zero; x, out and the
 geometry says; scratch holds ``num_threads * scratch_bytes``; coordinates and offsets fit in 63 bits.
 """
 from cython.parallel cimport prange, threadid
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from cyconv._kernels.activation cimport silu
 from cyconv._kernels.dense_geometry cimport (PANEL, Box, Geometry, Job, Operand, balanced, box_at, box_count, cuts,
@@ -29,7 +29,7 @@ from cyconv._kernels.dense_geometry cimport (PANEL, Box, Geometry, Job, Operand,
 from cyconv._kernels.dense_source cimport before_line, input_at, read_input
 from cyconv._kernels.dense_store cimport store
 from cyconv._kernels.gather cimport Axis, Source, copy_run
-from cyconv._kernels.simd cimport REAL_SIZE, TILE_ROWS, VL, prefetch_write, real_t
+from cyconv._kernels.simd cimport REAL_SIZE, TILE_ROWS, VL, flush_subnormals, prefetch_write, real_t, restore_mode
 from cyconv._kernels.tile cimport (SOON, TILE_VECS, Finish, Start, run_tile_on_scalars, run_tile_on_vectors, start_at_columns,
                                    start_at_result, start_at_rows)
 
@@ -137,6 +137,7 @@ def run(const real_t[:, :, :, :, :] x, const real_t[::1] weight, const real_t[::
 
 
 cdef void _run_item(const Job *job, int64_t item, int64_t num_threads, uint8_t *scratch) noexcept nogil:
+    cdef uint64_t mode = flush_subnormals()
     cdef const Geometry *g = job.g
     cdef int64_t part = item % g.parts
     cdef int64_t group = item // g.parts % g.groups
@@ -155,6 +156,7 @@ cdef void _run_item(const Job *job, int64_t item, int64_t num_threads, uint8_t *
             soon = _input_after(job, &box, item, num_threads, k1, depth)
         _multiply(job, &box, group, k0, k1, first_panel, last_panel, &source, soon, scratch)
         k0 = k1
+    restore_mode(mode)
 
 
 cdef inline const real_t *_input_after(const Job *job, const Box *box, int64_t item, int64_t num_threads, int64_t k1,

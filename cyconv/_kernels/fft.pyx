@@ -21,13 +21,14 @@ powers of 2; x, out, bias and the packed weights have the sizes that the geometr
 ``num_threads * scratch_bytes``; coordinates and offsets fit in 63 bits.
 """
 from cython.parallel cimport prange, threadid
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memset
 
 from cyconv._kernels.activation cimport silu
 from cyconv._kernels.fft_pass cimport forward, inverse
 from cyconv._kernels.gather cimport Axis, Source, gather_row, source_index
-from cyconv._kernels.simd cimport VL, real_t, vactivate, vec_t, vload, vset, vstore, vzero
+from cyconv._kernels.simd cimport (VL, flush_subnormals, real_t, restore_mode, vactivate, vec_t, vload, vset, vstore,
+                                   vzero)
 from cyconv._kernels.transpose cimport vtranspose
 
 cdef struct Geometry:
@@ -169,6 +170,7 @@ cdef bint _run_item(const Job *job, int64_t item, uint8_t *scratch) noexcept nog
     cdef int64_t n = item // pairs // g.out_d // g.groups
     cdef int64_t kd, i, k, c
     cdef const real_t *image
+    cdef uint64_t mode = flush_subnormals()
     cdef bint seen
     cdef Tile first = _tile_at(g, item % pairs * 2)
     cdef Tile second = _tile_at(g, item % pairs * 2 + 1)
@@ -182,6 +184,7 @@ cdef bint _run_item(const Job *job, int64_t item, uint8_t *scratch) noexcept nog
         _gather(job, image, &first, cells)
         _gather(job, image, &second, cells + plane)
         if not _all_finite(cells, 2 * plane):
+            restore_mode(mode)
             return True
         _to_spectrum(job, cells, spectra + i * 2 * plane, strip)
     seen = False
@@ -189,6 +192,7 @@ cdef bint _run_item(const Job *job, int64_t item, uint8_t *scratch) noexcept nog
         c = group * g.group_outputs + k
         _multiply(g, spectra, job.weight + c * depth * 2 * plane, depth, total, job.turns_w)
         seen |= _store(job, total, strip, n, c, d, &first, &second)
+    restore_mode(mode)
     return seen
 
 

@@ -21,13 +21,13 @@ Assumptions (guaranteed by ``_plans/planes.py``): no size is zero; x, out and th
 geometry says, tables are those of ``tabulate``; vectors run where x and out have neighbours; weights are finite.
 """
 from cython.parallel cimport prange
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from cyconv._kernels.activation cimport silu
 from cyconv._kernels.masks cimport HAS_MASKS
 from cyconv._kernels.planes_three cimport STREAM_VECS, Strip, stream_channels, stream_rows
 from cyconv._kernels.planes_tile cimport Rows, Slide, Sweep, pick_tile
-from cyconv._kernels.simd cimport VL, real_t
+from cyconv._kernels.simd cimport VL, flush_subnormals, real_t, restore_mode
 from cyconv._kernels.sliding_tile cimport LONGEST_RUN, ROWS, VECS
 from cyconv._kernels.tile cimport Finish
 
@@ -116,6 +116,7 @@ def run(const real_t[:, :, :, :, :] x, const real_t[::1] weight, const real_t[::
 
 cdef void _run_items(const Job *job, int64_t item, int64_t end) noexcept nogil:
     """A stretch of items; the innermost index is the band, then the channels, then the image."""
+    cdef uint64_t mode = flush_subnormals()
     cdef const Geometry *g = job.g
     cdef int64_t band = item % g.bands
     cdef int64_t unit = item // g.bands % g.units
@@ -157,6 +158,7 @@ cdef void _run_items(const Job *job, int64_t item, int64_t end) noexcept nogil:
             if unit == g.units:
                 unit = 0
                 n += 1
+    restore_mode(mode)
 
 
 cdef inline void _aim(const Job *job, Sweep *sweep, const Across *across, int64_t i) noexcept nogil:

@@ -4,7 +4,7 @@
 "some float". Vectors support ``+ - *`` element by element.
 """
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 cdef extern from "simd.h" nogil:
     ctypedef float real_t
@@ -26,6 +26,8 @@ cdef extern from "simd.h" nogil:
     const real_t *hold_pointer(const real_t *p)
     void vcopy_part(real_t *to, const real_t *from_, int64_t count)
     vec_t vactivate(vec_t v, vec_t slope, vec_t lo, vec_t hi)
+    uint64_t flush_subnormals()
+    void restore_mode(uint64_t before)
     void assume "CYCONV_ASSUME"(bint fact)
     void prefetch "CYCONV_PREFETCH"(const void *p)
     void prefetch_far "CYCONV_PREFETCH_FAR"(const void *p)

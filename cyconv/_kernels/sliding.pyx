@@ -20,11 +20,11 @@ Assumptions (guaranteed by ``_plans/sliding.py``): no size is zero; x, out and t
 geometry says; scratch holds ``num_threads * scratch_bytes``; coordinates and offsets fit in 63 bits.
 """
 from cython.parallel cimport prange, threadid
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from cyconv._kernels.activation cimport silu
 from cyconv._kernels.gather cimport Axis, Source
-from cyconv._kernels.simd cimport VL, real_t
+from cyconv._kernels.simd cimport VL, flush_subnormals, real_t, restore_mode
 from cyconv._kernels.sliding_fill cimport Block, Box, Span, clear_block, copy_cells, fill_block, find_spans
 from cyconv._kernels.sliding_tile cimport ROWS, VECS, LONGEST_RUN, Slide, Sweep, pick_tile
 from cyconv._kernels.tile cimport Finish
@@ -119,6 +119,7 @@ cdef inline int64_t _cuts(int64_t total, int64_t box) noexcept nogil:
 
 cdef void _run_items(const Job *job, int64_t item, int64_t end, uint8_t *scratch) noexcept nogil:
     """A stretch of items, in an order in which spans are rarely worked out again."""
+    cdef uint64_t mode = flush_subnormals()
     cdef const Geometry *g = job.g
     cdef Block block
     cdef Span *wide = <Span *>(scratch + g.at_spans)
@@ -165,6 +166,7 @@ cdef void _run_items(const Job *job, int64_t item, int64_t end, uint8_t *scratch
         last = box
         item += 1
         _next_box(g, &box)
+    restore_mode(mode)
 
 
 cdef inline Box _box_at(const Geometry *g, int64_t item) noexcept nogil:

@@ -19,10 +19,10 @@ Assumptions (guaranteed by ``_plans/gradients.py``): no size is zero; x and g ha
 ``products`` has segments x K x ld scalars; scratch holds ``num_threads * scratch_bytes``.
 """
 from cython.parallel cimport prange, threadid
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from cyconv._kernels.gather cimport Axis, Source, gather_block
-from cyconv._kernels.simd cimport TILE_ROWS, VL, real_t, vec_t, vload, vstore, vzero
+from cyconv._kernels.simd cimport TILE_ROWS, VL, flush_subnormals, real_t, restore_mode, vec_t, vload, vstore, vzero
 from cyconv._kernels.tile cimport TILE_VECS, Finish, Start, run_tile, start_at_columns, start_at_result
 from cyconv._kernels.tile_planes cimport run_tile_on_planes
 from cyconv._kernels.transpose cimport vtranspose
@@ -122,6 +122,7 @@ def run(const real_t[:, :, :, :, :] x, const real_t[:, :, :, :, :] grad, real_t[
 
 
 cdef void _run_item(const Job *job, int64_t item, uint8_t *scratch) noexcept nogil:
+    cdef uint64_t mode = flush_subnormals()
     cdef const Geometry *g = job.g
     cdef int64_t part = item % g.parts
     cdef int64_t group = item // g.parts % g.groups
@@ -138,6 +139,7 @@ cdef void _run_item(const Job *job, int64_t item, uint8_t *scratch) noexcept nog
         box = box_at(g, index)
         _pack_columns(job, &box, group, first_column, last_column, scratch)
         _multiply(job, &box, segment, group, first_column, last_column, index == first_box, scratch)
+    restore_mode(mode)
 
 
 cdef void _pack_columns(const Job *job, const Box *box, int64_t group, int64_t first, int64_t last,

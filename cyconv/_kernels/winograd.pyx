@@ -24,10 +24,10 @@ Assumptions (guaranteed by ``_plans/winograd.py``): no size is zero; x, out, wei
 the geometry says; the block of gathered cells ends with a vector of slack.
 """
 from cython.parallel cimport prange, threadid
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from cyconv._kernels.gather cimport Axis, Source
-from cyconv._kernels.simd cimport TILE_ROWS, VL, real_t, vstore, vzero
+from cyconv._kernels.simd cimport TILE_ROWS, VL, flush_subnormals, real_t, restore_mode, vstore, vzero
 from cyconv._kernels.tile cimport TILE_VECS, Finish, Start, run_tile, start_at_columns
 from cyconv._kernels.winograd_geometry cimport PANEL, Box, Geometry, Job, balanced, box_at, cuts
 from cyconv._kernels.winograd_input cimport MAX_LINE, fill_lanes, transform_chunk
@@ -119,6 +119,7 @@ cdef void _run_item(const Job *job, int64_t item, uint8_t *own) noexcept nogil:
 cdef void _multiply_panel(const Job *job, const Box *box, int64_t group, int64_t panel, const real_t *values,
                           uint8_t *own) noexcept nogil:
     """One panel of outputs, all tiles of the box."""
+    cdef uint64_t mode = flush_subnormals()
     cdef const Geometry *g = job.g
     cdef real_t *product = <real_t *>(own + g.at_product)
     cdef int64_t outputs = cuts(g.group_outputs, VL) * VL
@@ -142,6 +143,7 @@ cdef void _multiply_panel(const Job *job, const Box *box, int64_t group, int64_t
         product += g.step_product
         weight += depth * width
     write_tiles(job, box, group, panel, k0, width, <const real_t *>(own + g.at_product))
+    restore_mode(mode)
 
 
 # ------------------------------------------------------------------------------------------------------ weights

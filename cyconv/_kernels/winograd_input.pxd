@@ -1,10 +1,11 @@
 """From the input to transformed values: gather the cells of a chunk of channels, transform them tile by tile."""
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from cyconv._kernels.gather cimport Axis, gather_block, source_index
 from cyconv._kernels.lanes cimport ivec_t, lane_int_t
-from cyconv._kernels.simd cimport TILE_ROWS, VL, inlined, prefetch, real_t, vec_t, vload, vstore
+from cyconv._kernels.simd cimport (TILE_ROWS, VL, flush_subnormals, inlined, prefetch, real_t, restore_mode, vec_t, vload,
+                                   vstore)
 from cyconv._kernels.transpose cimport vpick
 from cyconv._kernels.winograd_geometry cimport Box, Geometry, Job, balanced, cuts
 from cyconv._kernels.winograd_transforms cimport MAX_CELLS, transform_input
@@ -30,11 +31,13 @@ cdef inline void transform_chunk(const Job *job, const Box *box, int64_t group, 
     cdef int64_t panels = cuts(box.tiles, TILE_ROWS)
     cdef int64_t depth = g.group_inputs * g.taps
     cdef int64_t panel, first, rows
+    cdef uint64_t mode = flush_subnormals()
     _gather_pictures(job, box, group * g.group_inputs + c0, channels, block)
     for panel in range(panels):
         first = balanced(box.tiles, panels, panel)
         rows = balanced(box.tiles, panels, panel + 1) - first
         _transform_panel(job, box, block, channels, first, rows, values + depth * first + c0 * g.taps * rows)
+    restore_mode(mode)
 
 
 cdef inline void _gather_pictures(const Job *job, const Box *box, int64_t c0, int64_t channels,

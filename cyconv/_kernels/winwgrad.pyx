@@ -21,13 +21,14 @@ Assumptions (guaranteed by ``_plans/winograd_gradients.py``): no size is zero; t
 geometry says; scratch holds ``at_threads + num_threads * thread_bytes``.
 """
 from cython.parallel cimport prange, threadid
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memmove
 
 from cyconv._kernels.channel_rows cimport Row, fill_row, zero_row
 from cyconv._kernels.gather cimport ZEROS, source_index
-from cyconv._kernels.simd cimport TILE_ROWS, VL, real_t, vec_t, vload, vstore, vzero
-from cyconv._kernels.tile cimport TILE_VECS, Finish, Start, run_tile_on_scalars, start_at_columns
+from cyconv._kernels.simd cimport (TILE_ROWS, VL, flush_subnormals, real_t, restore_mode, vec_t, vload, vstore,
+                                   vzero)
+from cyconv._kernels.tile cimport SOON, TILE_VECS, Finish, Start, run_tile_on_scalars, start_at_columns
 from cyconv._kernels.transpose cimport vtranspose
 from cyconv._kernels.winograd_transforms cimport transform_input
 from cyconv._kernels.winwgrad_transforms cimport collect_taps, spread_gradient
@@ -54,6 +55,7 @@ FIELDS = (
 ROWS = TILE_ROWS
 LANES = VL
 VECS = TILE_VECS
+OFFSETS_AHEAD = SOON
 
 cdef struct Image:
     const real_t *data
@@ -149,6 +151,7 @@ cdef void _transform(const Job *job, const Box *box, int64_t group, int64_t vect
     cdef int64_t inputs = _cuts(g.group_inputs, VL)
     cdef int64_t tiles = g.box_n * g.box_h * g.box_w
     cdef int64_t k
+    cdef uint64_t mode = flush_subnormals()
     if vector < inputs:
         _transform_inputs(job, box, group * g.group_inputs + vector * VL, g.group_inputs - vector * VL, n,
                           job.inputs + vector * VL // PANEL * tiles * PANEL + vector * VL % PANEL, cells)
@@ -156,6 +159,7 @@ cdef void _transform(const Job *job, const Box *box, int64_t group, int64_t vect
         k = (vector - inputs) * VL
         _transform_gradients(job, box, group * g.group_outputs + k, g.group_outputs - k, n,
                              job.gradients + k // g.block_k * tiles * g.block_k + k % g.block_k, cells)
+    restore_mode(mode)
 
 
 cdef void _transform_inputs(const Job *job, const Box *box, int64_t c0, int64_t channels, int64_t n, real_t *to,
@@ -220,6 +224,7 @@ cdef bint _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, i
     cdef const real_t *gradients
     cdef int64_t f, panel, q, row, vecs, k, c
     cdef bint bad = 0
+    cdef uint64_t mode = flush_subnormals()
     cdef real_t *to
     cdef real_t zeros[PANEL]
     cdef Start start = start_at_columns(zeros)
@@ -244,6 +249,7 @@ cdef bint _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, i
             bad |= _add_weights(job, to, job.out + ((group * g.group_outputs + k0 + k) * g.group_inputs + c) * taps,
                                 min(g.group_inputs - c, <int64_t>VL), fresh)
             c += VL
+    restore_mode(mode)
     return bad
 
 

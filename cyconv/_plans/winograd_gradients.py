@@ -165,7 +165,7 @@ def _describe(spec: ConvSpec, call: Call, form: Form, box: Box, threads: int, se
     return Blocks(
         form=form,
         geometry=np.array([values[name] for name in kernel.FIELDS], np.int64),
-        tables=np.array(offsets + [tile * block_k for tile in range(tiles)], np.int64),
+        tables=np.array(offsets + [tile * block_k for tile in range(tiles + kernel.OFFSETS_AHEAD)], np.int64),
         parts=blocks_k * ceil(panels / block_panels),
         scratch_bytes=at_threads + threads * thread_bytes,
         threads=threads,
