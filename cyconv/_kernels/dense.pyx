@@ -239,7 +239,7 @@ cdef void _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, i
             if g.by_rows:
                 _channels_by_positions(job, box, d, &p, source)
             else:
-                _positions_by_channels(job, box, d, &p, source)
+                _positions_by_channels(job, box, d, &p, source, out + d * job.out_d)
         if p.last and not g.direct_out:
             _store_product(job, box, &p, out)
 
@@ -303,8 +303,18 @@ cdef void _channels_by_positions(const Job *job, const Box *box, int64_t d, cons
         tile += 1
 
 
-cdef void _positions_by_channels(const Job *job, const Box *box, int64_t d, const Product *p,
-                                 const Operand *source) noexcept nogil:
+cdef inline void _ask_for_result(const Job *job, const Box *box, const Product *p, const real_t *out,
+                                 int64_t position) noexcept nogil:
+    """Where the channels of a tile from this position on will be stored, once all tiles are done."""
+    cdef int64_t row = position // box.w
+    cdef int64_t i
+    out += row // box.n * job.out_h + row % box.n * job.out_n + position % box.w * job.out_w
+    for i in range(p.channels):
+        prefetch_write(out + i * job.out_k)
+
+
+cdef void _positions_by_channels(const Job *job, const Box *box, int64_t d, const Product *p, const Operand *source,
+                                 const real_t *out) noexcept nogil:
     """Tiles whose vectors are channels."""
     cdef real_t edge[TILE_ROWS * PANEL]
     cdef const real_t *a = source.data + d * source.slab
@@ -328,6 +338,8 @@ cdef void _positions_by_channels(const Job *job, const Box *box, int64_t d, cons
             for i in range(count, 2 * count):
                 prefetch_write(to + i * p.c_p)
                 prefetch_write(to + i * p.c_p + PANEL - 1)
+        if p.last and not job.g.direct_out:
+            _ask_for_result(job, box, p, out, at)
         start = _start(job, p, c, ldc, d * panels + q)
         run_tile_on_scalars(<int>count, <int>(p.width // VL), p.depth, a + at, source.offset, p.weight, p.width, c, ldc,
                             &start, &job.finish, p.last)
