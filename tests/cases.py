@@ -185,6 +185,9 @@ CASES = {
     "weight_gradient_strided": _weight_gradient(
         (2, 6, 13, 16), (8, 3, 3, 2), (2, 8, 7, 8), stride=2, padding=(1, 0), groups=2
     ),
+    "weight_gradient_rows": _weight_gradient(
+        (2, 32, 13, 15), (14, 16, 3, 3), (2, 14, 7, 8), padding=1, stride=2, groups=2
+    ),
     "weight_gradient_winograd": _weight_gradient(
         (3, 37, 17, 22), (42, 37, 3, 3), (3, 42, 17, 22), padding=1, direct=False
     ),

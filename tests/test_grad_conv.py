@@ -269,6 +269,35 @@ def test_threads_change_no_bit(shape, weight, case, dtype):
         np.testing.assert_array_equal(grad.conv2d_input(x.shape, w, g, num_threads=threads, **case), dx)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"stride": 2, "padding": 1},
+        {"stride": (1, 3), "padding": ((0, 1), (2, 0))},
+        {"stride": (3, 1), "dilation": (2, 1), "padding": 2, "padding_mode": "circular"},
+        {"stride": 2, "padding": 2, "padding_mode": "reflect"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("inputs", [8, 32, 64])
+def test_rows_of_taps_side_by_side(inputs, case, groups, layout, dtype):
+    """Channels that fill vectors or divide them: cells are read with their channels side by side."""
+    rng = np.random.default_rng(8)
+    x, w = draw(rng, 3, inputs, 19, 25, dtype=dtype), draw(rng, 20, inputs // groups, 3, 3, dtype=dtype)
+    g = draw(rng, *cyconv.conv2d(x, w, groups=groups, **case).shape, dtype=dtype)
+    expected = bounded(expected_weight, g[:, 0].size, dtype, x, g, (3, 3), groups=groups, **case)
+    if layout == "NHWC":
+        x, g = (np.ascontiguousarray(np.moveaxis(a, 1, -1)) for a in (x, g))
+    how = {"layout": layout, "groups": groups, **case}
+    one = grad.conv2d_weight(x, w.shape, g, num_threads=1, **how)
+    oracle.assert_close(one, expected, dtype=dtype)
+    for threads in (2, 5):
+        np.testing.assert_array_equal(grad.conv2d_weight(x, w.shape, g, num_threads=threads, **how), one)
+
+
 def test_ranks_and_dtypes():
     rng = np.random.default_rng(7)
     x, w, g = draw(rng, 6, 7), draw(rng, 2, 3), draw(rng, 5, 5)

@@ -1,4 +1,8 @@
-"""Rows of an image with VL neighbouring channels in each vector, whatever its strides: ``to[cell][channel]``."""
+"""Rows of an image with up to VL neighbouring channels side by side, whatever its strides: ``to[cell][channel]``.
+
+A cell is always written as a whole vector: with less than a vector between cells, the next cell, or the next row,
+overwrites what is too much, so that rows must be filled in the order of memory.
+"""
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
@@ -9,8 +13,9 @@ from cyconv._kernels.transpose cimport vtranspose
 
 
 cdef struct Row:
-    # cells are ``step_w`` scalars apart, channels ``step_c``; ``channels`` of them are real, the others zero
-    int64_t step_c, step_w, size, channels, mode
+    # cells are ``step_w`` scalars apart, channels ``step_c``; ``channels`` of them are real, the others zero; filled
+    # cells are ``pitch`` scalars apart
+    int64_t step_c, step_w, size, channels, mode, pitch
 
 
 cdef inline void fill_row(const Row *row, const real_t *source, int64_t first, int64_t cells,
@@ -20,21 +25,26 @@ cdef inline void fill_row(const Row *row, const real_t *source, int64_t first, i
     cdef int64_t hi = max(lo, min(cells, row.size - first))
     cdef int64_t i
     for i in range(lo):
-        _fill_padding(row, source, first + i, to + i * VL)
+        _fill_padding(row, source, first + i, to + i * row.pitch)
     if row.step_w == 1:
         i = lo
         while i < hi:
-            _fill_square(row, source + first + i, min(hi - i, <int64_t>VL), to + i * VL)
+            _fill_square(row, source + first + i, min(hi - i, <int64_t>VL), to + i * row.pitch)
             i += VL
     else:
         for i in range(lo, hi):
-            _fill_cell(row, source + (first + i) * row.step_w, to + i * VL)
+            _fill_cell(row, source + (first + i) * row.step_w, to + i * row.pitch)
     for i in range(hi, cells):
-        _fill_padding(row, source, first + i, to + i * VL)
+        _fill_padding(row, source, first + i, to + i * row.pitch)
 
 
-cdef inline void zero_row(int64_t cells, real_t *to) noexcept nogil:
-    memset(to, 0, cells * VL * sizeof(real_t))
+cdef inline void zero_row(const Row *row, int64_t cells, real_t *to) noexcept nogil:
+    cdef int64_t i
+    if row.pitch <= VL:
+        memset(to, 0, cells * row.pitch * sizeof(real_t))
+    else:
+        for i in range(cells):
+            vstore(to + i * row.pitch, vzero())
 
 
 cdef inline void _fill_padding(const Row *row, const real_t *source, int64_t w, real_t *to) noexcept nogil:
@@ -67,4 +77,4 @@ cdef inline void _fill_square(const Row *row, const real_t *source, int64_t cell
             r[q] = vload_part(source + q * row.step_c, 0, <int>cells, <real_t>0)
     vtranspose(r)
     for q in range(VL):
-        vstore(to + q * VL, r[q])
+        vstore(to + q * row.pitch, r[q])

@@ -20,6 +20,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "pool": FLOATS + INTEGERS,
     "exact": FLOATS + UNSIGNED,
     "fft": FLOATS,
+    "rowgrad": FLOATS,
     "sliding": FLOATS,
     "planes": FLOATS,
     "poolgrad": FLOATS,

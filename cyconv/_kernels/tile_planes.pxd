@@ -1,15 +1,17 @@
 """The register tile of ``tile.pxd`` whose A is not packed: row i of the tile is a run of memory of its own.
 
-    C[i, j] (+)= sum over k of  a[i * lda + k] * b[k * ldb + j]
+    C[i, j] (+)= sum over k of  a[i * lda + k] * b[k * ldb + j],      or  b[offset[k] + j]  with offsets
 
 Assumptions: ``a`` has ``depth`` scalars in each of its ``rows`` runs; the others are those of ``tile.pxd``.
 """
+from libc.stdint cimport int64_t
+
 from cyconv._kernels.simd cimport TILE_ROWS, VL, assume, inlined, real_t, vec_t, vload, vset, vstore
 from cyconv._kernels.tile cimport Start
 
 
-cdef inline inlined _tile(const int rows, const int vecs, Py_ssize_t depth, const real_t *a, Py_ssize_t lda,
-                          const real_t *b, Py_ssize_t ldb, real_t *c, Py_ssize_t ldc,
+cdef inline inlined _tile(const int rows, const int vecs, const int indexed, Py_ssize_t depth, const real_t *a, Py_ssize_t lda,
+                          const real_t *b, Py_ssize_t ldb, const int64_t *offset, real_t *c, Py_ssize_t ldc,
                           const Start *start) noexcept nogil:
     # One pointer per four rows: the others are at one, two and three times lda from it, which addresses can express.
     cdef vec_t acc0[TILE_ROWS]
@@ -18,17 +20,20 @@ cdef inline inlined _tile(const int rows, const int vecs, Py_ssize_t depth, cons
     cdef const real_t *a0 = a
     cdef const real_t *a4 = a + 4 * lda
     cdef const real_t *a8 = a + 8 * lda
-    cdef Py_ssize_t _k
+    cdef const real_t *bk = b
+    cdef Py_ssize_t k
     cdef int i
     assume(depth > 0)
     for i in range(rows):
         acc0[i] = vload(start.data + i * start.row)
         if vecs > 1:
             acc1[i] = vload(start.data + i * start.row + start.column)
-    for _k in range(depth):
-        b0 = vload(b)
+    for k in range(depth):
+        if indexed:
+            bk = b + offset[k]
+        b0 = vload(bk)
         if vecs > 1:
-            b1 = vload(b + VL)
+            b1 = vload(bk + VL)
         for i in range(rows):
             av = vset((a0 if i < 4 else a4 if i < 8 else a8)[i % 4 * lda])
             acc0[i] = acc0[i] + av * b0
@@ -37,40 +42,40 @@ cdef inline inlined _tile(const int rows, const int vecs, Py_ssize_t depth, cons
         a0 += 1
         a4 += 1
         a8 += 1
-        b += ldb
+        bk += ldb
     for i in range(rows):
         vstore(c + i * ldc, acc0[i])
         if vecs > 1:
             vstore(c + i * ldc + VL, acc1[i])
 
 
-cdef inline inlined _any_rows(int rows, const int vecs, Py_ssize_t depth, const real_t *a, Py_ssize_t lda,
-                              const real_t *b, Py_ssize_t ldb, real_t *c, Py_ssize_t ldc,
+cdef inline inlined _any_rows(int rows, const int vecs, const int indexed, Py_ssize_t depth, const real_t *a,
+                              Py_ssize_t lda, const real_t *b, Py_ssize_t ldb, const int64_t *offset, real_t *c, Py_ssize_t ldc,
                               const Start *start) noexcept nogil:
     if TILE_ROWS >= 12 and rows == 12:
-        _tile(12, vecs, depth, a, lda, b, ldb, c, ldc, start)
+        _tile(12, vecs, indexed, depth, a, lda, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 11 and rows == 11:
-        _tile(11, vecs, depth, a, lda, b, ldb, c, ldc, start)
+        _tile(11, vecs, indexed, depth, a, lda, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 10 and rows == 10:
-        _tile(10, vecs, depth, a, lda, b, ldb, c, ldc, start)
+        _tile(10, vecs, indexed, depth, a, lda, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 9 and rows == 9:
-        _tile(9, vecs, depth, a, lda, b, ldb, c, ldc, start)
+        _tile(9, vecs, indexed, depth, a, lda, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 8 and rows == 8:
-        _tile(8, vecs, depth, a, lda, b, ldb, c, ldc, start)
+        _tile(8, vecs, indexed, depth, a, lda, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 7 and rows == 7:
-        _tile(7, vecs, depth, a, lda, b, ldb, c, ldc, start)
+        _tile(7, vecs, indexed, depth, a, lda, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 6 and rows == 6:
-        _tile(6, vecs, depth, a, lda, b, ldb, c, ldc, start)
+        _tile(6, vecs, indexed, depth, a, lda, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 5 and rows == 5:
-        _tile(5, vecs, depth, a, lda, b, ldb, c, ldc, start)
+        _tile(5, vecs, indexed, depth, a, lda, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 4 and rows == 4:
-        _tile(4, vecs, depth, a, lda, b, ldb, c, ldc, start)
+        _tile(4, vecs, indexed, depth, a, lda, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 3 and rows == 3:
-        _tile(3, vecs, depth, a, lda, b, ldb, c, ldc, start)
+        _tile(3, vecs, indexed, depth, a, lda, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 2 and rows == 2:
-        _tile(2, vecs, depth, a, lda, b, ldb, c, ldc, start)
+        _tile(2, vecs, indexed, depth, a, lda, b, ldb, offset, c, ldc, start)
     elif rows == 1:
-        _tile(1, vecs, depth, a, lda, b, ldb, c, ldc, start)
+        _tile(1, vecs, indexed, depth, a, lda, b, ldb, offset, c, ldc, start)
 
 
 cdef inline void run_tile_on_planes(int rows, int vecs, Py_ssize_t depth, const real_t *a, Py_ssize_t lda,
@@ -78,6 +83,16 @@ cdef inline void run_tile_on_planes(int rows, int vecs, Py_ssize_t depth, const 
                                     const Start *start) noexcept nogil:
     """The tile for these run-time ``rows`` (1 to TILE_ROWS) and ``vecs`` (1 to TILE_VECS)."""
     if vecs == 2:
-        _any_rows(rows, 2, depth, a, lda, b, ldb, c, ldc, start)
+        _any_rows(rows, 2, 0, depth, a, lda, b, ldb, NULL, c, ldc, start)
     else:
-        _any_rows(rows, 1, depth, a, lda, b, ldb, c, ldc, start)
+        _any_rows(rows, 1, 0, depth, a, lda, b, ldb, NULL, c, ldc, start)
+
+
+cdef inline void run_tile_on_planes_and_vectors(int rows, int vecs, Py_ssize_t depth, const real_t *a, Py_ssize_t lda,
+                                                const real_t *b, const int64_t *offset, real_t *c, Py_ssize_t ldc,
+                                                const Start *start) noexcept nogil:
+    """The same with row k of B at ``b + offset[k]``."""
+    if vecs == 2:
+        _any_rows(rows, 2, 1, depth, a, lda, b, 0, offset, c, ldc, start)
+    else:
+        _any_rows(rows, 1, 1, depth, a, lda, b, 0, offset, c, ldc, start)

@@ -167,7 +167,7 @@ cdef void _transform_inputs(const Job *job, const Box *box, int64_t c0, int64_t 
     """Tile row by tile row; the rows of cells that two of them share are moved up, not filled again."""
     cdef const Geometry *g = job.g
     cdef const real_t *image = job.x.data + (box.n0 + n) * job.x.n + c0 * job.x.c
-    cdef Row row = Row(job.x.c, job.x.w, g.size_w, min(channels, <int64_t>VL), g.padding_mode)
+    cdef Row row = Row(job.x.c, job.x.w, g.size_w, min(channels, <int64_t>VL), g.padding_mode, VL)
     cdef int64_t shared = g.taps - 1
     cdef int64_t count = box.w * g.pixels + shared
     cdef int64_t pitch = (g.box_w * g.pixels + shared) * VL
@@ -179,7 +179,7 @@ cdef void _transform_inputs(const Job *job, const Box *box, int64_t c0, int64_t 
         for j in range(shared if i > 0 else 0, g.points):
             h = source_index((box.h0 + i) * g.pixels + j - g.pad_h, g.size_h, g.padding_mode)
             if h < 0:
-                zero_row(count, cells + j * pitch)
+                zero_row(&row, count, cells + j * pitch)
             else:
                 fill_row(&row, image + h * job.x.h, box.w0 * g.pixels - g.pad_w, count, cells + j * pitch)
         for w in range(box.w):
@@ -192,7 +192,7 @@ cdef void _transform_gradients(const Job *job, const Box *box, int64_t k0, int64
     """Tile row by tile row, zeros beyond the last result."""
     cdef const Geometry *g = job.g
     cdef const real_t *image = job.grad.data + (box.n0 + n) * job.grad.n + k0 * job.grad.c
-    cdef Row row = Row(job.grad.c, job.grad.w, g.out_w, min(channels, <int64_t>VL), ZEROS)
+    cdef Row row = Row(job.grad.c, job.grad.w, g.out_w, min(channels, <int64_t>VL), ZEROS, VL)
     cdef int64_t count = box.w * g.pixels
     cdef int64_t i, j, h, w
     to += n * box.h * box.w * g.block_k
@@ -202,7 +202,7 @@ cdef void _transform_gradients(const Job *job, const Box *box, int64_t k0, int64
             if h < g.out_h:
                 fill_row(&row, image + h * job.grad.h, box.w0 * g.pixels, count, cells + j * count * VL)
             else:
-                zero_row(count, cells + j * count * VL)
+                zero_row(&row, count, cells + j * count * VL)
         for w in range(box.w):
             spread_gradient(g.points, g.pixels, cells + w * g.pixels * VL, count * VL, to, g.step_gradients,
                             job.output_numbers)

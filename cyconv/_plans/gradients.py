@@ -1,4 +1,4 @@
-"""Plan of the weight gradient: which algorithm; boxes, parts, segments and scratch of ``_kernels/wgrad.pyx``."""
+"""Plan of the weight gradient: which kernel; boxes, parts, segments and scratch of ``_kernels/wgrad.pyx``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cyconv import _memory, _runtime
-from cyconv._plans import table, winograd_gradients
+from cyconv._plans import row_gradients, table, winograd_gradients
 from cyconv._plans.gathering import lay_out_axis
 from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, flops, round_up
 
@@ -55,6 +55,9 @@ def _estimate(spec: ConvSpec, call: Call) -> float:
 
 def direct_weight_gradient(spec: ConvSpec, call: Call, x: Array, grad: Array, out: Array, threads: int) -> None:
     """The same by the definition."""
+    if row_gradients.supports(spec, call):
+        row_gradients.weight_gradient(spec, call, x, grad, out, threads)
+        return
     blocks = weight_blocks(spec, call, threads)
     kernel = _runtime.kernel("wgrad", spec.dtype)
     if blocks.merged:
