@@ -14,7 +14,8 @@ DENSE_BLOCK_BYTES = 2048
 DENSE_SOURCE_BYTES = CACHES[1] // 2
 DENSE_MORE_ROWS = 1.3
 #: The same for an input that is read where it lies: the next box is asked for meanwhile, and the less is cold when
-#: the first one begins, the better (1x1, 256 to 64 channels, 56x56: 950 us with half of the cache, 710 with an eighth).
+#: the first one begins, the better (1x1, 256 to 64 channels, 56x56: 950 us with half of the cache, 710 with an
+#: eighth).
 DENSE_PLACE_BYTES = CACHES[1] // 8
 
 #: Positions of a box: below 64 the tile loops are too short, above 4096 boxes get too few for the threads.
