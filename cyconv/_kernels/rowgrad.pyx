@@ -18,11 +18,11 @@ Assumptions (guaranteed by ``_plans/row_gradients.py``): no size is zero; g is C
 input channels or whole vectors of them; the block of cells ends with two panels of slack.
 """
 from cython.parallel cimport prange, threadid
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from cyconv._kernels.channel_rows cimport Row, fill_row, zero_row
 from cyconv._kernels.gather cimport source_index
-from cyconv._kernels.simd cimport TILE_ROWS, VL, real_t, vload, vstore, vzero
+from cyconv._kernels.simd cimport TILE_ROWS, VL, flush_subnormals, real_t, restore_mode, vload, vstore, vzero
 from cyconv._kernels.tile cimport TILE_VECS, Start, start_at_columns, start_at_result
 from cyconv._kernels.tile_planes cimport run_tile_on_planes_and_vectors
 
@@ -83,6 +83,7 @@ def run(const real_t[:, :, :, :] x, const real_t[:, :, :, ::1] grad, real_t[::1]
 
 
 cdef void _run_item(const Job *job, int64_t segment, int64_t group, real_t *cells) noexcept nogil:
+    cdef uint64_t mode = flush_subnormals()
     cdef const Geometry *g = job.g
     cdef int64_t bands = _cuts(g.out_h, g.band)
     cdef int64_t first = g.batch * bands * segment // g.segments
@@ -93,6 +94,7 @@ cdef void _run_item(const Job *job, int64_t segment, int64_t group, real_t *cell
         h = min(g.band, g.out_h - h0)
         _fill_cells(job, n, group, h0, h, cells)
         _multiply(job, n, segment, group, h0, h, index == first, cells)
+    restore_mode(mode)
 
 
 cdef void _fill_cells(const Job *job, int64_t n, int64_t group, int64_t h0, int64_t h, real_t *cells) noexcept nogil:
