@@ -196,7 +196,7 @@ cdef inline outlined _shift(real_t *to, const Rows *rows, int64_t channel) noexc
     cdef int64_t place = rows.place
     cdef int64_t ahead = rows.step_c * REAL_SIZE
     cdef int64_t bytes = width * stride * REAL_SIZE
-    cdef int64_t j, n, s, i
+    cdef int64_t j, n, s, i, _s
     i = rows.count * rows.images * width // VL * VL
     while i < place:
         for s in range(places):
@@ -208,7 +208,7 @@ cdef inline outlined _shift(real_t *to, const Rows *rows, int64_t channel) noexc
             chosen = rows.chosen
             here = to
             if rows.at[j] < 0:
-                for s in range(places):
+                for _s in range(places):
                     for i in range(whole):
                         vstore(here + i * VL, vzero())
                     here += place
