@@ -263,3 +263,15 @@ def test_refuses_what_its_scratch_cannot_hold():
     assert "taps" in Sliding.supports(spec(1, (1, 300, 300)))
     call = Call(1, (1, 70000, 70000), ((0, 0),) * 3, (1, 69745, 69745), (0, 0, 0, 70000, 1), (0, 0, 0, 69745, 1))
     assert Sliding.workspace(spec(1, (1, 256, 256)), call, 16) <= 32 << 20
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("taps", [3, 5, 7])
+@pytest.mark.parametrize("width", [7, 9, 15, 16, 17, 18, 19, 31, 33, 35, 48, 50, 63, 64, 67, 112, 113, 127, 130])
+def test_planes_down_the_rows(width, taps, stride, dtype):
+    """Kernels that are read row by row: all numbers of vectors side by side, all ways of reaching beyond an edge."""
+    for height, padding in itertools.product((taps, taps + 4, 15), {0, 1, taps // 2, taps - 1}):
+        layer = Layer((3, 1, 1), (1, height, width), (1, taps, taps), (1, stride, stride), dtype=dtype)
+        check(layer._replace(padding=(0, padding, padding)))
+        check(layer._replace(padding=(0, padding, 1), activation=("clip", -0.5, 0.25)))

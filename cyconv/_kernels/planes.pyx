@@ -3,8 +3,8 @@
     out[n, k, h, w] = act(bias[k] + sum over c, s, r of
                           weight[k, c, r, s] * x[n, c, h * sh + r * dh - ph, w * sw + s * dw - pw])
 
-Nothing is copied: the image itself is read, with masks where it ends, by a tile of some rows (``planes_tile.pxd``) or, at
-3 x 3, row by row (``planes_three.pxd``). Vectors run along W at stride 1 or 2, in narrow planes along W of two planes, or
+Nothing is copied: the image itself is read, with masks where it ends, by a tile of some rows (``planes_tile.pxd``) or row
+by row, at 3 x 3 (``planes_three.pxd``) and, in planes of few vectors, at 5 x 5 and 7 x 7 (``planes_taps.pxd``). Vectors run along W at stride 1 or 2, in narrow planes along W of two planes, or
 along the channels at any stride:
 
     for each item = (image, some channels, band of rows)               <- threads
@@ -26,6 +26,7 @@ from libc.stdint cimport int64_t, uint64_t
 from cyconv._kernels.activation cimport silu
 from cyconv._kernels.masks cimport HAS_MASKS
 from cyconv._kernels.planes_three cimport STREAM_VECS, Strip, stream_channels, stream_rows
+from cyconv._kernels.planes_taps cimport stream_taps
 from cyconv._kernels.planes_tile cimport Rows, Slide, Sweep, pick_tile
 from cyconv._kernels.simd cimport VL, flush_subnormals, real_t, restore_mode
 from cyconv._kernels.sliding_tile cimport LONGEST_RUN, ROWS, VECS
@@ -52,6 +53,7 @@ LANES = VL
 TILE = (ROWS, VECS)
 RUN = LONGEST_RUN
 STREAM = STREAM_VECS
+STREAM_TAPS = 7 if VECS == 2 else 3
 SUPPORTED = bool(HAS_MASKS)
 PAIRED = VL * sizeof(real_t) == 64  # with shorter vectors, a store of some lanes costs more than the lanes saved
 
@@ -204,13 +206,19 @@ cdef inline void _sweep_across(const Job *job, Sweep *sweep, int64_t t, int64_t 
     cdef const Across *across = job.across
     cdef Strip strip = _strip(job, rows)
     cdef Slide tile
+    cdef const real_t *start
+    cdef real_t *c
     cdef int64_t i
     for i in range(g.tiles_w):
         _aim(job, sweep, across, i)
         sweep.c_lanes = across.lanes
         if g.streams:
-            stream_rows(g.step, g.paired, across.outer, across.vecs, &strip, x + strip.at * job.x_h + across.at, w, bias,
-                        out + rows.first_row * job.out_h + across.out, sweep)
+            start = x + strip.at * job.x_h + across.at
+            c = out + rows.first_row * job.out_h + across.out
+            if g.columns == 3:
+                stream_rows(g.step, g.paired, across.outer, across.vecs, &strip, start, w, bias, c, sweep)
+            else:
+                stream_taps(g.step, g.columns, across.outer, across.vecs, &strip, start, w, bias, c, sweep)
         else:
             tile = pick_tile(g.step, g.paired, g.paired, across.vecs)
             tile(g.taps, g.second_taps, job.rows + t, tiles, x + across.at, w, bias, out + across.out, sweep)

@@ -51,9 +51,9 @@ cdef struct Strip:
     int64_t rows, at, size, planes, next_x, next_w, next_bias, next_c
 
 cdef struct Source:
-    # from row to row, tap to tap, the first vector to the last, plane to plane of a pair; [first or last][tap][load]
+    # from row to row, tap to tap, the first vector to the last, plane to plane of a pair; [tap][first or last][load]
     int64_t row, column, vec, other
-    vmask_t mask[12]
+    vmask_t mask[28]
 
 cdef struct Target:
     # lanes that are stored, those for the second plane, where it and the last vector lie; the activation
@@ -70,7 +70,7 @@ cdef inline vec_t _cells(const bint masked, const real_t *at, vmask_t mask) noex
 cdef inline inlined _load(const int step, const bint paired, const bint lanes, const int masks, const bint first,
                           const bint last, vec_t *x, const real_t *at, const vmask_t *mask,
                           const Source *source) noexcept nogil:
-    """One vector for each of the three taps; ``mask`` has two for each of them."""
+    """One vector for each of the three taps; ``mask`` has four for each of them, of which the first two are meant."""
     cdef vec_t a, b
     cdef int64_t other = source.other
     cdef int64_t column = source.column if lanes and not paired else 1
@@ -79,21 +79,21 @@ cdef inline inlined _load(const int step, const bint paired, const bint lanes, c
         b = vload_chosen(at + other, mask[1])
         x[0] = vevery_second(a, b, 0)
         x[1] = vevery_second(a, b, 1)
-        x[2] = vevery_second(vload_chosen(at + 2, mask[4]), vload_chosen(at + 2 + other, mask[5]), 0)
+        x[2] = vevery_second(vload_chosen(at + 2, mask[8]), vload_chosen(at + 2 + other, mask[9]), 0)
     elif step == 2:
-        a = _cells(masks == ALL, at + 1, mask[2])
-        b = _cells(masks == ALL or (masks == OUTER and last), at + 1 + VL, mask[3])
+        a = _cells(masks == ALL, at + 1, mask[4])
+        b = _cells(masks == ALL or (masks == OUTER and last), at + 1 + VL, mask[5])
         x[1] = vevery_second(a, b, 0)
         x[2] = vevery_second(a, b, 1)
         x[0] = vshift(vload_chosen(at - (VL - 1), mask[0]), x[2], VL - 1)
     elif paired:
         x[0] = vhold(vload_two(at, mask[0], at + other - HALF, mask[1]))
-        x[1] = vhold(vload_two(at + 1, mask[2], at + 1 + other - HALF, mask[3]))
-        x[2] = vhold(vload_two(at + 2, mask[4], at + 2 + other - HALF, mask[5]))
+        x[1] = vhold(vload_two(at + 1, mask[4], at + 1 + other - HALF, mask[5]))
+        x[2] = vhold(vload_two(at + 2, mask[8], at + 2 + other - HALF, mask[9]))
     else:
         x[0] = _cells(masks == ALL or (masks == OUTER and first), at, mask[0])
-        x[1] = _cells(masks == ALL, at + column, mask[2])
-        x[2] = _cells(masks == ALL or (masks == OUTER and last), at + 2 * column, mask[4])
+        x[1] = _cells(masks == ALL, at + column, mask[4])
+        x[2] = _cells(masks == ALL or (masks == OUTER and last), at + 2 * column, mask[8])
 
 
 cdef inline inlined _add(vec_t *acc, const vec_t *weight, const vec_t *x) noexcept nogil:
@@ -110,7 +110,7 @@ cdef inline inlined _feed(const int v, const int step, const bint paired, const 
     cdef vec_t taps[3]
     if v < vecs:
         x += source.vec if 0 < v == vecs - 1 else v * VL * step
-        _load(step, paired, lanes, masks, v == 0, v == vecs - 1, taps, x, source.mask + (6 if v > 0 else 0), source)
+        _load(step, paired, lanes, masks, v == 0, v == vecs - 1, taps, x, source.mask + (2 if v > 0 else 0), source)
         if ends:
             _add(a + v, weight + 6, taps)
         if middle:
@@ -154,8 +154,8 @@ cdef inline inlined _put(const int v, const bint paired, const int masks, const 
             vstore_chosen(c + to.other, result, to.upper)
 
 
-cdef inline inlined _store(const bint paired, const int masks, const int vecs, const vec_t *acc, real_t *c,
-                           const Target *to) noexcept nogil:
+cdef inline inlined put_row(const bint paired, const int masks, const int vecs, const vec_t *acc, real_t *c,
+                            const Target *to) noexcept nogil:
     """A row of the result. What is in ``to`` stays in registers, where that of a ``Sweep`` could be what c points to."""
     _put(0, paired, masks, vecs, acc, c, to)
     _put(1, paired, masks, vecs, acc, c, to)
@@ -185,14 +185,14 @@ cdef inline inlined _stream_plane(const int step, const bint paired, const bint 
     while q < last:
         _set(vecs, n, start, 0)
         _take(step, paired, lanes, masks, vecs, 1, 1, 1, a, b, n, weight, x, source)
-        _store(paired, masks, vecs, a, c, to)
+        put_row(paired, masks, vecs, a, c, to)
         _set(vecs, a, b, 1)
         _set(vecs, b, n, 1)
         q += 1
         c += to.row
         x = hold_pointer(x + source.row)
     while q < end:
-        _store(paired, masks, vecs, a, c, to)
+        put_row(paired, masks, vecs, a, c, to)
         _set(vecs, a, b, 1)
         _set(vecs, b, start, 0)
         q += 1
@@ -218,7 +218,7 @@ cdef inline inlined _stream_half(const int step, const bint paired, const bint l
             _take(step, paired, lanes, masks, vecs, 0, 1, 0, a, a, n, weight, x + source.row, source)
         if first <= 2 * q + 2 < last:
             _take(step, paired, lanes, masks, vecs, 1, 0, 1, a, a, n, weight, x + 2 * source.row, source)
-        _store(paired, masks, vecs, a, c, to)
+        put_row(paired, masks, vecs, a, c, to)
         _set(vecs, a, n, 1)
         q += 1
         c += to.row
@@ -228,7 +228,7 @@ cdef inline inlined _stream_half(const int step, const bint paired, const bint l
             _take(step, paired, lanes, masks, vecs, 0, 1, 0, a, a, n, weight, x + source.row, source)
             x = hold_pointer(x + 2 * source.row)
             _take(step, paired, lanes, masks, vecs, 1, 0, 1, a, a, n, weight, x, source)
-            _store(paired, masks, vecs, a, c, to)
+            put_row(paired, masks, vecs, a, c, to)
             _set(vecs, a, n, 1)
             q += 1
             c += to.row
@@ -250,24 +250,33 @@ cdef inline inlined _weights(const int stride, const bint lanes, vec_t *weight, 
         weight[6], weight[7], weight[8] = _weight(lanes, w, 1), _weight(lanes, w, 3), _weight(lanes, w, 5)
 
 
-cdef inline vmask_t _mask(const Sweep *sweep, int tap, int vec, int load) noexcept nogil:
-    return vmask_of(sweep.mask[4 * tap + 2 * vec + load] & (sweep.second_lanes if load else sweep.lanes))
+cdef inline inlined _masks(const int tap, vmask_t *mask, const Sweep *sweep) noexcept nogil:
+    mask[4 * tap] = vmask_of(sweep.mask[4 * tap] & sweep.lanes)
+    mask[4 * tap + 1] = vmask_of(sweep.mask[4 * tap + 1] & sweep.second_lanes)
+    mask[4 * tap + 2] = vmask_of(sweep.mask[4 * tap + 2] & sweep.lanes)
+    mask[4 * tap + 3] = vmask_of(sweep.mask[4 * tap + 3] & sweep.second_lanes)
 
 
-cdef inline inlined _masks(const int step, const bint paired, const int vecs, vmask_t *mask, const Sweep *sweep) noexcept nogil:
-    """From [tap][vector][load] to [vector][tap][load]; written out, so that they end in registers."""
-    mask[0], mask[2], mask[4] = _mask(sweep, 0, 0, 0), _mask(sweep, 1, 0, 0), _mask(sweep, 2, 0, 0)
-    if step == 2 or paired:
-        mask[1], mask[3], mask[5] = _mask(sweep, 0, 0, 1), _mask(sweep, 1, 0, 1), _mask(sweep, 2, 0, 1)
-    if vecs > 1:
-        mask[6], mask[8], mask[10] = _mask(sweep, 0, 1, 0), _mask(sweep, 1, 1, 0), _mask(sweep, 2, 1, 0)
-        if step == 2:
-            mask[7], mask[9], mask[11] = _mask(sweep, 0, 1, 1), _mask(sweep, 1, 1, 1), _mask(sweep, 2, 1, 1)
-    if step == 2 and not paired:
-        # of the first tap only the first cell, read as the last lane
-        mask[0] = vmask_of((sweep.mask[0] & 1) << (VL - 1))
-        if vecs > 1:
-            mask[6] = vmask_of((sweep.mask[2] & 1) << (VL - 1))
+cdef inline inlined set_source(const int taps, Source *source, const Sweep *sweep) noexcept nogil:
+    """Written out, so that masks end in registers."""
+    source.row, source.column, source.vec, source.other = sweep.x_size, sweep.x_column, sweep.x_vec, sweep.other
+    _masks(0, source.mask, sweep)
+    _masks(1, source.mask, sweep)
+    _masks(2, source.mask, sweep)
+    if taps > 3:
+        _masks(3, source.mask, sweep)
+        _masks(4, source.mask, sweep)
+    if taps > 5:
+        _masks(5, source.mask, sweep)
+        _masks(6, source.mask, sweep)
+
+
+cdef inline inlined set_target(Target *to, const Sweep *sweep) noexcept nogil:
+    to.mask = vmask_of(sweep.c_lanes)
+    to.upper = vmask_of((sweep.c_lanes << HALF) & sweep.second_lanes)
+    to.other, to.vec, to.row = sweep.c_other - HALF, sweep.c_vec, sweep.c_row
+    to.active = sweep.finish.active
+    to.slope, to.lo, to.hi = vset(sweep.finish.slope), vset(sweep.finish.lo), vset(sweep.finish.hi)
 
 
 cdef inline inlined stream(const int step, const int stride, const bint paired, const bint lanes, const int masks,
@@ -279,13 +288,12 @@ cdef inline inlined stream(const int step, const int stride, const bint paired, 
     cdef int64_t plane
     cdef Source source
     cdef Target to
-    source.row, source.column, source.vec, source.other = sweep.x_size, sweep.x_column, sweep.x_vec, sweep.other
-    _masks(step, paired, vecs, source.mask, sweep)
-    to.mask = vmask_of(sweep.c_lanes)
-    to.upper = vmask_of((sweep.c_lanes << HALF) & sweep.second_lanes)
-    to.other, to.vec, to.row = sweep.c_other - HALF, sweep.c_vec, sweep.c_row
-    to.active = sweep.finish.active
-    to.slope, to.lo, to.hi = vset(sweep.finish.slope), vset(sweep.finish.lo), vset(sweep.finish.hi)
+    set_source(3, &source, sweep)
+    set_target(&to, sweep)
+    if step == 2 and not paired:
+        # of the first tap only the first cell, read as the last lane
+        source.mask[0] = vmask_of((sweep.mask[0] & 1) << (VL - 1))
+        source.mask[2] = vmask_of((sweep.mask[2] & 1) << (VL - 1))
     for plane in range(strip.planes):  # no-cython-lint
         _weights(stride, lanes, weight, w)
         start = vhold(vload(bias) if lanes else vset(bias[0]))

@@ -27,7 +27,7 @@ class Form(NamedTuple):
     paired: bool
     by_channels: bool
     streams: bool
-    """Whether the loops for 3 x 3 taps serve it."""
+    """Whether the loops that go down the rows serve it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +122,7 @@ def find_form(spec: ConvSpec, call: Call, runs: tuple[Run, ...], finite: bool) -
         if not possible:
             return None
         paired = 2 * call.out[2] <= kernel.LANES and spec.groups > 1 and kernel.PAIRED
+        streams = streams or (not paired and _can_stream_taps(spec, call))
         return Form(stride, paired, False, streams and spec.stride[1] == stride)
     if call.x_strides[1] == 1 == call.out_strides[1] and spec.group_inputs == 1 == spec.group_outputs:
         return Form(1, False, True, streams) if 2 * spec.groups >= kernel.LANES else None
@@ -132,6 +133,16 @@ def can_stream(spec: ConvSpec) -> bool:
     """Whether the loops for 3 x 3 taps can serve this layer."""
     taps = spec.kernel[1:], spec.dilation[1:], spec.group_inputs
     return taps == ((3, 3), (1, 1), 1) and spec.stride[1] <= 2
+
+
+def _can_stream_taps(spec: ConvSpec, call: Call) -> bool:
+    """Whether 5 x 5 or 7 x 7 taps go down the rows: in planes that two tiles cover, where no band begins anew."""
+    kernel = _runtime.kernel("planes", spec.dtype)
+    taps, stride = spec.kernel[1], spec.stride[1]
+    if spec.kernel[2] != taps or taps not in (5, 7) or taps > kernel.STREAM_TAPS or spec.group_inputs != 1:
+        return False
+    fits = spec.dilation[1:] == (1, 1) and max(call.pads[1][0], *call.pads[2]) < taps
+    return fits and stride <= (2 if taps == 5 else 1) and call.out[2] <= 4 * stride * kernel.LANES
 
 
 class Rows(NamedTuple):
@@ -182,10 +193,12 @@ def _across(spec: ConvSpec, call: Call, form: Form, lanes: int, most: int) -> li
     """Tiles along W: whole vectors, the last of which overlaps the one before; one with fewer lanes if W is less."""
     width = call.out[2]
     each = 1 if form.by_channels else lanes // 2 if form.paired else lanes
-    outer = form.streams and each == lanes <= width and max(call.pads[2]) <= 1
+    half = spec.kernel[2] // 2
+    # the last vector begins where the one before reaches no farther than x
+    outer = form.streams and each == lanes <= width and max(call.pads[2]) <= half and not 0 < width % each < half
     if form.paired or most == 1:
         most = 1
-    elif outer:
+    elif outer and (half == 1 or form.step == 2):
         most = _runtime.kernel("planes", spec.dtype).STREAM
     tiles = ceil(width / each)
     found, done = [], 0
