@@ -4,8 +4,8 @@
                           weight[k, c, r, s] * x[n, c, h * sh + r * dh - ph, w * sw + s * dw - pw])
 
 Nothing is copied: the image itself is read, with masks where it ends, by a tile of some rows (``planes_tile.pxd``) or row
-by row, at 3 x 3 (``planes_three.pxd``) and, in planes of few vectors, at 5 x 5 and 7 x 7 (``planes_taps.pxd``). Vectors run along W at stride 1 or 2, in narrow planes along W of two planes, or
-along the channels at any stride:
+by row, at 3 x 3 (``planes_three.pxd``) and, in planes of few vectors, at 5 x 5 and 7 x 7 (``planes_taps.pxd``). Vectors
+run along W at stride 1 or 2, in narrow planes along W of two planes, or along the channels at any stride:
 
     for each item = (image, some channels, band of rows)               <- threads
         for each output of a group, row of tiles, tile along W: all planes of the group
