@@ -13,8 +13,9 @@ matrices of the forward direction; per frequency the sum is a product whose dept
             a product per frequency on the register tile         -> product[frequency][panel of c][k][c]
             transform, add to dw
 
-Rows of the register tile are outputs k, its vectors are inputs c. Which box a tile is in follows from the shapes
-alone, and a number of dw is one sequence of additions for any number of threads.
+Rows of the register tile are outputs k, its vectors are inputs c. Where dw is small, segments of boxes have a sum each,
+and a thread does all of a segment by itself. Which box and segment a tile is in follows from the shapes alone, and a
+number of dw is one sequence of additions for any number of threads.
 
 FLOPs 2 K C a^2 per tile; bytes: x and g once, dw once per box.
 Assumptions (guaranteed by ``_plans/winograd_gradients.py``): no size is zero; the arrays have the sizes that the
@@ -41,16 +42,16 @@ cdef struct Geometry:
     int64_t batch, groups, group_inputs, group_outputs
     int64_t size_h, size_w, out_h, out_w, pad_h, pad_w, padding_mode
     int64_t points, pixels, taps, tiles_h, tiles_w, box_n, box_h, box_w
-    int64_t block_k, block_panels, step_inputs, step_gradients, step_product
-    int64_t at_gradients, at_threads, thread_bytes
+    int64_t block_k, block_panels, step_inputs, step_gradients, step_product, segments
+    int64_t at_gradients, at_work, at_threads, thread_bytes
 
 #: order of the geometry vector that ``run`` takes
 FIELDS = (
     "batch", "groups", "group_inputs", "group_outputs",
     "size_h", "size_w", "out_h", "out_w", "pad_h", "pad_w", "padding_mode",
     "points", "pixels", "taps", "tiles_h", "tiles_w", "box_n", "box_h", "box_w",
-    "block_k", "block_panels", "step_inputs", "step_gradients", "step_product",
-    "at_gradients", "at_threads", "thread_bytes",
+    "block_k", "block_panels", "step_inputs", "step_gradients", "step_product", "segments",
+    "at_gradients", "at_work", "at_threads", "thread_bytes",
 )
 ROWS = TILE_ROWS
 LANES = VL
@@ -96,19 +97,24 @@ cdef inline Box _box_at(const Geometry *g, int64_t index) noexcept nogil:
     return box
 
 
-def run(const real_t[:, :, :, :] x, const real_t[:, :, :, :] grad, real_t[:, ::1] out, const int64_t[::1] geometry,
+def run(const real_t[:, :, :, :] x, const real_t[:, :, :, :] grad, real_t[:, :, ::1] out, const int64_t[::1] geometry,
         const int64_t[::1] tables, const real_t[::1] input_numbers, const real_t[::1] output_numbers,
         const real_t[::1] weight_numbers, uint8_t[::1] bad, uint8_t[::1] scratch, int num_threads):
-    """Fill ``out`` (K, C / groups * taps), and set a flag for each block that has a number which is not finite."""
+    """Fill ``out`` (segments, K, C / groups * taps), and set a flag for each block, or each item, that has a number
+    which is not finite."""
     cdef Job job
     cdef const Geometry *g = <const Geometry *>&geometry[0]
     cdef int64_t step = sizeof(real_t)
-    cdef int64_t boxes, index, group, task, vectors, blocks_k, blocks
+    cdef int64_t boxes, index, group, task, vectors, blocks_k, blocks, item
     cdef Box box
     if geometry.shape[0] != len(FIELDS) or sizeof(Geometry) != 8 * len(FIELDS):
         raise ValueError("geometry does not have the fields of this kernel")
-    if bad.shape[0] < _cuts(g.group_outputs, g.block_k) * _cuts(_cuts(g.group_inputs, PANEL), g.block_panels):
+    blocks_k = _cuts(g.group_outputs, g.block_k)
+    blocks = blocks_k * _cuts(_cuts(g.group_inputs, PANEL), g.block_panels)
+    if bad.shape[0] < (blocks if g.segments == 1 else g.segments * g.groups):
         raise ValueError("bad is too short")
+    if out.shape[0] < g.segments:
+        raise ValueError("out is too short")
     if scratch.shape[0] < g.at_threads + num_threads * g.thread_bytes:
         raise ValueError("scratch is too small")
     job.g = g
@@ -121,13 +127,17 @@ def run(const real_t[:, :, :, :] x, const real_t[:, :, :, :] grad, real_t[:, ::1
     job.input_numbers = &input_numbers[0]
     job.output_numbers = &output_numbers[0]
     job.weight_numbers = &weight_numbers[0]
-    job.out = &out[0, 0]
+    job.out = &out[0, 0, 0]
     job.inputs = <real_t *>&scratch[0]
     job.gradients = <real_t *>&scratch[g.at_gradients]
     boxes = _cuts(g.batch, g.box_n) * _cuts(g.tiles_h, g.box_h) * _cuts(g.tiles_w, g.box_w)
     vectors = _cuts(g.group_inputs, VL) + _cuts(g.group_outputs, VL)
-    blocks_k = _cuts(g.group_outputs, g.block_k)
-    blocks = blocks_k * _cuts(_cuts(g.group_inputs, PANEL), g.block_panels)
+    if g.segments > 1:
+        for item in prange(g.segments * g.groups, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads,
+                           use_threads_if=num_threads > 1):
+            bad[item] = _run_item(&job, item // g.groups, item % g.groups, boxes, vectors, blocks_k, blocks,
+                                  &scratch[threadid() * g.thread_bytes])
+        return
     for group in range(g.groups):
         for index in range(boxes):
             box = _box_at(g, index)
@@ -140,6 +150,29 @@ def run(const real_t[:, :, :, :] x, const real_t[:, :, :, :] grad, real_t[:, ::1
                 bad[task] |= _multiply(&job, &box, group, task % blocks_k * g.block_k,
                                        task // blocks_k * g.block_panels, index == 0,
                                        <real_t *>&scratch[g.at_threads + threadid() * g.thread_bytes])
+
+
+cdef bint _run_item(const Job *shared, int64_t segment, int64_t group, int64_t boxes, int64_t vectors,
+                    int64_t blocks_k, int64_t blocks, uint8_t *own) noexcept nogil:
+    """All boxes of a segment, by one thread in memory of its own. True if some number is not finite."""
+    cdef Job job = shared[0]
+    cdef const Geometry *g = job.g
+    cdef int64_t first = boxes * segment // g.segments
+    cdef real_t *work = <real_t *>(own + g.at_work)
+    cdef int64_t index, task
+    cdef bint bad = 0
+    cdef Box box
+    job.inputs = <real_t *>own
+    job.gradients = <real_t *>(own + g.at_gradients)
+    job.out += segment * g.groups * g.group_outputs * g.group_inputs * g.taps * g.taps
+    for index in range(first, boxes * (segment + 1) // g.segments):
+        box = _box_at(g, index)
+        for task in range(vectors * box.n):
+            _transform(&job, &box, group, task // box.n, task % box.n, work)
+        for task in range(blocks):
+            bad |= _multiply(&job, &box, group, task % blocks_k * g.block_k, task // blocks_k * g.block_panels,
+                             index == first, work)
+    return bad
 
 
 # ------------------------------------------------------------------------------------------- cells to frequencies

@@ -138,6 +138,10 @@ WINOGRAD_GRADIENT_BYTES = SCRATCH_BYTES * 3 // 4
 WINOGRAD_GRADIENT_OUTPUTS = 48
 WINOGRAD_GRADIENT_PRODUCT_BYTES = CACHES[1] // 2
 
+#: Segments of boxes from which on a thread does a segment by itself; with fewer, threads share each box and wait for
+#: one another twice per box.
+WINOGRAD_GRADIENT_SEGMENTS = 4
+
 #: Cycles of the weight gradient (profiles of 64 to 512 channels, 7x7 to 56x56, batch 8): a multiply-add of a vector
 #: in Winograd's product and the direct one; laying a vector of cells out; per frequency, transforming such a vector
 #: and, for each vector of weights and each box, transforming back and adding.

@@ -28,6 +28,7 @@ class Blocks:
     form: Form
     geometry: Array
     tables: Array
+    segments: int
     parts: int
     scratch_bytes: int
     threads: int
@@ -56,12 +57,17 @@ def weight_gradient(spec: ConvSpec, call: Call, x: Array, grad: Array, out: Arra
     has_zero = (m + r) % 2
     weights = [*known.weights[has_zero:-1:2].ravel(), known.weights[0, 0]]
     bad = np.zeros(blocks.parts, np.uint8)
+    whole = blocks.segments == 1
+    products = out[np.newaxis] if whole else np.empty((blocks.segments, *out.shape), out.dtype)
     with _memory.scratch(blocks.scratch_bytes) as scratch:
         _runtime.kernel("winwgrad", spec.dtype).run(
-            x[:, :, 0], grad[:, :, 0], out, blocks.geometry, blocks.tables, known.inputs.astype(spec.dtype),
+            x[:, :, 0], grad[:, :, 0], products, blocks.geometry, blocks.tables, known.inputs.astype(spec.dtype),
             known.outputs.astype(spec.dtype), np.array(weights, spec.dtype), bad, scratch, blocks.threads,
         )  # fmt: skip
-    return not bad.any()
+    if whole:
+        return not bad.any()
+    _runtime.kernel("wgrad", spec.dtype).add_products(products, out, threads)
+    return not bad.any() and bool(np.isfinite(out).all())
 
 
 def estimate(spec: ConvSpec, call: Call) -> float:
@@ -145,10 +151,21 @@ def _describe(spec: ConvSpec, call: Call, form: Form, box: Box, threads: int, se
     pitch = box[2] * m + r - 1
     cells = (a * pitch + lanes) * lanes
     at_gradients = round_up(a * a * step_inputs * item, _LINE)
-    at_threads = at_gradients + round_up(a * a * step_gradients * item, _LINE)
-    thread_bytes = round_up(max(cells, a * a * step_product) * item, _LINE)
+    at_work = at_gradients + round_up(a * a * step_gradients * item, _LINE)
+    work_bytes = round_up(max(cells, a * a * step_product) * item, _LINE)
+    boxes = ceil(call.batch / box[0]) * ceil(tall / box[1]) * ceil(wide / box[2])
+    segments = min(
+        boxes,
+        ceil(table.GRADIENT_ITEMS / spec.groups),
+        table.GRADIENT_PRODUCT_BYTES // (spec.out_channels * spec.depth * item),
+    )
+    if segments < min(boxes, table.WINOGRAD_GRADIENT_SEGMENTS):
+        segments = 1
+    shared = segments <= 1
+    at_threads, thread_bytes = (at_work, work_bytes) if shared else (0, at_work + work_bytes)
     threads = max(1, min(
         threads, flops(spec, call) // table.GRADIENT_THREAD_FLOPS, (table.SCRATCH_BYTES - at_threads) // thread_bytes,
+        threads if shared else segments * spec.groups,
     ))  # fmt: skip
     values = {
         "batch": call.batch, "groups": spec.groups,
@@ -159,6 +176,7 @@ def _describe(spec: ConvSpec, call: Call, form: Form, box: Box, threads: int, se
         "box_n": box[0], "box_h": box[1], "box_w": box[2],
         "block_k": block_k, "block_panels": block_panels,
         "step_inputs": step_inputs, "step_gradients": step_gradients, "step_product": step_product,
+        "segments": max(1, segments), "at_work": at_work,
         "at_gradients": at_gradients, "at_threads": at_threads, "thread_bytes": thread_bytes,
     }  # fmt: skip
     offsets = [(i * pitch + j) * lanes for i, j in product(range(a), repeat=2)]
@@ -166,7 +184,8 @@ def _describe(spec: ConvSpec, call: Call, form: Form, box: Box, threads: int, se
         form=form,
         geometry=np.array([values[name] for name in kernel.FIELDS], np.int64),
         tables=np.array(offsets + [tile * block_k for tile in range(tiles + kernel.OFFSETS_AHEAD)], np.int64),
-        parts=blocks_k * ceil(panels / block_panels),
+        segments=max(1, segments),
+        parts=blocks_k * ceil(panels / block_panels) if shared else segments * spec.groups,
         scratch_bytes=at_threads + threads * thread_bytes,
         threads=threads,
         seconds=seconds,
