@@ -38,8 +38,8 @@ class Shortcut(NamedTuple):
 
     algorithm: Algorithm
     call: Call
-    channels: tuple[int, int]
-    """Of the image and of the result."""
+    seen: tuple[tuple[int, ...], tuple[int, ...]]
+    """Image and result with batch, channels and three spatial axes, in the order of the layout."""
     channels_last: bool
     shape: tuple[int, ...]
     threads: int
@@ -52,13 +52,10 @@ class Shortcut(NamedTuple):
 
     def run(self, x: Array, result: Array) -> Array:
         """Convolve another such array into one that :meth:`target` gave; axes of one cell need no copy."""
-        call, (c, k) = self.call, self.channels
+        x_view, result_view = x.reshape(self.seen[0]), result.reshape(self.seen[1])
         if self.channels_last:
-            x_view = x.reshape(call.batch, *call.size, c).transpose(0, 4, 1, 2, 3)
-            result_view = result.reshape(call.batch, *call.out, k).transpose(0, 4, 1, 2, 3)
-        else:
-            x_view, result_view = x.reshape(call.batch, c, *call.size), result.reshape(call.batch, k, *call.out)
-        self.algorithm.run(call, x_view, result_view, self.threads)
+            x_view, result_view = x_view.transpose(0, 4, 1, 2, 3), result_view.transpose(0, 4, 1, 2, 3)
+        self.algorithm.run(self.call, x_view, result_view, self.threads)
         return result
 
 
@@ -165,8 +162,12 @@ class ConvPlan:
         if len(self._shortcuts) >= _MOST_SHORTCUTS:
             self._shortcuts.clear()
         algorithm, threads = convolution.choice(call, key[-1])
-        channels = image.array.shape[1], self._weight.shape[0]
-        self._shortcuts[key] = Shortcut(algorithm, call, channels, image.channels_last, result.shape, threads)
+        c, k = image.array.shape[1], self._weight.shape[0]
+        if image.channels_last:
+            seen = (call.batch, *call.size, c), (call.batch, *call.out, k)
+        else:
+            seen = (call.batch, c, *call.size), (call.batch, k, *call.out)
+        self._shortcuts[key] = Shortcut(algorithm, call, seen, image.channels_last, result.shape, threads)
 
     def run_image(self, image: _checks.Image, out: Array | None = None) -> Array:
         """Convolve an image that was checked already."""

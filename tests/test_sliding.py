@@ -268,10 +268,12 @@ def test_refuses_what_its_scratch_cannot_hold():
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("taps", [3, 5, 7])
-@pytest.mark.parametrize("width", [7, 9, 15, 16, 17, 18, 19, 31, 33, 35, 48, 50, 63, 64, 67, 112, 113, 127, 130])
+@pytest.mark.parametrize("width", [*range(4, 10), *range(15, 20), 31, 33, 35, 48, 50, 63, 64, 67, 112, 113, 127, 130])
 def test_planes_down_the_rows(width, taps, stride, dtype):
     """Kernels that are read row by row: all numbers of vectors side by side, all ways of reaching beyond an edge."""
     for height, padding in itertools.product((taps, taps + 4, 15), {0, 1, taps // 2, taps - 1}):
         layer = Layer((3, 1, 1), (1, height, width), (1, taps, taps), (1, stride, stride), dtype=dtype)
-        check(layer._replace(padding=(0, padding, padding)))
-        check(layer._replace(padding=(0, padding, 1), activation=("clip", -0.5, 0.25)))
+        if width + 2 * padding >= taps:
+            check(layer._replace(padding=(0, padding, padding)))
+        if width + 2 >= taps:
+            check(layer._replace(padding=(0, padding, 1), activation=("clip", -0.5, 0.25)))

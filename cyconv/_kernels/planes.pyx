@@ -26,7 +26,7 @@ from libc.stdint cimport int64_t, uint64_t
 from cyconv._kernels.activation cimport silu
 from cyconv._kernels.masks cimport HAS_MASKS
 from cyconv._kernels.planes_three cimport STREAM_VECS, Strip, stream_channels, stream_rows
-from cyconv._kernels.planes_taps cimport stream_taps
+from cyconv._kernels.planes_taps cimport stream_pairs, stream_taps
 from cyconv._kernels.planes_tile cimport Rows, Slide, Sweep, pick_tile
 from cyconv._kernels.simd cimport VL, flush_subnormals, real_t, restore_mode
 from cyconv._kernels.sliding_tile cimport LONGEST_RUN, ROWS, VECS
@@ -37,7 +37,7 @@ cdef struct Geometry:
     int64_t step, stride_h, stride_w, paired, by_channels, streams
     int64_t units, unit_groups, bands, tiles_h, rest_h, tiles_w, chunks
     int64_t columns, row_step, row_gap, column_step, taps, second_taps, first_row, second_row
-    int64_t size_h, pad_h, out_h, out_w, weight_step
+    int64_t size_h, size_w, pad_h, out_h, out_w, weight_step
     int64_t is_silu, has_activation
 
 #: order of the geometry vector that ``run`` takes
@@ -46,7 +46,7 @@ FIELDS = (
     "step", "stride_h", "stride_w", "paired", "by_channels", "streams",
     "units", "unit_groups", "bands", "tiles_h", "rest_h", "tiles_w", "chunks",
     "columns", "row_step", "row_gap", "column_step", "taps", "second_taps", "first_row", "second_row",
-    "size_h", "pad_h", "out_h", "out_w", "weight_step",
+    "size_h", "size_w", "pad_h", "out_h", "out_w", "weight_step",
     "is_silu", "has_activation",
 )
 LANES = VL
@@ -217,6 +217,8 @@ cdef inline void _sweep_across(const Job *job, Sweep *sweep, int64_t t, int64_t 
             c = out + rows.first_row * job.out_h + across.out
             if g.columns == 3:
                 stream_rows(g.step, g.paired, across.outer, across.vecs, &strip, start, w, bias, c, sweep)
+            elif g.paired:
+                stream_pairs(g.columns, &strip, start, w, bias, c, -across.at, g.size_w, sweep)
             else:
                 stream_taps(g.step, g.columns, across.outer, across.vecs, &strip, start, w, bias, c, sweep)
         else:

@@ -1,21 +1,24 @@
-"""5 x 5 and 7 x 7 taps on one plane, vectors along W: down the rows, each input row read once.
+"""5 x 5 and 7 x 7 taps on one plane, or on two narrow ones side by side: down the rows, each input row read once.
 
     acc[i] += w[r, s] * x[row q, column s]     output row q - r at stride 1, for all r: acc[i] with i + r = R - 1
 
 As in ``planes_three.pxd``: what is not a multiply-add is what the tile of ``planes_tile.pxd`` loses time with, and most of
-that is gone where rows are not told apart. Weights are read where they lie, by the multiply-add itself or once for the
+it is gone where rows are not told apart. Weights are read where they lie, by the multiply-add itself or once for the
 vectors side by side. With one vector there are two sums per output, of the even and of the odd columns: one would wait
 for itself.
 
     stride 2:   an even row belongs to the outputs of taps 0, 2, 4, an odd one to those of taps 1, 3
+    paired:     whole rows of two planes are one vector, which is shifted for each tap; each lane has its own weight
 
 Assumptions: those of ``planes_three.pxd``; weights are [column][row], of stride 2 [parity of the row][column][row]; at
-stride 2 there are 5 x 5 taps. An element is one chain, or two, over (r, s).
+stride 2 there are 5 x 5 taps; pairs have rows of at most half a vector and stride 1. An element is one chain, or two,
+over (r, s).
 """
 from libc.stdint cimport int64_t
 
-from cyconv._kernels.masks cimport vload_chosen
-from cyconv._kernels.planes_tile cimport Sweep
+from cyconv._kernels.lanes cimport ivec_t, ivload, lane_int_t, vchoose
+from cyconv._kernels.masks cimport vload_chosen, vload_two, vmask_of
+from cyconv._kernels.planes_tile cimport HALF, Sweep
 from cyconv._kernels.planes_three cimport ALL, OUTER, Source, Strip, Target, put_row, set_source, set_target
 from cyconv._kernels.simd cimport VL, hold_pointer, inlined, real_t, vec_t, vevery_second, vhold, vload, vset, vzero
 from cyconv._kernels.sliding_tile cimport VECS
@@ -43,13 +46,13 @@ cdef inline inlined _load(const int v, const int s, const int step, const int co
         x[v] = _cells(low or (masks == OUTER and last and s > columns // 2), at, source, s, v > 0, 0)
 
 
-cdef inline inlined _multiply(const int i, const int taps, const int s, const int vecs, vec_t (*acc)[4], const real_t *w,
-                              const vec_t *x) noexcept nogil:
+cdef inline inlined _multiply(const int i, const bint paired, const int taps, const int s, const int vecs,
+                              vec_t (*acc)[4], const real_t *w, const vec_t *x) noexcept nogil:
     """Column ``s`` of a row to one of its outputs."""
     cdef vec_t weight
     cdef int first = s % 2 if vecs == 1 else 0
     if i < taps:
-        weight = vset(w[taps * s + taps - 1 - i])
+        weight = vload(w + (taps * s + taps - 1 - i) * VL) if paired else vset(w[taps * s + taps - 1 - i])
         acc[i][first] = acc[i][first] + weight * x[0]
         if vecs > 1:
             acc[i][1] = acc[i][1] + weight * x[1]
@@ -59,18 +62,18 @@ cdef inline inlined _multiply(const int i, const int taps, const int s, const in
             acc[i][3] = acc[i][3] + weight * x[3]
 
 
-cdef inline inlined _add(const int s, const int taps, const int columns, const int vecs, vec_t (*acc)[4], const real_t *w,
-                         const vec_t *x) noexcept nogil:
+cdef inline inlined _add(const int s, const bint paired, const int taps, const int columns, const int vecs,
+                         vec_t (*acc)[4], const real_t *w, const vec_t *x) noexcept nogil:
     """Column ``s`` of a row to all of its outputs."""
     if s >= columns:
         return
-    _multiply(0, taps, s, vecs, acc, w, x)
-    _multiply(1, taps, s, vecs, acc, w, x)
-    _multiply(2, taps, s, vecs, acc, w, x)
-    _multiply(3, taps, s, vecs, acc, w, x)
-    _multiply(4, taps, s, vecs, acc, w, x)
-    _multiply(5, taps, s, vecs, acc, w, x)
-    _multiply(6, taps, s, vecs, acc, w, x)
+    _multiply(0, paired, taps, s, vecs, acc, w, x)
+    _multiply(1, paired, taps, s, vecs, acc, w, x)
+    _multiply(2, paired, taps, s, vecs, acc, w, x)
+    _multiply(3, paired, taps, s, vecs, acc, w, x)
+    _multiply(4, paired, taps, s, vecs, acc, w, x)
+    _multiply(5, paired, taps, s, vecs, acc, w, x)
+    _multiply(6, paired, taps, s, vecs, acc, w, x)
 
 
 cdef inline inlined _column(const int s, const int step, const int taps, const int columns, const int masks, const int vecs,
@@ -83,9 +86,9 @@ cdef inline inlined _column(const int s, const int step, const int taps, const i
     _load(1, s, step, columns, masks, vecs, x, next_x, at, source)
     _load(2, s, step, columns, masks, vecs, x, next_x, at, source)
     _load(3, s, step, columns, masks, vecs, x, next_x, at, source)
-    _add(s, taps, columns, vecs, acc, w, x)
+    _add(s, 0, taps, columns, vecs, acc, w, x)
     if step == 2:
-        _add(s + 1, taps, columns, vecs, acc, w, next_x)
+        _add(s + 1, 0, taps, columns, vecs, acc, w, next_x)
 
 
 cdef inline inlined _row(const int step, const int taps, const int columns, const int masks, const int vecs,
@@ -98,6 +101,46 @@ cdef inline inlined _row(const int step, const int taps, const int columns, cons
     _column(4, step, taps, columns, masks, vecs, acc, w, x, source)
     _column(5, step, taps, columns, masks, vecs, acc, w, x, source)
     _column(6, step, taps, columns, masks, vecs, acc, w, x, source)
+
+
+cdef inline inlined _shifted(const int s, const int R, vec_t (*acc)[4], const real_t *w, vec_t row,
+                             const ivec_t *shift) noexcept nogil:
+    cdef vec_t x
+    if s < R:
+        x = vchoose(row, vzero(), shift[s])
+        _add(s, 1, R, R, 1, acc, w, &x)
+
+
+cdef inline inlined _paired_row(const int R, vec_t (*acc)[4], const real_t *w, vec_t x, const ivec_t *shift) noexcept nogil:
+    """A row of the input, of two planes side by side."""
+    _shifted(0, R, acc, w, x, shift)
+    _shifted(1, R, acc, w, x, shift)
+    _shifted(2, R, acc, w, x, shift)
+    _shifted(3, R, acc, w, x, shift)
+    _shifted(4, R, acc, w, x, shift)
+    _shifted(5, R, acc, w, x, shift)
+    _shifted(6, R, acc, w, x, shift)
+
+
+cdef inline inlined _find_shift(const int s, const int R, ivec_t *shift, int64_t pad, int64_t size) noexcept nogil:
+    """Where the lanes of tap ``s`` are in a row of two planes; VL is the first lane of a vector of zeros."""
+    cdef lane_int_t at[VL]
+    cdef int64_t l, cell
+    if s < R:
+        for l in range(VL):
+            cell = l % HALF + s - pad
+            at[l] = <lane_int_t>(l - l % HALF + cell if 0 <= cell < size else VL)
+        shift[s] = ivload(at)
+
+
+cdef inline inlined _find_shifts(const int R, ivec_t *shift, int64_t pad, int64_t size) noexcept nogil:
+    _find_shift(0, R, shift, pad, size)
+    _find_shift(1, R, shift, pad, size)
+    _find_shift(2, R, shift, pad, size)
+    _find_shift(3, R, shift, pad, size)
+    _find_shift(4, R, shift, pad, size)
+    _find_shift(5, R, shift, pad, size)
+    _find_shift(6, R, shift, pad, size)
 
 
 cdef inline inlined _set(const int sums, vec_t *acc, const vec_t *v, int64_t next_v) noexcept nogil:
@@ -134,17 +177,19 @@ cdef inline inlined _shift(const int rows, const int vecs, vec_t (*acc)[4], vec_
     _begin(vecs, acc[rows - 1], start)
 
 
-cdef inline inlined _store(const int masks, const int vecs, vec_t *acc, real_t *c, const Target *to) noexcept nogil:
+cdef inline inlined _store(const bint paired, const int masks, const int vecs, vec_t *acc, real_t *c,
+                           const Target *to) noexcept nogil:
     cdef vec_t whole
     if vecs == 1:
         whole = acc[0] + acc[1]
-        put_row(0, masks, vecs, &whole, c, to)
+        put_row(paired, masks, vecs, &whole, c, to)
     else:
-        put_row(0, masks, vecs, acc, c, to)
+        put_row(paired, masks, vecs, acc, c, to)
 
 
-cdef inline inlined _every_row(const int R, const int masks, const int vecs, const Strip *strip, const real_t *x,
-                               const real_t *w, vec_t start, real_t *c, const Source *source, const Target *to) noexcept nogil:
+cdef inline inlined _every_row(const int R, const bint paired, const int masks, const int vecs, const Strip *strip,
+                               const real_t *x, const real_t *w, vec_t start, real_t *c, const ivec_t *shift,
+                               const Source *source, const Target *to) noexcept nogil:
     """Stride 1. Outputs before the first and behind the last are worked on too, and not stored."""
     cdef vec_t acc[7][4]
     cdef int64_t end = strip.rows + R - 1
@@ -160,16 +205,19 @@ cdef inline inlined _every_row(const int R, const int masks, const int vecs, con
         _begin(vecs, acc[6], start)
     x += q * source.row
     while q < last:
-        _row(1, R, R, masks, vecs, acc, w, x, source)
+        if paired:
+            _paired_row(R, acc, w, vload_two(x, source.mask[0], x + source.other - HALF, source.mask[1]), shift)
+        else:
+            _row(1, R, R, masks, vecs, acc, w, x, source)
         if q >= R - 1:
-            _store(masks, vecs, acc[0], c, to)
+            _store(paired, masks, vecs, acc[0], c, to)
             c += to.row
         _shift(R, vecs, acc, start)
         q += 1
         x = hold_pointer(x + source.row)
     while q < end:
         if q >= R - 1:
-            _store(masks, vecs, acc[0], c, to)
+            _store(paired, masks, vecs, acc[0], c, to)
             c += to.row
         _shift(R, vecs, acc, start)
         q += 1
@@ -189,7 +237,7 @@ cdef inline inlined _every_second(const int masks, const int vecs, const Strip *
         if first <= 2 * k < last:
             _row(2, 3, 5, masks, vecs, acc, w, x, source)
         if k >= 2:
-            _store(masks, vecs, acc[0], c, to)
+            _store(0, masks, vecs, acc[0], c, to)
             c += to.row
         _shift(3, vecs, acc, start)
         if first <= 2 * k + 1 < last:
@@ -197,19 +245,28 @@ cdef inline inlined _every_second(const int masks, const int vecs, const Strip *
         x = hold_pointer(x + 2 * source.row)
 
 
-cdef inline inlined _stream(const int step, const int R, const int masks, const int vecs, const Strip *strip,
-                            const real_t *x, const real_t *w, const real_t *bias, real_t *c, const Sweep *sweep) noexcept nogil:
+cdef inline inlined _stream(const int step, const int R, const bint paired, const int masks, const int vecs,
+                            const Strip *strip, const real_t *x, const real_t *w, const real_t *bias, real_t *c,
+                            int64_t pad, int64_t size, const Sweep *sweep) noexcept nogil:
     """Some vectors of all rows of some planes; x is where the first tap of the first row lies, inside or not."""
     cdef Source source
     cdef Target to
+    cdef ivec_t shift[7]
     cdef int64_t plane
+    cdef vec_t start
     set_source(R, &source, sweep)
     set_target(&to, sweep)
+    if paired:
+        x += pad
+        source.mask[0] = vmask_of(((<int64_t>1 << size) - 1) & sweep.lanes)
+        source.mask[1] = vmask_of(((<int64_t>1 << size) - 1 << HALF) & sweep.second_lanes)
+        _find_shifts(R, shift, pad, size)
     for plane in range(strip.planes):  # no-cython-lint
+        start = vload(bias) if paired else vset(bias[0])
         if step == 2:
-            _every_second(masks, vecs, strip, x, w, vset(bias[0]), c, &source, &to)
+            _every_second(masks, vecs, strip, x, w, start, c, &source, &to)
         else:
-            _every_row(R, masks, vecs, strip, x, w, vset(bias[0]), c, &source, &to)
+            _every_row(R, paired, masks, vecs, strip, x, w, start, c, shift, &source, &to)
         x += strip.next_x
         w += strip.next_w
         bias += strip.next_bias
@@ -219,9 +276,9 @@ cdef inline inlined _stream(const int step, const int R, const int masks, const 
 cdef inline inlined _any_masks(const int step, const int R, const int vecs, bint outer, const Strip *strip, const real_t *x,
                                const real_t *w, const real_t *bias, real_t *c, const Sweep *sweep) noexcept nogil:
     if outer:
-        _stream(step, R, OUTER, vecs, strip, x, w, bias, c, sweep)
+        _stream(step, R, 0, OUTER, vecs, strip, x, w, bias, c, 0, 0, sweep)
     elif vecs <= 2:
-        _stream(step, R, ALL, vecs, strip, x, w, bias, c, sweep)
+        _stream(step, R, 0, ALL, vecs, strip, x, w, bias, c, 0, 0, sweep)
 
 
 cdef inline void stream_taps(int64_t step, int64_t R, bint outer, int64_t vecs, const Strip *strip, const real_t *x,
@@ -246,3 +303,14 @@ cdef inline void stream_taps(int64_t step, int64_t R, bint outer, int64_t vecs, 
         _any_masks(1, 7, 1, outer, strip, x, w, bias, c, sweep)
     else:
         _any_masks(1, 7, 2, outer, strip, x, w, bias, c, sweep)
+
+
+cdef inline void stream_pairs(int64_t R, const Strip *strip, const real_t *x, const real_t *w, const real_t *bias, real_t *c,
+                              int64_t pad, int64_t size, const Sweep *sweep) noexcept nogil:
+    """R x R taps on two planes with rows of ``size`` cells, at most half a vector; ``pad`` cells before them."""
+    if VECS < 2:
+        return
+    if R == 5:
+        _stream(1, 5, 1, ALL, 1, strip, x, w, bias, c, pad, size, sweep)
+    else:
+        _stream(1, 7, 1, ALL, 1, strip, x, w, bias, c, pad, size, sweep)

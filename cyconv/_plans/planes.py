@@ -60,7 +60,8 @@ def lay_out(
     rows, rest = _rows(spec, call, runs, kernel.TILE[0], gap)
     across = _across(spec, call, form, lanes, kernel.TILE[1])
     if form.by_channels:
-        unit = lanes * max(1, table.SLIDING_CHANNEL_BYTES // (lanes * spec.dtype.itemsize))
+        together = table.STREAM_CHANNEL_BYTES if form.streams else table.SLIDING_CHANNEL_BYTES
+        unit = lanes * max(1, together // (lanes * spec.dtype.itemsize))
     else:
         unit = 2 if form.paired else 1
     units = ceil(spec.groups / unit)
@@ -83,7 +84,8 @@ def lay_out(
         "taps": len(runs[0]), "second_taps": len(runs[1]) if len(runs) == 2 else 0,
         "first_row": runs[0][0] * spec.dilation[1],
         "second_row": runs[1][0] * spec.dilation[1] if len(runs) == 2 else 0,
-        "size_h": call.size[1], "pad_h": call.pads[1][0], "out_h": call.out[1], "out_w": call.out[2],
+        "size_h": call.size[1], "size_w": call.size[2], "pad_h": call.pads[1][0],
+        "out_h": call.out[1], "out_w": call.out[2],
         "weight_step": spec.depth * (lanes if form.paired or form.by_channels else 1),
         "is_silu": spec.activation.silu,
         "has_activation": not spec.activation.silu and spec.activation.kind != "none",
@@ -122,7 +124,8 @@ def find_form(spec: ConvSpec, call: Call, runs: tuple[Run, ...], finite: bool) -
         if not possible:
             return None
         paired = 2 * call.out[2] <= kernel.LANES and spec.groups > 1 and kernel.PAIRED
-        streams = streams or (not paired and _can_stream_taps(spec, call))
+        if not streams and _can_stream_taps(spec, call):
+            streams = not paired or (stride == 1 and 2 * call.size[2] <= kernel.LANES)
         return Form(stride, paired, False, streams and spec.stride[1] == stride)
     if call.x_strides[1] == 1 == call.out_strides[1] and spec.group_inputs == 1 == spec.group_outputs:
         return Form(1, False, True, streams) if 2 * spec.groups >= kernel.LANES else None
