@@ -14,7 +14,7 @@ import numpy as np
 from cyconv import _runtime
 from cyconv._plans import table
 from cyconv._plans.gathering import AxisLayout, lay_out_axis
-from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, bytes_moved, round_up
+from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, bytes_moved, flops, round_up
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _LINE = 64
@@ -39,6 +39,7 @@ def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
     merged = _can_merge(spec, call)
     if merged:
         call = _merge(call)
+    threads = max(1, min(threads, flops(spec, call) // table.THREAD_FLOPS))
     tile = _tile(spec)
     block = _block(spec)
     options: list[tuple[float, int, Way]] = []

@@ -103,7 +103,7 @@ def weight_blocks(spec: ConvSpec, call: Call, threads: int) -> WeightBlocks:
         max(1, table.GRADIENT_PRODUCT_BYTES // product_bytes),
     )
     items = segments * spec.groups * parts
-    threads = max(1, min(threads, items, flops(spec, call) // table.GRADIENT_THREAD_FLOPS))
+    threads = max(1, min(threads, items, flops(spec, call) // table.THREAD_FLOPS))
 
     layouts = [lay_out_axis(spec.kernel[i], spec.stride[i], spec.dilation[i], box[i + 1]) for i in range(3)]
     direct_in = (

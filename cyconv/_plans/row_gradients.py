@@ -92,7 +92,7 @@ def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
         ceil(table.GRADIENT_ITEMS / spec.groups),
         max(1, table.GRADIENT_PRODUCT_BYTES // 2 // product_bytes),
     )
-    threads = max(1, min(threads, segments * spec.groups, flops(spec, call) // table.GRADIENT_THREAD_FLOPS))
+    threads = max(1, min(threads, segments * spec.groups, flops(spec, call) // table.THREAD_FLOPS))
     # a vector of cells may be stored behind the last one, and two panels read
     slack = kernel.LANES * max(spec.group_inputs, kernel.LANES) + 2 * kernel.LANES * kernel.VECS
     scratch_bytes = round_up((rows * cells * spec.group_inputs + slack) * itemsize, _LINE)

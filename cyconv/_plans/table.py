@@ -60,9 +60,9 @@ GRADIENT_PRODUCT_BYTES = 8 << 20
 GRADIENT_ITEMS = 16
 GRADIENT_LEAST_PANELS = 6
 
-#: Work that is worth a thread of its own, which takes some microseconds to start: FLOPs of a weight gradient (10 us),
+#: Work that is worth a thread of its own, which takes some microseconds to start: FLOPs of a product (6 to 10 us),
 #: cells of a pooling gradient.
-GRADIENT_THREAD_FLOPS = 1_000_000
+THREAD_FLOPS = 1_000_000
 GRADIENT_THREAD_CELLS = 16384
 
 #: The sliding kernel: block of gathered input cells of one box. Three quarters of the first-level cache; where that

@@ -14,7 +14,16 @@ from cyconv import _memory, _runtime
 from cyconv._plans import table
 from cyconv._plans.dense import Dense
 from cyconv._plans.gathering import AxisLayout, lay_out_axis
-from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, bytes_moved, exported_strides, round_up, tap_offsets
+from cyconv._plans.spec import (
+    PADDING_MODES,
+    Call,
+    ConvSpec,
+    bytes_moved,
+    exported_strides,
+    flops,
+    round_up,
+    tap_offsets,
+)
 from cyconv._plans.winograd_points import numbers
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -218,6 +227,7 @@ def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
 
     Forms do not round alike, so the form is the one that suits a single thread, whatever the number of threads.
     """
+    threads = max(1, min(threads, flops(spec, call) // table.THREAD_FLOPS))
     form = min((_ways(spec, call, form, 1)[0][0], form) for form in allowed_forms(spec))[1]
     seconds, shared, box = _ways(spec, call, form, threads)[0]
     return _describe(spec, call, form, box, shared, threads, seconds)

@@ -164,7 +164,7 @@ def _describe(spec: ConvSpec, call: Call, form: Form, box: Box, threads: int, se
     shared = segments <= 1
     at_threads, thread_bytes = (at_work, work_bytes) if shared else (0, at_work + work_bytes)
     threads = max(1, min(
-        threads, flops(spec, call) // table.GRADIENT_THREAD_FLOPS, (table.SCRATCH_BYTES - at_threads) // thread_bytes,
+        threads, flops(spec, call) // table.THREAD_FLOPS, (table.SCRATCH_BYTES - at_threads) // thread_bytes,
         threads if shared else segments * spec.groups,
     ))  # fmt: skip
     values = {
