@@ -266,6 +266,7 @@ cdef void _channels_by_positions(const Job *job, const Box *box, int64_t d, cons
     cdef const int64_t *offset = source.offset
     cdef real_t *to = p.c + d * p.c_slab
     cdef real_t *c
+    cdef const real_t *next_
     cdef int64_t ldc, count, vecs, i
     cdef int64_t tile = d * cuts(box.slab, PANEL)
     cdef int64_t left = box.slab
@@ -283,10 +284,12 @@ cdef void _channels_by_positions(const Job *job, const Box *box, int64_t d, cons
             if not p.fresh:
                 for i in range(p.width):
                     copy_run(edge + i * PANEL, to + i * p.c_k, count)
-        else:  # where the next tile will be stored
+        elif job.g.direct_out or not p.fresh:  # where the next tile will be stored
+            next_ = to + PANEL
             for i in range(p.width):
-                prefetch_write(to + i * p.c_k + PANEL)
-                prefetch_write(to + i * p.c_k + 2 * PANEL - 1)
+                prefetch_write(next_)
+                prefetch_write(next_ + PANEL - 1)
+                next_ += p.c_k
         if source.tail != NULL and left < PANEL:
             b = source.tail + d * job.g.block * PANEL
             offset = source.tail_offset
