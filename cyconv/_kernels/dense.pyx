@@ -267,7 +267,7 @@ cdef void _channels_by_positions(const Job *job, const Box *box, int64_t d, cons
     cdef real_t *to = p.c + d * p.c_slab
     cdef real_t *c
     cdef const real_t *next_
-    cdef int64_t ldc, count, vecs, i
+    cdef int64_t ldc, count, vecs, i, _i
     cdef int64_t tile = d * cuts(box.slab, PANEL)
     cdef int64_t left = box.slab
     cdef bint in_place
@@ -286,7 +286,7 @@ cdef void _channels_by_positions(const Job *job, const Box *box, int64_t d, cons
                     copy_run(edge + i * PANEL, to + i * p.c_k, count)
         elif job.g.direct_out or not p.fresh:  # where the next tile will be stored
             next_ = to + PANEL
-            for i in range(p.width):
+            for _i in range(p.width):
                 prefetch_write(next_)
                 prefetch_write(next_ + PANEL - 1)
                 next_ += p.c_k
