@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from math import prod
+from operator import is_
 from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
@@ -110,6 +111,9 @@ def adaptive_axes(size: Sequence[int], output_size: object) -> Axes:
     )
 
 
+Kind: TypeAlias = type[Sliding] | type[Adaptive]
+
+
 # ------------------------------------------------------------------------------------------------------- arrays
 
 
@@ -189,9 +193,14 @@ def pool_into(
             out[part] = target
 
 
+Windows: TypeAlias = tuple[Any, ...]
+Key: TypeAlias = tuple[Any, ...]
+
+
 class Recipe(NamedTuple):
     """All that a call on plain arrays, with a contiguous result, needs to know beyond them."""
 
+    windows: Windows
     shape: tuple[int, ...]
     dtype: Dtype
     geometry: Array
@@ -200,26 +209,32 @@ class Recipe(NamedTuple):
     run: Callable[..., bool]
     into_given: bool
 
+    def means(self, windows: Windows) -> bool:
+        """Whether settings that compare equal are the same ones: 1, 1.0 and True are not."""
+        types = tuple(map(type, windows))
+        return types == tuple(map(type, self.windows)) and (tuple not in types or _holds_ints(windows))
+
     def takes(self, out: object) -> TypeGuard[Array]:
         """Whether the result can go there without further checks."""
         return self.into_given and _checks.takes_result(out, self.shape, self.dtype)
 
 
 #: calls that were checked once -> what they found out; calls that differ more than that start again
-_RECIPES: dict[tuple[object, ...], Recipe] = {}
+_RECIPES: dict[Key, Recipe] = {}
 _MOST_RECIPES = 1024
 
 
 def _remember(
-    key: tuple[Any, ...], op: int, x: Array, image: Image, axes: Axes, y: Array, divisor: float,
-    count_padding: bool, threads: int,
-) -> None:  # fmt: skip
+    key: Key, op: int, x: Array, image: Image, axes: Axes, y: Array, divisor: float, count_padding: bool, threads: int
+) -> None:
     """Let the next call like this one, which went well, skip the checks; unless its arrays must be converted."""
-    windows, types, layout = key[-1], key[-2], key[-3]
-    if type(layout) is not str or not _SIMPLE.issuperset(types) or not _holds_ints(windows):
+    layout, windows = key[-2:]
+    if type(layout) is not str or not _SIMPLE.issuperset(map(type, windows)) or not _holds_ints(windows):
         return
     viewed = image.array is x or image.array.base is x
     if not viewed or x.dtype not in _PLAIN or y.dtype != x.dtype or y.size == 0:
+        return
+    if compute_dtype(x.dtype, op == ARGMAX) != x.dtype:
         return
     view = image.result_view(np.empty(y.shape, y.dtype))
     found = pooling.lay_out(axes, Side.of(image.array), Side.of(view), x.dtype, op, count_padding, threads)
@@ -228,40 +243,51 @@ def _remember(
     if len(_RECIPES) >= _MOST_RECIPES:
         _RECIPES.clear()
     run = _runtime.kernel("pool", x.dtype).run
-    _RECIPES[key] = Recipe(y.shape, x.dtype, found.geometry, divisor, found.threads, run, min(x.strides) >= 0)
+    into_given = min(x.strides) >= 0
+    _RECIPES[key] = Recipe(windows, y.shape, x.dtype, found.geometry, divisor, found.threads, run, into_given)
 
 
-def _holds_ints(windows: tuple[object, ...]) -> bool:
+def _holds_ints(windows: Windows) -> bool:
     """Whether all that lies in tuples is of the type int: 2.0 and True compare equal to integers."""
     return all(type(item) is int for value in windows if type(value) is tuple for item in value)
 
 
-def run_pool(
-    op: int, naxes: int, x: object, windows: Sliding | Adaptive, layout: str, out: object, num_threads: object
-) -> Array:
-    """Check everything, allocate the result, fill it; what does not depend on the data is remembered."""
-    threads = _runtime.threads_for(_checks.check_threads(num_threads))
+def _recall(
+    op: int, naxes: int, x: object, windows: Windows, layout: str, threads: int
+) -> tuple[Key | None, Recipe | None]:
+    """What is known of a call; if that is nothing, the key to remember it by, if there can be one."""
     if type(x) is not np.ndarray:
-        return _run_checked(op, naxes, x, windows, layout, out, threads, None)
-    types = tuple(map(type, windows))  # they tell settings apart that compare equal, such as 1, 1.0 and True
-    key = op, naxes, x.shape, x.strides, x.dtype, threads, layout, types, windows
+        return None, None
+    key = op, naxes, x.shape, x.strides, x.dtype, threads, layout, windows
     try:
         recipe = _RECIPES.get(key)
     except TypeError:  # a list, which has no hash
-        return _run_checked(op, naxes, x, windows, layout, out, threads, None)
-    if recipe is not None and x.flags.aligned and (tuple not in types or _holds_ints(windows)):
+        return None, None
+    if recipe is None:
+        return key, None
+    known = all(map(is_, windows, recipe.windows)) or recipe.means(windows)
+    return None, recipe if known and x.flags.aligned else None
+
+
+def run_pool(
+    op: int, naxes: int, x: object, kind: Kind, windows: Windows, layout: str, out: object, num_threads: object
+) -> Array:
+    """Check everything, allocate the result, fill it; what does not depend on the data is remembered."""
+    threads = _runtime.threads_for(None if num_threads is None else _checks.check_threads(num_threads))
+    key, recipe = _recall(op, naxes, x, windows, layout, threads)
+    if recipe is not None:
         if out is None:
             y = np.empty(recipe.shape, recipe.dtype)
             if recipe.run(x, y, None, recipe.geometry, recipe.divisor, recipe.threads):
                 return y
         elif recipe.takes(out) and recipe.run(x, out, None, recipe.geometry, recipe.divisor, recipe.threads):
             return out
-    return _run_checked(op, naxes, x, windows, layout, out, threads, key if recipe is None else None)
+    return _run_checked(op, naxes, x, kind(*windows), layout, out, threads, key)
 
 
 def _run_checked(
     op: int, naxes: int, x: object, windows: Sliding | Adaptive, layout: str, out: object, threads: int,
-    key: tuple[Any, ...] | None,
+    key: Key | None,
 ) -> Array:  # fmt: skip
     """The first call of its kind; with ``key``, remembered."""
     image = _checks.as_image("x", x, naxes, layout)
@@ -280,13 +306,26 @@ def _run_checked(
 
 
 def find_max(
-    naxes: int, x: object, windows: Sliding | Adaptive, layout: str, out: object, num_threads: object
+    naxes: int, x: object, kind: Kind, windows: Windows, layout: str, out: object, num_threads: object
 ) -> tuple[Array, Array]:
-    """Maxima and their flat indices."""
-    threads = _runtime.threads_for(_checks.check_threads(num_threads))
+    """Maxima and their flat indices; remembered as well."""
+    threads = _runtime.threads_for(None if num_threads is None else _checks.check_threads(num_threads))
+    key, recipe = _recall(ARGMAX, naxes, x, windows, layout, threads)
+    if recipe is not None and (out is None or recipe.takes(out)):
+        y = np.empty(recipe.shape, recipe.dtype) if out is None else out
+        places = np.empty(recipe.shape, np.int64)
+        if recipe.run(x, y, places, recipe.geometry, recipe.divisor, recipe.threads):
+            return y, places
+    return _find_checked(naxes, x, kind(*windows), layout, out, threads, key)
+
+
+def _find_checked(
+    naxes: int, x: object, windows: Sliding | Adaptive, layout: str, out: object, threads: int, key: Key | None
+) -> tuple[Array, Array]:
+    """The first call of its kind; with ``key``, remembered."""
     image = _checks.as_image("x", x, naxes, layout)
     dtype = check_dtype(ARGMAX, "x", image.array)
-    axes, _, _ = windows.read(image.array.shape[2:])
+    axes, divisor, count_padding = windows.read(image.array.shape[2:])
     y, through = result(image, axes, dtype, out)
     _checks.check_index_range("the indices", y.shape, 8)
     indices = np.empty(y.shape, np.int64)
@@ -295,4 +334,7 @@ def find_max(
         places = image.result_view(indices)
         pool_into(image.result_view(into), image.array, axes, ARGMAX, threads, indices=places)
 
-    return _checks.run_into(y, through, fill), indices
+    found = _checks.run_into(y, through, fill)
+    if key is not None and type(x) is np.ndarray:
+        _remember(key, ARGMAX, x, image, axes, y, divisor, count_padding, threads)
+    return found, indices

@@ -193,7 +193,7 @@ def threads_for(wanted: int | None) -> int:
     """Threads that a kernel call gets: ``wanted`` or the setting, never absurdly many; one in a forked child."""
     if _forked:
         return 1
-    return min(_MOST_THREADS, get_num_threads() if wanted is None else wanted)
+    return min(_MOST_THREADS, wanted or _threads_here.get() or _threads)
 
 
 # ---------------------------------------------------------------------------------------------------- report

@@ -32,10 +32,10 @@ def _max_pool(
     out: Array | None,
     num_threads: int | None,
 ) -> Array | tuple[Array, Array]:
-    windows = Sliding(kernel_size, stride, padding, dilation, ceil_mode)
-    if _checks.as_flag("return_indices", return_indices):
-        return find_max(naxes, x, windows, layout, out, num_threads)
-    return run_pool(MAX, naxes, x, windows, layout, out, num_threads)
+    windows = kernel_size, stride, padding, dilation, ceil_mode
+    if return_indices is not False and _checks.as_flag("return_indices", return_indices):
+        return find_max(naxes, x, Sliding, windows, layout, out, num_threads)
+    return run_pool(MAX, naxes, x, Sliding, windows, layout, out, num_threads)
 
 
 @overload
@@ -329,8 +329,8 @@ def _avg_pool(
     out: Array | None,
     num_threads: int | None,
 ) -> Array:
-    windows = Sliding(kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, divisor_override)
-    return run_pool(SUM, naxes, x, windows, layout, out, num_threads)
+    windows = kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, divisor_override
+    return run_pool(SUM, naxes, x, Sliding, windows, layout, out, num_threads)
 
 
 def avg_pool2d(

@@ -88,7 +88,7 @@ def adaptive_avg_pool2d(
     array([[2.5, 4.5],
            [6.5, 8.5]])
     """
-    return run_pool(SUM, 2, x, Adaptive(output_size), layout, out, num_threads)
+    return run_pool(SUM, 2, x, Adaptive, (output_size,), layout, out, num_threads)
 
 
 def adaptive_avg_pool1d(
@@ -133,7 +133,7 @@ def adaptive_avg_pool1d(
     >>> adaptive_avg_pool1d(np.arange(5.0), 2)
     array([1., 3.])
     """
-    return run_pool(SUM, 1, x, Adaptive(output_size), layout, out, num_threads)
+    return run_pool(SUM, 1, x, Adaptive, (output_size,), layout, out, num_threads)
 
 
 def adaptive_avg_pool3d(
@@ -179,7 +179,7 @@ def adaptive_avg_pool3d(
     >>> adaptive_avg_pool3d(np.ones((8, 5, 6, 7)), (2, None, 1)).shape
     (8, 2, 6, 1)
     """
-    return run_pool(SUM, 3, x, Adaptive(output_size), layout, out, num_threads)
+    return run_pool(SUM, 3, x, Adaptive, (output_size,), layout, out, num_threads)
 
 
 @overload
@@ -267,8 +267,8 @@ def adaptive_max_pool2d(
            [11]])
     """
     if _checks.as_flag("return_indices", return_indices):
-        return find_max(2, x, Adaptive(output_size), layout, out, num_threads)
-    return run_pool(MAX, 2, x, Adaptive(output_size), layout, out, num_threads)
+        return find_max(2, x, Adaptive, (output_size,), layout, out, num_threads)
+    return run_pool(MAX, 2, x, Adaptive, (output_size,), layout, out, num_threads)
 
 
 @overload
@@ -336,8 +336,8 @@ def adaptive_max_pool1d(
     (array([4, 5]), array([0, 3]))
     """
     if _checks.as_flag("return_indices", return_indices):
-        return find_max(1, x, Adaptive(output_size), layout, out, num_threads)
-    return run_pool(MAX, 1, x, Adaptive(output_size), layout, out, num_threads)
+        return find_max(1, x, Adaptive, (output_size,), layout, out, num_threads)
+    return run_pool(MAX, 1, x, Adaptive, (output_size,), layout, out, num_threads)
 
 
 @overload
@@ -406,8 +406,8 @@ def adaptive_max_pool3d(
     (8, 2, 6, 1)
     """
     if _checks.as_flag("return_indices", return_indices):
-        return find_max(3, x, Adaptive(output_size), layout, out, num_threads)
-    return run_pool(MAX, 3, x, Adaptive(output_size), layout, out, num_threads)
+        return find_max(3, x, Adaptive, (output_size,), layout, out, num_threads)
+    return run_pool(MAX, 3, x, Adaptive, (output_size,), layout, out, num_threads)
 
 
 def global_avg_pool2d(
@@ -458,7 +458,7 @@ def global_avg_pool2d(
     >>> global_avg_pool2d(np.array([[1.0, 2.0], [3.0, 6.0]]))
     array([[3.]])
     """
-    return run_pool(SUM, 2, x, Adaptive(1), layout, out, num_threads)
+    return run_pool(SUM, 2, x, Adaptive, (1,), layout, out, num_threads)
 
 
 def global_avg_pool1d(
@@ -509,7 +509,7 @@ def global_avg_pool1d(
     >>> global_avg_pool1d(np.array([1.0, 2.0, 6.0]))
     array([3.])
     """
-    return run_pool(SUM, 1, x, Adaptive(1), layout, out, num_threads)
+    return run_pool(SUM, 1, x, Adaptive, (1,), layout, out, num_threads)
 
 
 def global_avg_pool3d(
@@ -561,7 +561,7 @@ def global_avg_pool3d(
     >>> global_avg_pool3d(np.array([[[1.0, 2.0], [3.0, 6.0]]]))
     array([[[3.]]])
     """
-    return run_pool(SUM, 3, x, Adaptive(1), layout, out, num_threads)
+    return run_pool(SUM, 3, x, Adaptive, (1,), layout, out, num_threads)
 
 
 def global_max_pool2d(
@@ -612,7 +612,7 @@ def global_max_pool2d(
     >>> global_max_pool2d(np.array([[1.0, 2.0], [3.0, 6.0]]))
     array([[6.]])
     """
-    return run_pool(MAX, 2, x, Adaptive(1), layout, out, num_threads)
+    return run_pool(MAX, 2, x, Adaptive, (1,), layout, out, num_threads)
 
 
 def global_max_pool1d(
@@ -663,7 +663,7 @@ def global_max_pool1d(
     >>> global_max_pool1d(np.array([1.0, 2.0, 6.0]))
     array([6.])
     """
-    return run_pool(MAX, 1, x, Adaptive(1), layout, out, num_threads)
+    return run_pool(MAX, 1, x, Adaptive, (1,), layout, out, num_threads)
 
 
 def global_max_pool3d(
@@ -715,4 +715,4 @@ def global_max_pool3d(
     >>> global_max_pool3d(np.array([[[1.0, 2.0], [3.0, 6.0]]]))
     array([[[6.]]])
     """
-    return run_pool(MAX, 3, x, Adaptive(1), layout, out, num_threads)
+    return run_pool(MAX, 3, x, Adaptive, (1,), layout, out, num_threads)

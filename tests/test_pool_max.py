@@ -75,6 +75,34 @@ def test_squares_of_narrow_planes(width, kernel_size, stride):
             check_max_pool(x[:, ::2, :, : width // 2 + 1], 2, stride=stride, padding=((1, 1), (0, 1)))
 
 
+@pytest.mark.parametrize(
+    ("kernel_size", "stride", "dilation"),
+    [(5, 3, 1), (4, 3, 1), (7, 4, 1), (4, 2, 1), (3, 3, 1), (8, 8, 1), ((2, 4), (3, 2), 2), ((9, 2), (2, 5), 3)],
+)
+def test_windows_some_columns_apart(kernel_size, stride, dilation):
+    """Rows shared with the next window, with two of them or with none; the last plane ends where memory may."""
+    for kind, width in itertools.product(("float32", "float64", "int16", "uint32"), (8, 16, 17, 33, 64)):
+        for planes, padding in ((5, 0), (3, 1)):
+            x = image((1, planes, 17, width), kind, special=width % 2 == 1)
+            check_max_pool(x, kernel_size, stride=stride, dilation=(1, dilation), padding=padding)
+
+
+def test_calls_that_were_made_before():
+    """What is remembered of a call: with and without indices, and not for settings that only compare equal."""
+    x = image((2, 3, 8, 8))
+    for _ in range(3):
+        check_max_pool(x, 1, stride=(1, 1), padding=0)
+        for wrong in (True, 1.0, (1, True), (1.0, 1), np.float64(1)):
+            with pytest.raises(TypeError, match="stride"):
+                cyconv.max_pool2d(x, 1, stride=wrong, padding=0)
+            with pytest.raises(TypeError, match="stride"):
+                cyconv.max_pool2d(x, 1, stride=wrong, padding=0, return_indices=True)
+        into = np.empty((2, 3, 4, 4), np.float32)
+        values, places = cyconv.max_pool2d(x, 2, return_indices=True, out=into)
+        assert values is into
+        same(np.take_along_axis(x.reshape(2, 3, 64), places.reshape(2, 3, 16), 2).reshape(into.shape), into)
+
+
 def test_short_rows_without_gaps():
     """Several rows of a result in one vector, and arrays that end anywhere in it."""
     for kind in ("float32", "float64", "int16", "int32"):
