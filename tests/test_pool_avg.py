@@ -1,5 +1,6 @@
 """Average and Lp pooling: against float64, within the bound that their docstrings state."""
 
+import itertools
 import math
 
 import numpy as np
@@ -48,6 +49,13 @@ def test_memory_layouts(disguise, kind, layout):
     check_avg_pool(DISGUISES[disguise](noise((2, 5, 9, 18), kind)), 3, stride=2, padding=1, layout=layout)
 
 
+#: kernel, stride and dilation of columns of windows that no loop of small strides takes
+APART = [
+    (5, 3, 1), (4, 3, 1), (7, 4, 1), (4, 2, 1), (3, 3, 1), (5, 2, 1), (8, 8, 1), ((2, 4), (3, 2), 2),
+    ((9, 2), (2, 5), 3),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize("width", range(1, 40))
 @pytest.mark.parametrize("stride", [1, 2, 3])
 def test_widths_next_to_vectors(width, stride):
@@ -66,6 +74,16 @@ def test_squares_of_narrow_planes(width, kernel_size, stride):
             if min(rows, width) + 2 * how["padding"] >= kernel_size:
                 check_avg_pool(noise((2, 3, rows, width), kind), kernel_size, **how)
             check_avg_pool(noise((3, 3, 2 * rows, 2 * width), kind), 2)
+
+
+@pytest.mark.parametrize(("kernel_size", "stride", "dilation"), APART)
+def test_windows_some_columns_apart(kernel_size, stride, dilation):
+    """Rows shared with the next window, with two of them or with none; the last plane ends where memory may."""
+    for kind, width in itertools.product(("float32", "float64"), (8, 15, 16, 17, 31, 32, 33, 64)):
+        for planes, padding in ((200, 0), (3, 1)):
+            x = noise((1, planes, 17, width), kind)
+            x[0, planes // 2, 8, width // 2] = np.inf
+            check_avg_pool(x, kernel_size, stride=stride, dilation=(1, dilation), padding=padding)
 
 
 @pytest.mark.parametrize("naxes", [1, 2, 3])

@@ -146,6 +146,10 @@ static inline ivec_t ivcount(int first, int step) {
     return lanes;
 }
 
+static inline ivec_t ivadd(ivec_t a, ivec_t b) { return a + b; }
+/* first, first + step, first + 2 step, ... */
+static inline ivec_t ivscaled(lane_int_t first, lane_int_t step) { return first + ivcount(0, 1) * step; }
+
 /* Lanes from first to before stop, which may lie outside of the vector. */
 static inline ivec_t ivlanes(ptrdiff_t first, ptrdiff_t stop) {
     ivec_t lanes = ivcount(0, 1);

@@ -7,9 +7,9 @@ Assumptions: rows of x have 2 w cells and follow each other without gaps, in x a
 of numbers are one instruction (CHOOSES).
 """
 from cyconv._kernels.lanes cimport CHOOSES, apart, ivec_t, ivload, lane_int_t, vchoose, vload_part, vstore_part
-from cyconv._kernels.narrow cimport Finish, finish_vector
+from cyconv._kernels.narrow cimport NEAR, Finish, finish_vector
 from cyconv._kernels.rows cimport MAX, SUM, identity, is_max, vboth
-from cyconv._kernels.simd cimport VL, inlined, real_t, vec_t, vevery_second, vload, vstore
+from cyconv._kernels.simd cimport VL, inlined, prefetch, real_t, vec_t, vevery_second, vload, vstore
 
 
 cdef inline inlined _rows(
@@ -30,6 +30,7 @@ cdef inline inlined _rows(
     bottom = ivload(lanes)
     while left > 0:
         for j in range(4):
+            prefetch(<const char *>(x + j * VL) + NEAR)
             if left >= 4 * VL:
                 a[j] = vload(x + j * VL)
             else:

@@ -13,6 +13,7 @@ A window is a box of cells, one arithmetic progression per axis, clamped to the 
                   EACH   each window by itself: irregular ones, and those that hardly overlap
                   NARROW 2 or 3 taps, stride 1 or 2: down and across in registers (narrow.pxd; strips.pxd, pairs.pxd)
         WIDE   5, 7, 9, 11 or 13 taps, planes of a few vectors' width: in registers (wide.pxd)
+        CHOSEN strides from 2 on, planes of a few vectors' width: in registers (chosen.pxd)
     LINES: one window per plane, the plane contiguous: VL planes at once
 
 ``inner`` cells side by side are pooled alike: 1, or the channels where they are last; a "column" below is such a group.
@@ -31,18 +32,20 @@ from cyconv._kernels.rows cimport (
     divide, fill, identity, once, quotient_of, pick, point_at, split, windows,
 )
 from cyconv._kernels.best cimport best_row
+from cyconv._kernels.chosen cimport chosen_rows
 from cyconv._kernels.lanes cimport CHOOSES, apart, vall_zero
 from cyconv._kernels.narrow cimport Finish, Line, narrow_rows
 from cyconv._kernels.pairs cimport pair_rows
-from cyconv._kernels.simd cimport REAL_IS_FLOAT, REAL_SIZE, VL, real_t, vec_t, vset, vstore, vzero
+from cyconv._kernels.simd cimport REAL_IS_FLOAT, REAL_SIZE, VL, real_t, vec_t, vload, vset, vstore, vzero
 from cyconv._kernels.strips cimport strip_rows
 from cyconv._kernels.wide cimport wide_rows
 from cyconv._kernels.windows cimport (
-    EACH, FLAT, HALF, LINES, NARROW, PICK, WIDE, Axis, Block, Geometry, Job, Window, extent, place_columns, window,
+    CHOSEN, EACH, FLAT, HALF, LINES, NARROW, PICK, WIDE, Axis, Block, Geometry, Job, Window, extent, place_columns, window,
 )
 
 cdef enum:
     ALIGNMENT = 64
+    SUMS = 2048    # that wait for their division
 
 #: order of the numbers that ``run`` takes, before the tables
 FIELDS = (
@@ -396,7 +399,8 @@ cdef inline apart _narrow_rows(
     line.outputs = b.columns
     line.width = g.w.size
     line.before = g.w.before
-    line.fetched = g.w.stride * min(4, g.h.stride) if g.ahead else 0
+    line.fetched = g.w.stride * min(4, g.h.stride)
+    line.far = g.ahead
     while r < stop:
         rows = _rows(job, b, window(g, &g.d, b.od), window(g, &g.h, b.oh + r))
         times.rounds = _alike(&g.h, b.oh + r, stop - r)
@@ -423,13 +427,24 @@ cdef inline void _narrow_strips(const Job *job, const Block *b, Finish finish, v
         _narrow_rows(job, b, 0, b.rows, finish, bad)
 
 
-cdef void _narrow(const Job *job, const Block *b, Finish finish) noexcept nogil:
-    """A block whose rows and columns are combined in registers."""
+cdef inline void _settle(const Job *job, const Block *b, Finish finish, vec_t bad) noexcept nogil:
+    """Averages that are sums as yet, and those that were not finite: ``bad`` is not zero where there is one."""
     cdef const Geometry *g = job.g
     cdef int64_t k
     cdef real_t trouble[VL]
-    cdef vec_t bad = vzero()
     cdef Quotient q
+    if g.op == SUM and REAL_IS_FLOAT and not (finish.divide and vall_zero(bad)):
+        vstore(trouble, bad)
+        q = quotient_of(1)
+        for k in range(0 if finish.divide else b.rows):
+            _average(job, b, b.oh + k, b.out + k * g.out_h, &q, trouble)
+        _mend(job, b, trouble)
+
+
+cdef void _narrow(const Job *job, const Block *b, Finish finish) noexcept nogil:
+    """A block whose rows and columns are combined in registers."""
+    cdef const Geometry *g = job.g
+    cdef vec_t bad = vzero()
     if g.across == WIDE:
         wide_rows(job, b, finish, &bad)
     elif CHOOSES and g.pairs > 0:
@@ -440,12 +455,33 @@ cdef void _narrow(const Job *job, const Block *b, Finish finish) noexcept nogil:
         _narrow_rows(job, b, 0, b.rows, finish, &bad)
     else:
         _narrow_strips(job, b, finish, &bad)
-    if g.op == SUM and REAL_IS_FLOAT and not (finish.divide and vall_zero(bad)):
-        vstore(trouble, bad)
-        q = quotient_of(1)
-        for k in range(0 if finish.divide else b.rows):
-            _average(job, b, b.oh + k, b.out + k * g.out_h, &q, trouble)
-        _mend(job, b, trouble)
+    _settle(job, b, finish, bad)
+
+
+cdef void _chosen(const Job *job, Block *b, int64_t planes, Finish finish) noexcept nogil:
+    """The same block of planes that follow each other, some at a time; sums are divided while they are in the cache."""
+    cdef const Geometry *g = job.g
+    cdef int64_t cells = b.rows * b.columns, some = max(1, SUMS // cells), _k
+    cdef bint sums = g.op == SUM and REAL_IS_FLOAT
+    cdef real_t trouble[VL]
+    cdef vec_t bad = vzero()
+    cdef Quotient q = quotient_of(1)
+    finish.divide = finish.divide and g.out_h == b.columns and (planes == 1 or g.out_channel == cells)
+    if finish.divide:
+        q = quotient_of(_divisor(job, 0, 0, 0))
+    while planes > 0:
+        some = min(some, planes)
+        planes -= some
+        chosen_rows(job, b, some)
+        if finish.divide:
+            fill(trouble, 0, VL)
+            divide(b.out, some * cells, q, trouble)
+            bad = vload(trouble)
+        for _k in range(some):
+            if sums and not (finish.divide and vall_zero(bad)):
+                _settle(job, b, finish, bad)
+            b.x += g.x_channel
+            b.out += g.out_channel
 
 
 # ----------------------------------------------------------------------------------------------------------- blocks
@@ -474,25 +510,17 @@ cdef void _pool_block(const Job *job, Block *b, real_t *mine) noexcept nogil:
 cdef void _pool_lines(const Job *job, int64_t start, int64_t stop) noexcept nogil:
     """Planes [start, stop), each one contiguous window."""
     cdef const Geometry *g = job.g
-    cdef int64_t n = g.w.size, p = start
-    cdef const real_t *end = job.x + g.x_end
-    cdef const real_t *line
+    cdef int64_t n = g.w.size, p = start + (stop - start) // VL * VL
     cdef real_t trouble[VL]
     cdef Block b
-    while p < stop:
-        line = job.x + p * g.x_plane
-        if p + VL <= stop and line + (VL - 1) * g.x_plane + max(n, VL) <= end:
-            if g.op == MAX:
-                combine_lines(MAX, job.out + p, line, g.x_plane, n)
-            else:
-                combine_lines(SUM, job.out + p, line, g.x_plane, n)
-            p += VL
-        else:
-            job.out[p] = combine_line(<int>g.op, line, n, 1)
-            p += 1
+    combine_lines(<int>g.op, job.out + start, job.x + start * g.x_plane, g.x_plane, n, (stop - start) // VL)
+    for p in range(p, stop):
+        job.out[p] = combine_line(<int>g.op, job.x + p * g.x_plane, n, 1)
     if g.op == SUM and REAL_IS_FLOAT:
         fill(trouble, 0, VL)
         divide(job.out + start, stop - start, quotient_of(_divisor(job, 0, 0, 0)), trouble)
+        if vall_zero(vload(trouble)):
+            return
         b.od = b.oh = b.ow = 0
         b.rows = b.columns = 1
         for p in range(start, stop):
@@ -550,16 +578,23 @@ cdef void _pool_part(const Job *job, int64_t part, int64_t parts) noexcept nogil
     b.od = q % g.d.out
     plane = q // g.d.out
     finish = _finish_of(job)
-    for i in range(total):  # no-cython-lint
+    while total > 0:
         _place(job, &b, plane)
+        i = 1
         if REAL_SIZE >= 4 and job.indices != NULL:
             best_row(job, &b, job.scratch + part * g.scratch)
+        elif g.across == CHOSEN:
+            place_columns(g, &b, True)
+            i = min(total, g.channels - plane % g.channels) if b.rows == g.h.out else 1
+            _chosen(job, &b, i, finish)
+            plane += i - 1
         elif g.across == NARROW or g.across == WIDE:
             place_columns(g, &b, True)
             _narrow(job, &b, finish)
         else:
             _pool_block(job, &b, job.scratch + part * g.scratch)
         plane += _next(g, &b)
+        total -= i
 
 
 cdef int _run(Job *job, int num_threads) except -1:

@@ -8,7 +8,9 @@ what remains by one vector that ends where the row ends: its cells are computed 
 """
 from libc.string cimport memcpy
 
-from cyconv._kernels.lanes cimport apart, lowest, maximum, vlarger, vmaximum, vpart, vquotient, vstore_part
+from cyconv._kernels.lanes cimport (
+    apart, lowest, maximum, vlarger, vload_part, vmaximum, vpart, vquotient, vstore_part,
+)
 from cyconv._kernels.simd cimport (
     REAL_IS_FLOAT, REAL_SIZE, VL, inlined, prefetch, real_t, vec_t, vevery_second, vload, vset, vstore, vzero,
 )
@@ -428,33 +430,80 @@ cdef inline real_t combine_line(int op, const real_t *src, Py_ssize_t n, Py_ssiz
     return levels[0]
 
 
-cdef inline inlined combine_lines(int op, real_t *dst, const real_t *src, Py_ssize_t pitch, Py_ssize_t n) noexcept nogil:
-    """VL lines of n <= LINE cells to one cell each: dst[l] for the line at src + l * pitch; a vector can be read there.
-
-    The last steps turn pairs of vectors into one with half the partial results of each, in order.
-    """
-    cdef vec_t acc[VL]
+cdef inline inlined _line(int op, vec_t *acc, const real_t *src, Py_ssize_t whole, int rest) noexcept nogil:
+    """Cells l, l + VL, l + 2 VL, ... of a line to lane l: of ``whole`` vectors and part of one more."""
     cdef Py_ssize_t i
+    acc[0] = vload_part(src + whole * VL, 0, rest, identity(op))
+    for i in range(whole):
+        acc[0] = vboth(op, acc[0], vload(src + i * VL))
+
+
+cdef inline vec_t _halved(int op, vec_t a, vec_t b) noexcept nogil:
+    """The partial results of a, then those of b, neighbours combined."""
+    return vboth(op, vevery_second(a, b, 0), vevery_second(a, b, 1))
+
+
+cdef inline inlined _two(
+    int op, vec_t *acc, const real_t *src, Py_ssize_t pitch, Py_ssize_t whole, int rest
+) noexcept nogil:
+    cdef vec_t a, b
+    _line(op, &a, src, whole, rest)
+    _line(op, &b, src + pitch, whole, rest)
+    acc[0] = _halved(op, a, b)
+
+
+cdef inline inlined _four(
+    int op, vec_t *acc, const real_t *src, Py_ssize_t pitch, Py_ssize_t whole, int rest
+) noexcept nogil:
+    cdef vec_t a, b
+    _two(op, &a, src, pitch, whole, rest)
+    _two(op, &b, src + 2 * pitch, pitch, whole, rest)
+    acc[0] = _halved(op, a, b)
+
+
+cdef inline inlined _lines(
+    int op, real_t *dst, const real_t *src, Py_ssize_t pitch, Py_ssize_t whole, int rest, Py_ssize_t times
+) noexcept nogil:
+    cdef vec_t acc[VL]   # a quarter of them, if that is a whole number
     cdef int l, half
-    for l in range(VL):
-        i = VL
-        if n < VL:
-            acc[l] = vpart(vload(src + l * pitch), 0, <int>n, identity(op))
-        else:
-            acc[l] = vload(src + l * pitch)
-            while i + VL <= n:
-                acc[l] = vboth(op, acc[l], vload(src + l * pitch + i))
-                i += VL
-            if i < n:
-                acc[l] = vboth(
-                    op, acc[l], vpart(vload(src + l * pitch + n - VL), <int>(VL - (n - i)), VL, identity(op))
-                )
-    half = VL // 2
-    while half > 0:
-        for l in range(half):
-            acc[l] = vboth(op, vevery_second(acc[2 * l], acc[2 * l + 1], 0), vevery_second(acc[2 * l], acc[2 * l + 1], 1))
-        half //= 2
-    vstore(dst, acc[0])
+    while times > 0:
+        if VL == 2:
+            _two(op, acc, src, pitch, whole, rest)
+        for l in range(VL // 4):
+            _four(op, acc + l, src + 4 * l * pitch, pitch, whole, rest)
+        half = VL // 8
+        while half > 0:
+            for l in range(half):
+                acc[l] = _halved(op, acc[2 * l], acc[2 * l + 1])
+            half //= 2
+        vstore(dst, acc[0])
+        dst += VL
+        src += VL * pitch
+        times -= 1
+
+
+cdef inline apart combine_lines(
+    int op, real_t *dst, const real_t *src, Py_ssize_t pitch, Py_ssize_t n, Py_ssize_t times
+) noexcept nogil:
+    """Lines of n <= LINE cells to one cell each, VL at a time: dst[l] for the line at src + l * pitch.
+
+    Pairs of vectors become one with half the partial results of each, in order, as soon as there are two: what waits
+    for its pair fits in registers. Lines of up to four vectors have loops of their own.
+    """
+    cdef Py_ssize_t whole = (n - 1) // VL
+    cdef int rest = <int>(n - whole * VL)
+    if is_max(op):
+        _lines(MAX, dst, src, pitch, whole, rest, times)
+    elif whole == 0:
+        _lines(SUM, dst, src, pitch, 0, rest, times)
+    elif whole == 1:
+        _lines(SUM, dst, src, pitch, 1, rest, times)
+    elif whole == 2:
+        _lines(SUM, dst, src, pitch, 2, rest, times)
+    elif whole == 3:
+        _lines(SUM, dst, src, pitch, 3, rest, times)
+    else:
+        _lines(SUM, dst, src, pitch, whole, rest, times)
 
 
 # ------------------------------------------------------------------------------------------------- every second cell

@@ -14,9 +14,9 @@ stride 1 a block begins at a multiple of T, so that the order of a window's oper
 from libc.stdint cimport int64_t
 
 from cyconv._kernels.lanes cimport apart, ivec_t, ivlanes, vall_zero, vkeep_nan, vload_part, vselect, vshift, vstore_part
-from cyconv._kernels.narrow cimport Finish, finish_vector
+from cyconv._kernels.narrow cimport NEAR, Finish, finish_vector
 from cyconv._kernels.rows cimport LARGER, MAX, SUM, identity, is_max, vboth
-from cyconv._kernels.simd cimport REAL_IS_FLOAT, VL, inlined, real_t, vec_t, vload, vset, vstore, vzero
+from cyconv._kernels.simd cimport REAL_IS_FLOAT, VL, inlined, prefetch, real_t, vec_t, vload, vset, vstore, vzero
 from cyconv._kernels.strips cimport Strip, strip_of
 from cyconv._kernels.windows cimport Block, Geometry, Job
 
@@ -33,6 +33,7 @@ cdef inline inlined _row(
     cdef Py_ssize_t left = s.before, right = s.before + s.width
     cdef int g
     for g in range(groups):
+        prefetch(<const char *>(row + g * VL) + NEAR)
         if r < 0 or r >= s.height:
             v[g] = vset(identity(op))
         elif s.start <= row and row + s.reach <= s.end:

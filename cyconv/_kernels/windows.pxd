@@ -14,6 +14,7 @@ cdef enum:
     LINES = 4
     NARROW = 5
     WIDE = 6
+    CHOSEN = 7
 
 cdef struct Axis:
     # Regular windows have a stride; others (stride 0) have a table of first cell, cells, extent (a float64) for each output.

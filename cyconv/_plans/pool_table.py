@@ -9,6 +9,9 @@ RUN_LIMIT = 4 << 20
 #: Costs of one window by itself, in operations on vectors: of one cell, of a group of channels.
 EACH_LINE = 12
 EACH_GROUP = 4
+#: Taps of a row of windows that are chosen one by one: as many choices of lanes as doubling 2 log2(16) times for two
+#: vectors, with their shifts through memory, and picking cells would cost.
+CHOICES = 16
 #: A thread is worth its start from this much memory on.
 BYTES_PER_THREAD = 32 << 10
 THREADS = 256

@@ -14,7 +14,7 @@ from cyconv._plans import pool_table as table
 Array = np.ndarray[Any, np.dtype[Any]]
 
 MAX, SUM, ARGMAX = 0, 1, 2
-FLAT, HALF, PICK, EACH, LINES, NARROW, WIDE = range(7)
+FLAT, HALF, PICK, EACH, LINES, NARROW, WIDE, CHOSEN = range(8)
 
 #: Rows combined in one go and cells of a line: ``FEW``, ``EIGHT`` and ``LINE`` of ``rows.pxd``
 _FEW, _EIGHT, _LINE = 32, 8, 1024
@@ -22,6 +22,8 @@ _FEW, _EIGHT, _LINE = 32, 8, 1024
 _WIDEST = 4
 #: Vectors of a row of x in registers, and the windows that have such loops: ``MOST`` of ``wide.pxd``
 _MOST, _WIDE_TAPS = 4, (5, 7, 9, 11, 13)
+#: Vectors of a row of x whose lanes are chosen by number: ``MOST`` of ``chosen.pxd``
+_MOST_CHOSEN = 4
 #: Coordinates that a kernel computes with; windows further out come to it as a table.
 _FAR = 2**40
 
@@ -207,8 +209,9 @@ def _is_square(nest: _Nest) -> bool:
 def _strip(nest: _Nest, across: int, lanes: int) -> int:
     """Vectors that hold a row: of the result where windows are narrow, of x where they are wide; 0 if too many."""
     w = nest.w.axis
-    if across == WIDE:
-        return int(2 ** ceil(log2(-(-(w.before + w.size) // lanes))))
+    if across in (WIDE, CHOSEN):
+        columns = w.before + w.size if across == WIDE else w.needed(w.out)
+        return int(2 ** ceil(log2(-(-columns // lanes))))
     vectors = -(-w.out // lanes)
     return vectors if across == NARROW and _is_square(nest) and nest.h.x > 0 and vectors <= _WIDEST else 0
 
@@ -230,6 +233,15 @@ def _is_wide(nest: _Nest, op: int, lanes: int) -> bool:
     return w.taps == _WIDE_TAPS[0] if op == SUM else w.stride <= w.taps
 
 
+def _is_chosen(nest: _Nest, lanes: int) -> bool:
+    """Whether a plane's rows fit in registers whose lanes can be chosen by number, for windows some columns apart."""
+    h, w = nest.h.axis, nest.w.axis
+    chooses = _runtime.VECTOR_BYTES == 64 and lanes <= 32
+    plane = nest.inner == 1 and nest.d.axis == ONE and h.tame and h.dilation == 1
+    fits = w.needed(w.out) <= _MOST_CHOSEN * lanes and w.taps <= table.CHOICES and h.taps <= _FEW
+    return chooses and plane and fits and w.stride > 1
+
+
 def _most_rows(nest: _Nest) -> int:
     """Rows of the largest window."""
     d, h = nest.d.axis, nest.h.axis
@@ -245,6 +257,8 @@ def _across(nest: _Nest, op: int, lanes: int) -> int:
         return EACH
     if _is_narrow(nest):
         return NARROW
+    if _is_chosen(nest, lanes):
+        return CHOSEN
     if _is_wide(nest, op, lanes):
         return WIDE
     flat = axis.needed(axis.out) * inner / lanes * (_operations(axis.taps) + (axis.stride > 1))
@@ -287,7 +301,7 @@ class _Blocks(NamedTuple):
 def _blocks(nest: _Nest, across: int, itemsize: int, threads: int) -> _Blocks:
     h, w, inner = nest.h.axis, nest.w.axis, nest.inner
     others = nest.planes.axis.size * nest.channels.axis.size * nest.d.axis.out
-    if across in (NARROW, WIDE):
+    if across in (NARROW, WIDE, CHOSEN):
         rows = h.out if others >= 4 * threads else -(-h.out * others // (4 * threads))
         if across == WIDE and w.stride == 1:
             rows = -(-rows // w.taps) * w.taps
@@ -367,7 +381,7 @@ def _describe(
     }
     if op == ARGMAX:  # values, their rows; both before they are halved; rows and columns of the winners
         sizes = dict.fromkeys(("block", "loaded", "line", "ping", "pong", "rest"), pitch) | {"levels": 0}
-    if across in (LINES, NARROW, WIDE):
+    if across in (LINES, NARROW, WIDE, CHOSEN):
         sizes = dict.fromkeys(sizes, 0)
     at, total = {}, 0
     for name, cells in sizes.items():
