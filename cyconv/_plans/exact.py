@@ -24,8 +24,8 @@ def kernel(dtype: np.dtype[Any]) -> ModuleType:
 
 
 _QUICK_TYPES = frozenset(map(np.dtype, "bBhHilqILQfd"))
-#: type -> the loop for small images, once it was used
-_QUICK_LOOPS: dict[np.dtype[Any], Callable[..., None]] = {}
+#: type -> the loop for small images, once it was used, and the products that are worth it
+_QUICK_LOOPS: dict[np.dtype[Any], tuple[Callable[..., None], int]] = {}
 
 
 def becomes(image: np.dtype[Any], kernel: np.dtype[Any]) -> bool:
@@ -44,11 +44,12 @@ def quick(in1: Any, in2: Any, mode: str, flip: bool = False, out: Any = None) ->
         if in1.size > table.QUICK_CELLS or not becomes(in1.dtype, dtype):
             return None
         in1 = in1.astype(dtype)
-    run = _QUICK_LOOPS.get(dtype)
-    if run is None:
+    known = _QUICK_LOOPS.get(dtype)
+    if known is None:
         if dtype not in _QUICK_TYPES:
             return None
-        run = _QUICK_LOOPS[dtype] = kernel(dtype).quick
+        known = _QUICK_LOOPS[dtype] = kernel(dtype).quick, table.QUICK_PRODUCTS[dtype.kind]
+    run, most = known
     size, taps = in1.shape, in2.shape
     if len(size) != 2 or len(taps) != 2:
         return None
@@ -62,8 +63,7 @@ def quick(in1: Any, in2: Any, mode: str, flip: bool = False, out: Any = None) ->
         p, q, oh, ow = r - 1, s - 1, h + r - 1, w + s - 1
     else:
         return None
-    products, cells = oh * ow * r * s, (oh + r) * (ow + s)
-    if not 0 < products <= table.QUICK_PRODUCTS[dtype.kind] or cells > table.QUICK_CELLS or oh < 0 or h * w == 0:
+    if not 0 < oh * ow * r * s <= most or (oh + r) * (ow + s) > table.QUICK_CELLS or oh < 0 or h * w == 0:
         return None
     if not in1.flags.aligned or not in2.flags.aligned:
         return None
