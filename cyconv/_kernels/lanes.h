@@ -119,6 +119,30 @@ static inline ivec_t vbeats(vec_t c, vec_t v) { return (ivec_t)(c > v); }
 static inline ivec_t vties(vec_t a, vec_t b) { return (ivec_t)(a == b); }
 #endif
 
+/* v and its place p become c and q where c beats v. */
+#if CYCONV_VEC_BYTES == 64 && CYCONV_REAL_IS_FLOAT
+static inline void vtake(vec_t *v, ivec_t *p, vec_t c, ivec_t q) {
+    /* Larger or NaN, where v is not. */
+    lanes_t x = {.v = *v}, y = {.v = c};
+#if CYCONV_REAL_SIZE == 8
+    __mmask8 better = _mm512_mask_cmp_pd_mask(_mm512_cmp_pd_mask(x.pd, x.pd, _CMP_ORD_Q), y.pd, x.pd, _CMP_NLE_UQ);
+    x.pd = _mm512_mask_mov_pd(x.pd, better, y.pd);
+    *p = (ivec_t)_mm512_mask_mov_epi64((__m512i)*p, better, (__m512i)q);
+#else
+    __mmask16 better = _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(x.ps, x.ps, _CMP_ORD_Q), y.ps, x.ps, _CMP_NLE_UQ);
+    x.ps = _mm512_mask_mov_ps(x.ps, better, y.ps);
+    *p = (ivec_t)_mm512_mask_mov_epi32((__m512i)*p, better, (__m512i)q);
+#endif
+    *v = x.v;
+}
+#else
+static inline void vtake(vec_t *v, ivec_t *p, vec_t c, ivec_t q) {
+    ivec_t better = vbeats(c, *v);
+    *v = vselect(better, c, *v);
+    *p = (q & better) | (*p & ~better);
+}
+#endif
+
 /* v / by, where inverse is 1 / by rounded: with a fused multiply-add, one step of Newton's makes the product with it the
  * rounded quotient (Markstein), three instructions where a division takes the time of ten. Infinities become NaN. */
 #if CYCONV_REAL_IS_FLOAT && (defined(__FMA__) || defined(__aarch64__))
@@ -146,6 +170,18 @@ static inline ivec_t ivcount(int first, int step) {
     return lanes;
 }
 
+/* Whether one of the first n lanes is negative. */
+static inline int ivnegative(ivec_t v, int n) {
+    uint64_t lanes = 0;
+#if CYCONV_VEC_BYTES == 64 && CYCONV_REAL_SIZE == 8
+    lanes = _mm512_movepi64_mask((__m512i)v);
+#elif CYCONV_VEC_BYTES == 64 && CYCONV_REAL_SIZE == 4
+    lanes = _mm512_movepi32_mask((__m512i)v);
+#else
+    for (int l = 0; l < CYCONV_VL; l++) lanes |= (uint64_t)(v[l] < 0) << l;
+#endif
+    return (lanes & (~(uint64_t)0 >> (64 - n))) != 0;
+}
 static inline ivec_t ivadd(ivec_t a, ivec_t b) { return a + b; }
 /* first, first + step, first + 2 step, ... */
 static inline ivec_t ivscaled(lane_int_t first, lane_int_t step) { return first + ivcount(0, 1) * step; }

@@ -15,6 +15,7 @@ A window is a box of cells, one arithmetic progression per axis, clamped to the 
         WIDE   5, 7, 9, 11 or 13 taps, planes of a few vectors' width: in registers (wide.pxd)
         CHOSEN strides from 2 on, planes of a few vectors' width: in registers (chosen.pxd)
     LINES: one window per plane, the plane contiguous: VL planes at once
+    with indices: NARROW windows in registers (placed.pxd), others by rows of maxima and their places (best.pxd)
 
 ``inner`` cells side by side are pooled alike: 1, or the channels where they are last; a "column" below is such a group.
 Each output cell is combined in an order that its position alone decides, so that threads do not change a bit of it.
@@ -36,6 +37,7 @@ from cyconv._kernels.chosen cimport chosen_rows
 from cyconv._kernels.lanes cimport CHOOSES, apart, vall_zero
 from cyconv._kernels.narrow cimport Finish, Line, narrow_rows
 from cyconv._kernels.pairs cimport pair_rows
+from cyconv._kernels.placed cimport placed_rows
 from cyconv._kernels.simd cimport REAL_IS_FLOAT, REAL_SIZE, VL, real_t, vec_t, vload, vset, vstore, vzero
 from cyconv._kernels.strips cimport strip_rows
 from cyconv._kernels.wide cimport wide_rows
@@ -581,7 +583,9 @@ cdef void _pool_part(const Job *job, int64_t part, int64_t parts) noexcept nogil
     while total > 0:
         _place(job, &b, plane)
         i = 1
-        if REAL_SIZE >= 4 and job.indices != NULL:
+        if REAL_SIZE >= 4 and job.indices != NULL and g.across == NARROW:
+            placed_rows(job, &b)
+        elif REAL_SIZE >= 4 and job.indices != NULL:
             best_row(job, &b, job.scratch + part * g.scratch)
         elif g.across == CHOSEN:
             place_columns(g, &b, True)
