@@ -98,19 +98,25 @@ cdef inline inlined _across(
         v[0] = vboth(op, v[0], _tap(groups, m, ivadd(column, step)))
 
 
+cdef inline inlined _put(real_t *dst, vec_t v, Py_ssize_t outputs) noexcept nogil:
+    if outputs < VL:
+        vstore_part(dst, v, <int>outputs)
+    else:
+        vstore(dst, v)
+
+
 cdef inline inlined _plane(
-    int op, int rows, int stride, int taps, int groups, Plane p, const Geometry *g, const Block *b, real_t *dst, int64_t o
+    int op, int rows, int stride, int taps, int groups, Plane p, const Geometry *g, const Block *b, real_t *dst
 ) noexcept nogil:
-    """Outputs [o, o + VL) of the rows of a block."""
-    cdef Py_ssize_t k, t, r = b.oh * g.h.stride - g.h.before, step = g.out_h
-    cdef int outputs = <int>min(VL, g.w.out - o), j
-    cdef ivec_t column = ivscaled(<lane_int_t>(o * g.w.stride), <lane_int_t>g.w.stride)
-    cdef ivec_t dilation = ivset(<lane_int_t>g.w.dilation)
+    """The rows of a block."""
+    cdef Py_ssize_t k, t, o, r = b.oh * g.h.stride - g.h.before, step = g.out_h, outputs = g.w.out
+    cdef int j
+    cdef ivec_t first = ivscaled(0, <lane_int_t>g.w.stride), column
+    cdef ivec_t next = ivset(<lane_int_t>(VL * g.w.stride)), dilation = ivset(<lane_int_t>g.w.dilation)
     cdef vec_t kept[MOST]
     cdef vec_t m[MOST]
     cdef vec_t v
     cdef bint shares = stride < rows and rows < 2 * stride
-    dst += o
     for j in range(groups):
         kept[j] = vset(identity(op))
     if shares:
@@ -127,11 +133,15 @@ cdef inline inlined _plane(
                 m[j] = vboth(op, m[j], kept[j])
         else:
             _down(op, rows, groups, m, p, r)
-        _across(op, taps, groups, &v, m, column, dilation)
-        if outputs < VL:
-            vstore_part(dst, v, outputs)
-        else:
-            vstore(dst, v)
+        _across(op, taps, groups, &v, m, first, dilation)
+        _put(dst, v, outputs)
+        o = VL
+        column = first
+        while o < outputs:
+            column = ivadd(column, next)
+            _across(op, taps, groups, &v, m, column, dilation)
+            _put(dst + o, v, outputs - o)
+            o += VL
         dst += step
         r += stride
 
@@ -145,7 +155,7 @@ cdef inline inlined _planes(
     int op, int rows, int stride, int taps, int groups, const Job *job, const Block *b, int64_t planes
 ) noexcept nogil:
     cdef const Geometry *g = job.g
-    cdef int64_t k, o
+    cdef int64_t k
     cdef real_t *dst = b.out
     cdef const real_t *end = job.x + g.x_end
     cdef bint padded = g.x_h < 0 or g.w.before > 0 or g.h.before > 0 or _needed(&g.w) > g.w.size or _needed(&g.h) > g.h.size
@@ -154,15 +164,12 @@ cdef inline inlined _planes(
     p.step, p.height = g.x_h, g.h.size
     p.before, p.width = <int>g.w.before, <int>g.w.size
     for k in range(planes):  # no-cython-lint
-        o = 0
-        while o < g.w.out:
-            if not padded and p.first + (p.height - 1) * p.step + groups * VL <= end:
-                p.whole = True
-                _plane(op, rows, stride, taps, groups, p, g, b, dst, o)
-            else:
-                p.whole = False
-                _plane(op, <int>g.h.taps, <int>g.h.stride, <int>g.w.taps, groups, p, g, b, dst, o)
-            o += VL
+        if not padded and p.first + (p.height - 1) * p.step + groups * VL <= end:
+            p.whole = True
+            _plane(op, rows, stride, taps, groups, p, g, b, dst)
+        else:
+            p.whole = False
+            _plane(op, <int>g.h.taps, <int>g.h.stride, <int>g.w.taps, groups, p, g, b, dst)
         p.first += g.x_channel
         dst += g.out_channel
 
