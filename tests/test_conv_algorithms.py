@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cyconv
+from cyconv._plans import convolution, table
 
 LAYERS = [
     (1, 3, 64, 56),
@@ -109,11 +110,16 @@ def test_auto_takes_winograd_where_it_is_much_quicker():
     oracle.assert_close(cyconv.plan_conv2d(w, padding=1, algorithm="direct")(x), expected)
 
 
-def test_packing_counts_where_the_weights_are_used_once():
-    """Many channels, few positions: transforming the weights costs more than it saves."""
+def test_packing_counts_where_the_weights_are_used_once(monkeypatch):
+    """If transforming the weights took ages, a plan would take Winograd still, and a single call would not."""
+    monkeypatch.setattr(table, "WINOGRAD_PACK_WEIGHT_CYCLES", 1e6)
     w = noise((256, 256, 3, 3))
-    explained = [
-        cyconv.conv_plan.ConvPlan(2, w, padding=1, keep=keep).explain((1, 256, 10, 10)).algorithm
-        for keep in (True, False)
-    ]
+    convolution.candidates.cache_clear()
+    try:
+        explained = [
+            cyconv.conv_plan.ConvPlan(2, w, padding=1, keep=keep).explain((1, 256, 10, 10)).algorithm
+            for keep in (True, False)
+        ]
+    finally:
+        convolution.candidates.cache_clear()
     assert explained == ["winograd", "direct"]
