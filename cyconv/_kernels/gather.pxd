@@ -75,14 +75,10 @@ cdef struct Span:
 
 
 cdef inline Span find_span(const Axis *axis, int64_t strip, int64_t first_output, int64_t outputs) noexcept nogil:
-    return span_from(axis, first_output * axis.stride + axis.strip[3 * strip] - axis.pad,
-                     outputs + axis.strip[3 * strip + 1], axis.strip[3 * strip + 2])
-
-
-cdef inline Span span_from(const Axis *axis, int64_t at, int64_t count, int64_t slot) noexcept nogil:
-    """``count`` cells, a stride apart, from coordinate ``at`` on."""
     cdef Span span
-    span.at, span.count, span.slot = at, count, slot
+    span.at = first_output * axis.stride + axis.strip[3 * strip] - axis.pad
+    span.count = outputs + axis.strip[3 * strip + 1]
+    span.slot = axis.strip[3 * strip + 2]
     span.lo = min(span.count, max(<int64_t>0, ceil_div(-span.at, axis.stride)))
     span.hi = max(span.lo, min(span.count, ceil_div(axis.size - span.at, axis.stride)))
     return span

@@ -14,7 +14,7 @@ import numpy as np
 from cyconv import _runtime
 from cyconv._plans import table
 from cyconv._plans.gathering import AxisLayout, lay_out_axis
-from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, bytes_moved, flops, round_up
+from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, bytes_moved, flops, odd_lines, round_up
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _LINE = 64
@@ -240,7 +240,7 @@ def _describe(
     # in scalars: gathered cells, the block that the tile reads, ends of slabs, the product, offsets
     cells = 0 if direct_in or plain_rows else box[0] * channels * slots_d * slots_h * slots_w + lanes
     place = round_up(slots_d * slots_h * box[0] * box[3] + lanes - 1, lanes)
-    source = 0 if direct_in else channels * _apart(spec.kernel[2] * place * itemsize) // itemsize + lanes
+    source = 0 if direct_in else channels * odd_lines(spec.kernel[2] * place * itemsize) // itemsize + lanes
     tail = box[1] * block * panel if direct_in and by_rows else 0
     partial = 0
     if not direct_out:
@@ -279,11 +279,6 @@ def _describe(
         }  # fmt: skip
     geometry = np.array([values[name] for name in _runtime.kernel("dense", spec.dtype).FIELDS], np.int64)
     return Blocks(by_rows, way.merged, geometry, _tables(layouts), scratch_bytes * threads, threads, seconds)
-
-
-def _apart(size: int) -> int:
-    """Bytes of a channel of the block: an odd number of cache lines, as ``dense_source.pxd`` has it."""
-    return (ceil(size / _LINE) | 1) * _LINE
 
 
 def _tables(layouts: list[AxisLayout]) -> Array:

@@ -121,6 +121,12 @@ def round_up(value: int, step: int) -> int:
     return -(-value // step) * step
 
 
+def odd_lines(nbytes: int) -> int:
+    """At least so many bytes, an odd number of cache lines, as ``dense_source.pxd`` has it: the same place in
+    neighbouring blocks then lies in different sets of the cache."""
+    return (-(-nbytes // 64) | 1) * 64
+
+
 def contiguous_strides(channels: int, size: Triple, channels_last: bool) -> tuple[int, ...]:
     """Strides, in scalars, of a C-contiguous array seen as (N, C, D, H, W)."""
     plane = prod(size)

@@ -12,7 +12,7 @@ import numpy as np
 
 from cyconv import _memory, _runtime
 from cyconv._plans import table
-from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, flops, round_up
+from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, flops, odd_lines, round_up
 from cyconv._plans.winograd_points import numbers
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -145,9 +145,9 @@ def _describe(spec: ConvSpec, call: Call, form: Form, box: Box, threads: int, se
     tall, wide = _tiles(call, form)
     block_k, block_panels = _block(spec, a * a, panel, lanes)
     blocks_k, panels = ceil(spec.group_outputs / block_k), ceil(spec.group_inputs / panel)
-    step_inputs = _odd_lines(panels * tiles * panel, item)
-    step_gradients = _odd_lines(blocks_k * tiles * block_k, item)
-    step_product = _odd_lines(block_panels * block_k * panel, item)
+    step_inputs = odd_lines(panels * tiles * panel * item) // item
+    step_gradients = odd_lines(blocks_k * tiles * block_k * item) // item
+    step_product = odd_lines(block_panels * block_k * panel * item) // item
     pitch = box[2] * m + r - 1
     cells = (a * pitch + lanes) * lanes
     at_gradients = round_up(a * a * step_inputs * item, _LINE)
@@ -201,8 +201,3 @@ def _block(spec: ConvSpec, frequencies: int, panel: int, lanes: int) -> tuple[in
     block_k = _block_outputs(spec, lanes)
     most = table.WINOGRAD_GRADIENT_PRODUCT_BYTES // (frequencies * block_k * panel * spec.dtype.itemsize)
     return block_k, _cut(ceil(spec.group_inputs / panel), max(1, most))
-
-
-def _odd_lines(scalars: int, item: int) -> int:
-    """An odd number of cache lines: the same place in neighbouring blocks lies in different sets of the cache."""
-    return (ceil(scalars * item / _LINE) | 1) * _LINE // item
