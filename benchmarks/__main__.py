@@ -107,9 +107,14 @@ def _measure(console: Any, settings: Any, cases: list[Any]) -> dict[str, Any]:
                 console.print(f"{library} does not start: {reason}", style="yellow", markup=False)
             progress.update(task, description="peak and bandwidth")
             limits = runner.limits(dtypes)
-            for record in runner.run(cases, lambda text: progress.update(task, description=text)):
-                records.append(record)
-                progress.advance(task)
+            try:
+                for record in runner.run(cases, lambda text: progress.update(task, description=text)):
+                    records.append(record)
+                    progress.advance(task)
+            except KeyboardInterrupt:
+                if not records:
+                    raise
+                console.print(f"interrupted after {len(records)} records: here are these", style="yellow")
             progress.update(task, description="peak and bandwidth")
             limits = _better(limits, runner.limits(dtypes))
             restless = runner.restless()

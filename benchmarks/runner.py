@@ -62,14 +62,21 @@ class Process:
         with _environment({name: str(self.threads) for name in THREAD_VARIABLES}):
             self.process.start()
         other.close()
-        self._receive()
+        self._exchange(None)
+
+    def wake(self) -> None:
+        """Start it again if it died while it was not its turn (the system takes the largest when memory is short)."""
+        if not self.process.is_alive():
+            self.stop()
+            self.start()
 
     def ask(self, name: str, *arguments: Any) -> Any:
-        self.connection.send((name, arguments))
-        return self._receive()
+        return self._exchange((name, arguments))
 
-    def _receive(self) -> Any:
+    def _exchange(self, question: tuple[str, tuple[Any, ...]] | None) -> Any:
         try:
+            if question is not None:
+                self.connection.send(question)
             if self.connection.poll(TIMEOUT):
                 return self.connection.recv()
             reason = f"no answer in {TIMEOUT:.0f} s"
@@ -161,6 +168,8 @@ class Runner:
     def limits(self, dtypes: list[str]) -> dict[str, dict[str, Any]]:
         """Peak and bandwidth for each number of threads, by the first worker (cyconv's, if it is there)."""
         first = {threads: found[0] for threads, found in self.processes.items() if found}
+        for process in first.values():
+            process.wake()
         return {str(threads): process.ask("limits", dtypes) for threads, process in first.items()}
 
     def run(self, cases: list[Case], progress: Callable[[str], None]) -> Iterator[dict[str, Any]]:
@@ -191,6 +200,7 @@ class Runner:
             for entry in entries[start:] + entries[:start]:
                 self._time(entry, skipped)
             entries = [entry for entry in entries if entry.name not in skipped]
+        self._release(processes)
         return {
             "case": case.to_dict(),
             "flops": case.flops,
@@ -200,12 +210,21 @@ class Runner:
             "skipped": skipped,
         }
 
+    def _release(self, processes: list[Process]) -> None:
+        """Let nobody keep a case that is over: some peers unfold an image into gigabytes."""
+        for process in processes:
+            try:
+                process.ask("release")
+            except Failed:
+                process.start()
+
     def _settle(self, process: Process) -> None:
         time.sleep(SETTLE if process.threads > 1 else SETTLE_ALONE)
         process.ask("rest")
 
     def _prepare(self, process: Process, case: Case, expected: Path) -> dict[str, dict[str, Any]]:
         try:
+            process.wake()
             answer: dict[str, dict[str, Any]] = process.ask("prepare", case.to_dict(), str(expected))
             self._settle(process)
         except Failed as failure:

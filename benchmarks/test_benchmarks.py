@@ -180,6 +180,18 @@ def test_a_dead_worker_is_reported_and_replaced(tmp_path: Path) -> None:
     process.stop()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="kills by signal")
+def test_a_worker_that_died_while_others_had_their_turn_is_started_again() -> None:
+    with Runner(Settings(["scipy"], [1], rounds=1, seconds=0.02)) as runner:
+        for process in (found.process for found in runner.processes[1]):
+            assert process.pid is not None
+            os.kill(process.pid, signal.SIGKILL)
+            process.join()
+        (record,) = runner.run([PLANE], lambda text: None)
+    assert record["entries"]
+    assert not record["skipped"]
+
+
 def test_table_of_layers() -> None:
     cases = {case.name: case for case in from_layers()}
     assert len(cases) == len(json.loads(LAYERS_FILE.read_text()))
