@@ -22,6 +22,7 @@ from cython.parallel cimport prange, threadid
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from cyconv._kernels.gather cimport Axis, Source, gather_block
+from cyconv._kernels.lanes cimport vload_part
 from cyconv._kernels.simd cimport TILE_ROWS, VL, flush_subnormals, real_t, restore_mode, vec_t, vload, vstore, vzero
 from cyconv._kernels.tile cimport TILE_VECS, Finish, Start, run_tile, start_at_columns, start_at_result
 from cyconv._kernels.tile_planes cimport run_tile_on_planes
@@ -326,49 +327,49 @@ cdef void _add_channels(const Source *grad, double *out, int64_t first, int64_t 
                         int64_t height, int64_t width) noexcept nogil:
     """Channels from ``first`` on: a vector of them where they are neighbours, else one."""
     cdef real_t lanes[4 * VL]
+    cdef double total[VL]
     cdef vec_t acc[4]
     cdef const real_t *row
     cdef int64_t n, d, h, w, i, q
-    cdef real_t rest
-    for i in range(count):
-        out[i] = 0
+    cdef int64_t step = VL if count == 1 else grad.w        # from one vector of a row to the next
+    cdef bint whole = count == VL or (count == 1 and grad.w == 1)
+    cdef int64_t vectors = 0
+    if whole:
+        vectors = width if count == VL else width // VL
+    for i in range(VL):
+        total[i] = 0
     for n in range(batch):
         for d in range(depth):
             for h in range(height):
                 row = grad.data + n * grad.n + first * grad.c + d * grad.d + h * grad.h
+                if not whole:
+                    for i in range(count):
+                        for w in range(width):
+                            total[i] += row[i * grad.c + w * grad.w]
+                    continue
                 for q in range(4):
                     acc[q] = vzero()
                 w = 0
-                rest = 0
-                if count == VL:
-                    while w < width:
-                        acc[w % 4] = acc[w % 4] + vload(row + w * grad.w)
-                        w += 1
-                elif count == 1:
-                    if grad.w == 1:
-                        while w + 4 * VL <= width:
-                            for q in range(4):
-                                acc[q] = acc[q] + vload(row + w + q * VL)
-                            w += 4 * VL
-                    while w < width:
-                        rest = rest + row[w * grad.w]
-                        w += 1
-                else:
-                    for i in range(count):
-                        rest = 0
-                        for w in range(width):
-                            rest = rest + row[i + w * grad.w]
-                        out[i] += rest
-                    continue
+                while w + 4 <= vectors:
+                    for q in range(4):
+                        acc[q] = acc[q] + vload(row + (w + q) * step)
+                    w += 4
+                while w < vectors:
+                    acc[0] = acc[0] + vload(row + w * step)
+                    w += 1
+                if count == 1 and width % VL:
+                    acc[1] = acc[1] + vload_part(row + vectors * VL, 0, <int>(width % VL), <real_t>0)
                 for q in range(4):
                     vstore(lanes + q * VL, acc[q])
-                if count == 1:
-                    for i in range(4 * VL):
-                        out[0] += lanes[i]
-                    out[0] += rest
-                else:
-                    for i in range(count):
-                        out[i] += <double>lanes[i] + lanes[VL + i] + lanes[2 * VL + i] + lanes[3 * VL + i]
+                for i in range(VL):
+                    total[i] += <double>lanes[i] + lanes[VL + i] + lanes[2 * VL + i] + lanes[3 * VL + i]
+    if count == 1:
+        out[0] = 0
+        for i in range(VL):
+            out[0] += total[i]
+    else:
+        for i in range(count):
+            out[i] = total[i]
 
 
 def add_products(const real_t[:, :, ::1] products, real_t[:, ::1] out, int num_threads):
