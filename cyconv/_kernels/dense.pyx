@@ -28,6 +28,7 @@ from cyconv._kernels.dense_geometry cimport (PANEL, Box, Geometry, Job, Operand,
                                              panel_start, weight_panels, weight_width)
 from cyconv._kernels.dense_source cimport before_line, input_at, read_input
 from cyconv._kernels.dense_store cimport store
+from cyconv._kernels.dense_weights cimport pack_columns
 from cyconv._kernels.gather cimport Axis, Source, copy_run
 from cyconv._kernels.simd cimport REAL_SIZE, TILE_ROWS, VL, flush_subnormals, prefetch_write, real_t, restore_mode
 from cyconv._kernels.tile cimport (SOON, TILE_VECS, Finish, Start, run_tile_on_scalars, run_tile_on_vectors, start_at_columns,
@@ -77,22 +78,12 @@ cdef void _pack_panel(const Geometry *g, const real_t *weight, int64_t step, con
     cdef int64_t first = panel_start(g, panel)
     cdef int64_t columns = panel_start(g, panel + 1) - first
     cdef int64_t real_columns = min(columns, g.group_outputs - first)
-    cdef int64_t k0 = 0, k1, k, i
+    cdef int64_t k0 = 0, k1
     cdef real_t *to
     while k0 < depth:
         k1 = min(k0 + g.block, depth)
         to = packed + group * depth * width + k0 * width + (k1 - k0) * first
-        if step > offset[depth - 1]:  # an output channel's weights are neighbours, as in most weights
-            for i in range(real_columns):
-                for k in range(k0, k1):
-                    to[(k - k0) * columns + i] = weight[(first + i) * step + offset[k]]
-        else:
-            for k in range(k0, k1):
-                for i in range(real_columns):
-                    to[(k - k0) * columns + i] = weight[(first + i) * step + offset[k]]
-        for i in range(real_columns, columns):
-            for k in range(k0, k1):
-                to[(k - k0) * columns + i] = <real_t>0
+        pack_columns(weight + first * step, step, offset + k0, k1 - k0, depth - k0, real_columns, columns, to)
         k0 = k1
 
 
