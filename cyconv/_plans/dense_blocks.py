@@ -208,6 +208,7 @@ def _cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile, block: int) -> flo
     copy = 0.0
     if not _is_direct_in(spec, call, way.box):
         copy = table.DENSE_COPY_CYCLES if _has_plain_rows(spec, call) else table.DENSE_GATHER_CYCLES
+        copy += table.DENSE_ROW_CYCLES / way.box[3]
     copy *= positions * spec.group_inputs * spec.kernel[2]
     store = 0.0 if _is_direct_out(call, way) else table.DENSE_STORE_CYCLES * positions * outputs
     return (product + copy + store) / positions

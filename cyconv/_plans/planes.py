@@ -242,5 +242,6 @@ def _cycles(spec: ConvSpec, call: Call, form: Form, lanes: int, rows: int, vecto
     """Cycles of one thread: vectors of multiply-adds, starting and storing them, items."""
     vectors *= rows * call.batch * spec.group_outputs
     vectors *= ceil(spec.groups / lanes) if form.by_channels else units
-    cycles = vectors * (spec.depth * table.SLIDING_STEP_CYCLES + table.SLIDING_STORE_CYCLES)
+    sums = spec.group_inputs * (spec.taps * table.SLIDING_STEP_CYCLES + table.SLIDING_CHANNEL_CYCLES)
+    cycles = vectors * (sums + table.SLIDING_STORE_CYCLES)
     return cycles + call.batch * units * table.SLIDING_ITEM_CYCLES

@@ -422,7 +422,8 @@ def _seconds(
         across = w * spec.in_channels
     low = 1.0 if h >= tile.rows else table.SLIDING_LOW_FACTOR
     passes = len(find_passes(spec))
-    cycles = vectors * (spec.depth * table.SLIDING_STEP_CYCLES * low + table.SLIDING_STORE_CYCLES * passes)
+    sums = spec.group_inputs * (spec.taps * table.SLIDING_STEP_CYCLES * low + table.SLIDING_CHANNEL_CYCLES)
+    cycles = vectors * (sums + table.SLIDING_STORE_CYCLES * passes)
     neighbours = call.x_strides[1] == 1 if by_channels else call.x_strides[4] * spec.stride[2] == 1
     again = 1 + (spec.kernel[1] - 1) * spec.dilation[1] / (spec.stride[1] * box[1])
     cells = call.batch * call.out[0] * h * across * spec.stride[1] * spec.stride[2] * spec.kernel[0] * again

@@ -22,15 +22,17 @@ DENSE_PLACE_BYTES = CACHES[1] // 8
 DENSE_BOX = (64, 4096)
 
 #: Cycles of one multiply-add of a vector in the tile: two units, but for the 64-byte vectors of cores that pass them
-#: in halves. Two loads in a cycle; four accumulators in flight; beginning and ending a tile.
+#: in halves. Two loads in a cycle; the latency of a multiply-add; beginning and ending a tile.
 DENSE_STEP_CYCLES = 1.0 if VECTOR_BYTES == 64 and cpu.splits_vectors() else 0.5
 DENSE_LOAD_CYCLES = 0.5
-DENSE_LEAST_CYCLES = 2.5
+DENSE_LEAST_CYCLES = 4.0
 DENSE_TILE_CYCLES = 60.0
 
 #: Costs in cycles, for the choice between the two orientations of the dense product: laying out one cell of the input
-#: by vectors, and one that is gathered first; storing one element of a result from scratch.
+#: by vectors, a row of them, and one that is gathered first; storing one element of a result from scratch. A row took
+#: 6 to 9 cycles (3 to 16 channels to 2 to 16, 3x3 to 7x7, planes of 7x7 to 56x56).
 DENSE_COPY_CYCLES = 0.2
+DENSE_ROW_CYCLES = 8.0
 DENSE_GATHER_CYCLES = 2.0
 DENSE_STORE_CYCLES = 0.25
 
@@ -42,10 +44,11 @@ BANDWIDTH = 26e9
 #: How much quicker an algorithm has to be whose error bound holds for the result as a whole only.
 LEAST_GAIN = 1.15
 
-#: Cycles per weight of packing it for the register tile, and for the Winograd path: 3 to 5 ns, and 2.5 ns in F(4, 3)
-#: or 4 to 6 ns with F(6, 3), for 64 x 64 to 512 x 512 kernels of 3x3.
-DENSE_PACK_WEIGHT_CYCLES = 13.0
-WINOGRAD_PACK_WEIGHT_CYCLES = 12.0
+#: Cycles per weight of packing it for the register tile, and for the Winograd path, once, into memory that is new:
+#: 0.7 to 1.2 ns and 2.2 to 4.4 ns for 128 x 128 to 512 x 512 kernels of 3x3 and 192 x 64 of 5x5; in units of the
+#: dense model, of which a nanosecond is 2.5 cycles there.
+DENSE_PACK_WEIGHT_CYCLES = 2.2
+WINOGRAD_PACK_WEIGHT_CYCLES = 7.5
 
 #: Fixed cost of entering and leaving a kernel.
 CALL_SECONDS = 3e-6
@@ -80,9 +83,11 @@ SLIDING_SCRATCH_BYTES = 32 << 20
 SLIDING_MOST_INPUTS = 16
 SLIDING_MOST_TAPS = 1 << 16
 
-#: Costs of the sliding kernel in cycles: a multiply-add of a vector, the factor of tiles with less than their seven
-#: rows; starting and storing a vector, once per pass; filling a vector of the block; an item.
-SLIDING_STEP_CYCLES = 1.2
+#: Costs of the sliding kernel in cycles: a multiply-add of a vector, beginning an input channel of it (fitted to 1x1,
+#: 3x3, 5x5 and 7x7 on planes of 14x14 to 56x56, within 20 %), the factor of tiles with less than their seven rows;
+#: starting and storing a vector, once per pass; filling a vector of the block; an item.
+SLIDING_STEP_CYCLES = 1.1 * DENSE_STEP_CYCLES
+SLIDING_CHANNEL_CYCLES = 3.0
 SLIDING_LOW_FACTOR = 2.0
 SLIDING_STORE_CYCLES = 3.0
 SLIDING_FILL_CYCLES = 3.0
