@@ -48,7 +48,7 @@ def chosen(variable: str, names):
 
 
 def make_extensions() -> list[setuptools.Extension]:
-    """One extension per kernel of the registry, and the module that asks the processor."""
+    """One extension per kernel of the registry, and the modules that are compiled once."""
 
     def extension(name: str, family: str, macros, flags) -> setuptools.Extension:
         made = setuptools.Extension(f"cyconv._kernels.{name}", [str(KERNELS / f"{family}.pyx")])
@@ -56,7 +56,7 @@ def make_extensions() -> list[setuptools.Extension]:
         return made
 
     builds = REGISTRY.builds()
-    found = [extension(name, name, {}, builds["baseline"]) for name in ("shared", "cpu")]
+    found = [extension(name, name, {}, builds["baseline"]) for name in ("shared", "calls", "cpu")]
     for family in chosen("CYCONV_BUILD_FAMILIES", REGISTRY.FAMILIES):
         for scalar in REGISTRY.FAMILIES[family]:
             for build in chosen("CYCONV_BUILD_ISA", builds):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from math import prod
-from operator import is_
-from typing import Any, NamedTuple, TypeAlias, TypeGuard
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from cyconv import _checks, _runtime
 from cyconv._arrays import Array, Dtype, Image
+from cyconv._kernels import calls
 from cyconv._plans import pool_table, pooling
 from cyconv._plans.pooling import ARGMAX, SUM, PoolAxis, Side
 from cyconv.geometry import Padding, pool_out_size, resolve_padding, steps_taken
@@ -193,43 +193,19 @@ def pool_into(
             out[part] = target
 
 
+#: numbers of threads that are looked up as they came
+_PLAIN_THREADS = 64
+
 Windows: TypeAlias = tuple[Any, ...]
 Key: TypeAlias = tuple[Any, ...]
-
-
-class Recipe(NamedTuple):
-    """All that a call on plain arrays, with a contiguous result, needs to know beyond them."""
-
-    windows: Windows
-    shape: tuple[int, ...]
-    dtype: Dtype
-    geometry: Array
-    divisor: float
-    threads: int
-    run: Callable[..., bool]
-    into_given: bool
-
-    def means(self, windows: Windows) -> bool:
-        """Whether settings that compare equal are the same ones: 1, 1.0 and True are not."""
-        types = tuple(map(type, windows))
-        return types == tuple(map(type, self.windows)) and (tuple not in types or _holds_ints(windows))
-
-    def takes(self, out: object) -> TypeGuard[Array]:
-        """Whether the result can go there without further checks."""
-        return self.into_given and _checks.takes_result(out, self.shape, self.dtype)
-
-
-#: calls that were checked once -> what they found out; calls that differ more than that start again
-_RECIPES: dict[Key, Recipe] = {}
-_MOST_RECIPES = 1024
 
 
 def _remember(
     key: Key, op: int, x: Array, image: Image, axes: Axes, y: Array, divisor: float, count_padding: bool, threads: int
 ) -> None:
     """Let the next call like this one, which went well, skip the checks; unless its arrays must be converted."""
-    layout, windows = key[-2:]
-    if type(layout) is not str or not _SIMPLE.issuperset(map(type, windows)) or not _holds_ints(windows):
+    windows = key[-1]
+    if not _SIMPLE.issuperset(map(type, windows)) or not _holds_ints(windows):
         return
     viewed = image.array is x or image.array.base is x
     if not viewed or x.dtype not in _PLAIN or y.dtype != x.dtype or y.size == 0:
@@ -240,11 +216,10 @@ def _remember(
     found = pooling.lay_out(axes, Side.of(image.array), Side.of(view), x.dtype, op, count_padding, threads)
     if found is None:
         return
-    if len(_RECIPES) >= _MOST_RECIPES:
-        _RECIPES.clear()
-    run = _runtime.kernel("pool", x.dtype).run
+    entry = _runtime.kernel("pool", x.dtype).ENTRY
     into_given = min(x.strides) >= 0
-    _RECIPES[key] = Recipe(windows, y.shape, x.dtype, found.geometry, divisor, found.threads, run, into_given)
+    recipe = (windows, y.shape, x.dtype, found.geometry, divisor, found.threads, entry, into_given, op == ARGMAX)
+    calls.remember(key, calls.Recipe(*recipe))
 
 
 def _holds_ints(windows: Windows) -> bool:
@@ -252,89 +227,51 @@ def _holds_ints(windows: Windows) -> bool:
     return all(type(item) is int for value in windows if type(value) is tuple for item in value)
 
 
-def _recall(
-    op: int, naxes: int, x: object, windows: Windows, layout: str, threads: int
-) -> tuple[Key | None, Recipe | None]:
-    """What is known of a call; if that is nothing, the key to remember it by, if there can be one."""
-    if type(x) is not np.ndarray:
-        return None, None
-    key = op, naxes, x.shape, x.strides, x.dtype, threads, layout, windows
-    try:
-        recipe = _RECIPES.get(key)
-    except TypeError:  # a list, which has no hash
-        return None, None
-    if recipe is None:
-        return key, None
-    known = all(map(is_, windows, recipe.windows)) or recipe.means(windows)
-    return None, recipe if known and x.flags.aligned else None
-
-
 def run_pool(
     op: int, naxes: int, x: object, kind: Kind, windows: Windows, layout: str, out: object, num_threads: object
 ) -> Array:
     """Check everything, allocate the result, fill it; what does not depend on the data is remembered."""
-    threads = _runtime.threads_for(None if num_threads is None else _checks.check_threads(num_threads))
-    key, recipe = _recall(op, naxes, x, windows, layout, threads)
-    if recipe is not None:
-        if out is None:
-            y = np.empty(recipe.shape, recipe.dtype)
-            if recipe.run(x, y, None, recipe.geometry, recipe.divisor, recipe.threads):
-                return y
-        elif recipe.takes(out) and recipe.run(x, out, None, recipe.geometry, recipe.divisor, recipe.threads):
-            return out
-    return _run_checked(op, naxes, x, kind(*windows), layout, out, threads, key)
-
-
-def _run_checked(
-    op: int, naxes: int, x: object, windows: Sliding | Adaptive, layout: str, out: object, threads: int,
-    key: Key | None,
-) -> Array:  # fmt: skip
-    """The first call of its kind; with ``key``, remembered."""
-    image = _checks.as_image("x", x, naxes, layout)
-    dtype = check_dtype(op, "x", image.array)
-    axes, divisor, count_padding = windows.read(image.array.shape[2:])
-    y, through = result(image, axes, dtype, out)
-
-    def fill(into: Array) -> None:
-        view = image.result_view(into)
-        pool_into(view, image.array, axes, op, threads, divisor=divisor, count_padding=count_padding)
-
-    result_array = _checks.run_into(y, through, fill)
-    if key is not None and type(x) is np.ndarray:
-        _remember(key, op, x, image, axes, y, divisor, count_padding, threads)
-    return result_array
+    plain = type(num_threads) is int and 0 < num_threads <= _PLAIN_THREADS
+    threads = num_threads if plain else _threads_of(num_threads)
+    found: Array | None = calls.again(op, naxes, x, windows, layout, out, threads)  # type: ignore[arg-type]
+    return _run_checked(op, naxes, x, kind, windows, layout, out, num_threads)[0] if found is None else found
 
 
 def find_max(
     naxes: int, x: object, kind: Kind, windows: Windows, layout: str, out: object, num_threads: object
 ) -> tuple[Array, Array]:
     """Maxima and their flat indices; remembered as well."""
-    threads = _runtime.threads_for(None if num_threads is None else _checks.check_threads(num_threads))
-    key, recipe = _recall(ARGMAX, naxes, x, windows, layout, threads)
-    if recipe is not None and (out is None or recipe.takes(out)):
-        y = np.empty(recipe.shape, recipe.dtype) if out is None else out
-        places = np.empty(recipe.shape, np.int64)
-        if recipe.run(x, y, places, recipe.geometry, recipe.divisor, recipe.threads):
-            return y, places
-    return _find_checked(naxes, x, kind(*windows), layout, out, threads, key)
+    threads = _threads_of(num_threads)
+    found: tuple[Array, Array] | None = calls.again(ARGMAX, naxes, x, windows, layout, out, threads)
+    return _run_checked(ARGMAX, naxes, x, kind, windows, layout, out, num_threads) if found is None else found
 
 
-def _find_checked(
-    naxes: int, x: object, windows: Sliding | Adaptive, layout: str, out: object, threads: int, key: Key | None
+def _threads_of(num_threads: object) -> int:
+    return _runtime.threads_for(None if num_threads is None else _checks.check_threads(num_threads))
+
+
+def _run_checked(
+    op: int, naxes: int, x: object, kind: Kind, windows: Windows, layout: str, out: object, num_threads: object
 ) -> tuple[Array, Array]:
-    """The first call of its kind; with ``key``, remembered."""
+    """The first call of its kind: the result, and the places of maxima if they are wanted (else the result again)."""
+    threads = _threads_of(num_threads)
     image = _checks.as_image("x", x, naxes, layout)
-    dtype = check_dtype(ARGMAX, "x", image.array)
-    axes, divisor, count_padding = windows.read(image.array.shape[2:])
+    dtype = check_dtype(op, "x", image.array)
+    axes, divisor, count_padding = kind(*windows).read(image.array.shape[2:])
     y, through = result(image, axes, dtype, out)
-    _checks.check_index_range("the indices", y.shape, 8)
-    indices = np.empty(y.shape, np.int64)
+    if op == ARGMAX:
+        _checks.check_index_range("the indices", y.shape, 8)
+    indices = np.empty(y.shape, np.int64) if op == ARGMAX else None
 
     def fill(into: Array) -> None:
-        places = image.result_view(indices)
-        pool_into(image.result_view(into), image.array, axes, ARGMAX, threads, indices=places)
+        view = image.result_view(into)
+        places = None if indices is None else image.result_view(indices)
+        pool_into(
+            view, image.array, axes, op, threads, indices=places, divisor=divisor, count_padding=count_padding
+        )
 
     found = _checks.run_into(y, through, fill)
-    if key is not None and type(x) is np.ndarray:
-        _remember(key, ARGMAX, x, image, axes, y, divisor, count_padding, threads)
-    return found, indices
+    if type(x) is np.ndarray and type(layout) is str:
+        key = calls.key_of(op, naxes, x, threads, layout, windows)
+        _remember(key, op, x, image, axes, y, divisor, count_padding, threads)
+    return found, found if indices is None else indices

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cyconv._kernels import cpu
+from cyconv._kernels import calls, cpu
 from cyconv._kernels.registry import FAMILIES, builds
 
 if TYPE_CHECKING:
@@ -118,6 +118,7 @@ def _note_fork() -> None:
     """OpenMP's worker threads do not survive a fork and waiting for them would hang: the child runs serially."""
     global _forked
     _forked = True
+    calls.forget()
 
 
 if hasattr(os, "register_at_fork"):

@@ -22,6 +22,9 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from cyconv._kernels.gather cimport Axis, Source, gather_row, source_index
+from cyconv._kernels.ndarray cimport (
+    NPY_ARRAY_ALIGNED, PyArray_DATA, PyArray_DIMS, PyArray_STRIDES, PyArrayObject, as_array, has_flags,
+)
 from cyconv._kernels.simd cimport VL, real_t, vec_t, vload, vset, vstore
 
 cdef enum:
@@ -68,27 +71,36 @@ cdef void _close(Views *views):
 
 
 def quick(x, w, out, int64_t pad_h, int64_t pad_w, bint flip):
-    """Correlate (or, with ``flip``, convolve) one small image (H, W) with zeros around it, on this thread."""
-    cdef Views views
-    cdef int done
-    views.count = 0
-    try:
-        _open(&views, x, False)
-        _open(&views, w, False)
-        _open(&views, out, True)
-        done = _quick(&views.all[0], &views.all[1], &views.all[2], pad_h, pad_w, flip)
-    finally:
-        _close(&views)
-    if not done:
+    """Correlate (or, with ``flip``, convolve) one small image (H, W) with zeros around it, on this thread.
+
+    False, and nothing done, if x or w is not aligned.
+    """
+    if not has_flags(x, NPY_ARRAY_ALIGNED) or not has_flags(w, NPY_ARRAY_ALIGNED):
+        return False
+    if not _quick(_plane_of(x), _plane_of(w), _plane_of(out), pad_h, pad_w, flip):
         raise MemoryError
+    return True
 
 
-cdef bint _quick(const Py_buffer *x, const Py_buffer *w, const Py_buffer *out, int64_t pad_h, int64_t pad_w,
-                 bint flip) noexcept nogil:
+cdef struct Plane:
+    real_t *at
+    int64_t rows, columns, h, w    # strides in cells
+
+
+cdef Plane _plane_of(object array):
+    """An array of two axes."""
+    cdef PyArrayObject *a = as_array(array)
+    cdef Plane plane
+    plane.at = <real_t *>PyArray_DATA(a)
+    plane.rows, plane.columns = PyArray_DIMS(a)[0], PyArray_DIMS(a)[1]
+    plane.h, plane.w = PyArray_STRIDES(a)[0] // <int64_t>sizeof(real_t), PyArray_STRIDES(a)[1] // <int64_t>sizeof(real_t)
+    return plane
+
+
+cdef bint _quick(Plane x, Plane w, Plane out, int64_t pad_h, int64_t pad_w, bint flip) noexcept nogil:
     """One box, one block of taps; False if there is no memory for them."""
-    cdef int64_t step = sizeof(real_t)
-    cdef int64_t taps_h = w.shape[0], taps_w = w.shape[1]
-    cdef int64_t rows = _cuts(out.shape[0], ROWS) * ROWS, columns = _cuts(out.shape[1], WIDTH) * WIDTH
+    cdef int64_t taps_h = w.rows, taps_w = w.columns
+    cdef int64_t rows = _cuts(out.rows, ROWS) * ROWS, columns = _cuts(out.columns, WIDTH) * WIDTH
     cdef int64_t pitch = columns + taps_w - 1
     cdef int64_t height = rows + taps_h - 1
     cdef real_t *cells = <real_t *>malloc((height * pitch + rows * columns + taps_h * taps_w) * sizeof(real_t))
@@ -97,15 +109,14 @@ cdef bint _quick(const Py_buffer *x, const Py_buffer *w, const Py_buffer *out, i
     if cells == NULL:
         return False
     memset(cells, 0, (height * pitch + rows * columns) * sizeof(real_t))
-    _copy(cells + pad_h * pitch + pad_w, pitch, <const real_t *>x.buf, x.strides[0] // step, x.strides[1] // step,
-          min(x.shape[0], height - pad_h), min(x.shape[1], pitch - pad_w))
+    _copy(cells + pad_h * pitch + pad_w, pitch, x.at, x.h, x.w, min(x.rows, height - pad_h),
+          min(x.columns, pitch - pad_w))
     if flip:
-        _copy(taps, taps_w, <const real_t *>w.buf + (taps_h - 1) * (w.strides[0] // step)
-              + (taps_w - 1) * (w.strides[1] // step), -(w.strides[0] // step), -(w.strides[1] // step), taps_h, taps_w)
+        _copy(taps, taps_w, w.at + (taps_h - 1) * w.h + (taps_w - 1) * w.w, -w.h, -w.w, taps_h, taps_w)
     else:
-        _copy(taps, taps_w, <const real_t *>w.buf, w.strides[0] // step, w.strides[1] // step, taps_h, taps_w)
+        _copy(taps, taps_w, w.at, w.h, w.w, taps_h, taps_w)
     _correlate(cells, pitch, taps, taps_w, taps_h, taps_w, sums, columns, rows, columns)
-    _copy(<real_t *>out.buf, out.strides[0] // step, sums, columns, 1, out.shape[0], out.shape[1])
+    _copy(out.at, out.h, sums, columns, 1, out.rows, out.columns)
     free(cells)
     return True
 

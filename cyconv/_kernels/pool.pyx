@@ -23,7 +23,7 @@ Each output cell is combined in an order that its position alone decides, so tha
 Assumptions (guaranteed by ``_plans/pooling.py``): no size is zero; the columns of x and of out are contiguous; strides
 count cells; coordinates and offsets fit in 63 bits.
 """
-from cpython.buffer cimport Py_buffer, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.pycapsule cimport PyCapsule_New
 from cython.parallel cimport prange
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
@@ -46,10 +46,13 @@ from cyconv._kernels.windows cimport (
 )
 
 cdef enum:
+    DONE = 0       # what a call comes to, as calls.pyx knows it
+    OVERLAP = 1
+    NO_MEMORY = 2
     ALIGNMENT = 64
     SUMS = 2048    # that wait for their division
 
-#: order of the numbers that ``run`` takes, before the tables
+#: order of the numbers of a call, before the tables
 FIELDS = (
     "planes", "channels", "inner",
     "x_plane", "x_channel", "x_d", "x_h", "out_plane", "out_channel", "out_d", "out_h",
@@ -601,53 +604,28 @@ cdef void _pool_part(const Job *job, int64_t part, int64_t parts) noexcept nogil
         total -= i
 
 
-cdef int _run(Job *job, int num_threads) except -1:
-    """All parts, with scratch memory that starts at a boundary of vectors."""
+cdef int _run(
+    const void *x, void *out, int64_t cells, int64_t *indices, const int64_t *geometry, double divisor, int num_threads
+) noexcept nogil:
+    """All parts, with scratch memory that starts at a boundary of vectors (``calls.pyx``)."""
+    cdef Job job
     cdef int part
-    cdef void *memory = malloc(num_threads * job.g.scratch * sizeof(real_t) + ALIGNMENT)
+    cdef void *memory
+    job.g = <const Geometry *>geometry
+    job.x, job.out, job.indices, job.divisor = <const real_t *>x, <real_t *>out, indices, divisor
+    if job.x < job.out + cells and job.out < job.x + job.g.x_end:
+        return OVERLAP
+    memory = malloc(num_threads * job.g.scratch * sizeof(real_t) + ALIGNMENT)
     if memory == NULL:
-        raise MemoryError("scratch memory for pooling")
+        return NO_MEMORY
     job.scratch = <real_t *>(<char *>memory + (ALIGNMENT - <size_t>memory % ALIGNMENT))
     if num_threads == 1:
-        with nogil:
-            _pool_part(job, 0, 1)
+        _pool_part(&job, 0, 1)
     else:
-        for part in prange(num_threads, nogil=True, schedule="static", num_threads=num_threads):
-            _pool_part(job, part, num_threads)
+        for part in prange(num_threads, schedule="static", num_threads=num_threads):
+            _pool_part(&job, part, num_threads)
     free(memory)
-    return 0
+    return DONE
 
 
-def run(x, out, indices, geometry, double divisor, int num_threads):
-    """Pool x into out. ``geometry``: FIELDS, three times AXIS_FIELDS, tables; ``divisor`` 0: the cells counted.
-
-    With ``indices`` (int64, the strides of out), also the places of the maxima. False, and nothing done, if cells of
-    out lie between the first and the last cell of x (whose strides are not negative, or the caller knows better).
-    """
-    cdef Py_buffer views[4]
-    cdef Job job
-    cdef int held = 0
-    job.divisor = divisor
-    job.indices = NULL
-    try:
-        PyObject_GetBuffer(x, &views[held], PyBUF_STRIDES)
-        job.x = <const real_t *>views[held].buf
-        held += 1
-        PyObject_GetBuffer(out, &views[held], PyBUF_STRIDES | PyBUF_WRITABLE)
-        job.out = <real_t *>views[held].buf
-        held += 1
-        PyObject_GetBuffer(geometry, &views[held], PyBUF_STRIDES)
-        job.g = <const Geometry *>views[held].buf
-        held += 1
-        if indices is not None:
-            PyObject_GetBuffer(indices, &views[held], PyBUF_STRIDES | PyBUF_WRITABLE)
-            job.indices = <int64_t *>views[held].buf
-            held += 1
-        if job.x < job.out + views[1].len // REAL_SIZE and job.out < job.x + job.g.x_end:
-            return False
-        _run(&job, num_threads)
-        return True
-    finally:
-        while held > 0:
-            held -= 1
-            PyBuffer_Release(&views[held])
+ENTRY = PyCapsule_New(<void *>_run, NULL, NULL)

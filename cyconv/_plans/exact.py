@@ -25,7 +25,7 @@ def kernel(dtype: np.dtype[Any]) -> ModuleType:
 
 _QUICK_TYPES = frozenset(map(np.dtype, "bBhHilqILQfd"))
 #: type -> the loop for small images, once it was used, and the products that are worth it
-_QUICK_LOOPS: dict[np.dtype[Any], tuple[Callable[..., None], int]] = {}
+_QUICK_LOOPS: dict[np.dtype[Any], tuple[Callable[..., bool], int]] = {}
 
 
 def becomes(image: np.dtype[Any], kernel: np.dtype[Any]) -> bool:
@@ -65,8 +65,6 @@ def quick(in1: Any, in2: Any, mode: str, flip: bool = False, out: Any = None) ->
         return None
     if not 0 < oh * ow * r * s <= most or (oh + r) * (ow + s) > table.QUICK_CELLS or oh < 0 or h * w == 0:
         return None
-    if not in1.flags.aligned or not in2.flags.aligned:
-        return None
     plain = out is None
     if not plain and (type(out) is not np.ndarray or out.dtype is not dtype or out.shape != (oh, ow)):
         return None
@@ -76,7 +74,8 @@ def quick(in1: Any, in2: Any, mode: str, flip: bool = False, out: Any = None) ->
             return None
     else:
         result = out  # which may overlap the others: they are copied first
-    run(in1, in2, result, p, q, flip)
+    if not run(in1, in2, result, p, q, flip):
+        return None
     if plain or result is out:
         return result
     out[...] = result

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cyconv import _runtime
+from cyconv._kernels import calls
 from cyconv._plans import pool_table as table
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -445,5 +446,5 @@ def run(
     layout = lay_out(axes, Side.of(x), Side.of(out), x.dtype, op, count_padding, threads)
     if layout is None:
         return False
-    done: bool = _runtime.kernel("pool", x.dtype).run(x, out, indices, layout.geometry, divisor, layout.threads)
-    return done
+    entry = _runtime.kernel("pool", x.dtype).ENTRY
+    return calls.run(entry, x, out, indices, layout.geometry, divisor, layout.threads)
