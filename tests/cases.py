@@ -15,7 +15,7 @@ import scipy.signal
 from calls import ALGORITHMS, CONV, CONV_TRANSPOSE, channels_last, noise
 
 import cyconv
-from cyconv import grad, signal
+from cyconv import grad, nn, signal
 
 FLOAT_TYPES = ("float16", "float32", "float64")
 INTEGER_TYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
@@ -71,6 +71,28 @@ def _weight_gradient(x_shape, size, g_shape, *, naxes=2, direct=True, **keywords
         return oracle.Expected(value, bound if direct else bound + 100 * bound.max())
 
     return Case(run, expected)
+
+
+def _linear(rows, inputs, outputs, *, backward=False):
+    """A fully connected layer, or its two gradients that are products, one after the other."""
+
+    def run(kind, num_threads=None):
+        layer = nn.Linear(inputs, outputs, bias=False, dtype=kind)
+        layer.weight.data = noise((outputs, inputs), kind)
+        x, g = noise((rows, inputs), kind), noise((rows, outputs), kind)
+        with cyconv.num_threads(num_threads or cyconv.get_num_threads()):
+            y = layer(x)
+            return np.concatenate([layer.backward(g), layer.weight.grad]) if backward else y
+
+    def expected(kind):
+        def result(x, w, g):
+            return np.concatenate([g @ w, g.T @ x]) if backward else x @ w.T
+
+        arrays = [oracle.wide(noise(shape, kind)) for shape in ((rows, inputs), (outputs, inputs), (rows, outputs))]
+        value, magnitude = result(*arrays), result(*map(np.abs, arrays))
+        return oracle.Expected(value, oracle.rounding(max(rows, inputs, outputs), magnitude, value, kind))
+
+    return Case(run, expected, ("float32", "float64"))
 
 
 def _pool_gradient(x_shape, kernel, *, maximum, **keywords):
@@ -193,6 +215,10 @@ CASES = {
     ),
     "weight_gradient_depthwise": _weight_gradient((1, 7, 9, 21), (7, 1, 3, 3), (1, 7, 5, 17), dilation=2, groups=7),
     "weight_gradient_one_axis": _weight_gradient((3, 5, 40), (6, 5, 7), (3, 6, 34), naxes=1),
+    "linear": _linear(5, 300, 37),
+    "linear_rows": _linear(70, 40, 50),
+    "linear_gradient": _linear(13, 117, 70, backward=True),
+    "linear_gradient_rows": _linear(300, 9, 7, backward=True),
     "max_pool_gradient": _pool_gradient((2, 3, 17, 37), 3, maximum=True, stride=2, padding=1),
     "avg_pool_gradient": _pool_gradient((2, 3, 17, 37), 3, maximum=False, stride=2, padding=1),
     "signal": _signal((23, 37), (4, 5)),

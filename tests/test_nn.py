@@ -143,14 +143,18 @@ def test_a_backward_pass_gives_up_what_the_forward_pass_kept():
         model.backward(g)
 
 
-@pytest.mark.parametrize("rows", [1, 3, 5, 9])
+@pytest.mark.parametrize(
+    ("rows", "inputs", "outputs"),
+    [(1, 7, 5), (3, 7, 5), (9, 7, 5), (1, 1, 1), (1, 300, 7), (4, 17, 33), (5, 31, 64), (8, 96, 65), (32, 48, 10),
+     (33, 100, 29), (70, 40, 50), (300, 9, 5)],
+)  # fmt: skip
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_linear_is_a_product_of_matrices(rows, dtype):
-    """More rows than outputs, as many, and fewer: whichever of the two is the signal."""
-    layer = double(nn.Linear(7, 5, rng=rng()))
+def test_linear_is_a_product_of_matrices(rows, inputs, outputs, dtype):
+    """Few rows, which are multiplied with the weights as they lie, and many; fewer and more than outputs."""
+    layer = double(nn.Linear(inputs, outputs, rng=rng()))
     for parameter in layer.parameters():
         parameter.data = rng(3).integers(-4, 5, parameter.shape).astype(dtype)
-    x = rng().integers(-4, 5, (rows, 7)).astype(dtype)
+    x = rng().integers(-4, 5, (rows, inputs)).astype(dtype)
     y = layer(x)
     assert y.dtype == dtype
     np.testing.assert_array_equal(y, x @ layer.weight.data.T + layer.bias.data)
@@ -158,6 +162,20 @@ def test_linear_is_a_product_of_matrices(rows, dtype):
     np.testing.assert_array_equal(layer.backward(g), g @ layer.weight.data)
     np.testing.assert_array_equal(layer.weight.grad, g.T @ x)
     np.testing.assert_array_equal(layer.bias.grad, g.sum(axis=0))
+
+
+@pytest.mark.parametrize("step", [(2, 1), (1, 3), (-1, 1), (1, -2)])
+def test_linear_takes_any_strides(step):
+    """Rows and columns some cells apart, or backwards, of the input and of the gradient."""
+    layer = nn.Linear(35, 21, rng=rng())
+    x = rng().standard_normal((12, 105)).astype(np.float32)[:: step[0], :: step[1]][:6, :35]
+    g = rng(1).standard_normal((12, 63)).astype(np.float32)[:: step[0], :: step[1]][:6, :21]
+    y, dx = layer(x), layer.backward(g)
+    dw = layer.weight.grad
+    layer.zero_grad()
+    np.testing.assert_array_equal(y, layer(x.copy()))
+    np.testing.assert_array_equal(dx, layer.backward(g.copy()))
+    np.testing.assert_array_equal(dw, layer.weight.grad)
 
 
 def test_dropout_drops_in_training_alone():

@@ -17,6 +17,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "peak": FLOATS,
     "dense": FLOATS,
     "wgrad": FLOATS,
+    "product": FLOATS,
     "pool": FLOATS + INTEGERS,
     "exact": FLOATS + UNSIGNED,
     "fft": FLOATS,

@@ -169,3 +169,12 @@ WEAVE_BYTES = 4 * CACHES[1]
 #: groups of 8 and 3x3: 2.3 ms instead of 5.7; 1.5 for 3 channels and 7x7: 19 instead of 17).
 ROW_GRADIENT_BYTES = CACHES[1] // 2
 ROW_GRADIENT_EXCESS = 1.35
+
+#: Products of matrices as they lie, beside a convolution with kernels of one cell (16 to 256 rows, 96 to 4096
+#: columns): rows of a batch up to which they were quicker; where lanes are added in the end, while the batch stays
+#: in the second-level cache and its rows are not too short for their number.
+PRODUCT_ROWS = 256
+PRODUCT_DOT_BYTES = CACHES[1] // 4
+PRODUCT_DOT_ROWS = 32
+#: Bytes of a row of columns that are done at a time.
+PRODUCT_CHUNK_BYTES = 2048

@@ -10,6 +10,8 @@ import numpy as np
 from cyconv import _checks
 from cyconv import grad as gradients
 from cyconv._arrays import Array
+from cyconv._plans import product
+from cyconv._runtime import threads_for
 from cyconv.conv import conv1d
 from cyconv.nn import init
 from cyconv.nn.module import Module, Parameter, Shape
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
 class Linear(Module):
     """Fully connected layer: ``y = x W^T + b`` along the last axis.
 
-    A convolution with a kernel of one cell is this layer at every position, and that is how it is computed. So the
-    number of threads is cyconv's, and changes no bit.
+    A convolution with a kernel of one cell is this layer at every position, and that is how many rows are computed;
+    few are multiplied with the weights as they lie. The number of threads is cyconv's, and changes no bit.
 
     Parameters
     ----------
@@ -78,14 +80,13 @@ class Linear(Module):
     def backward(self, grad: Array) -> Array | None:
         """Add to the gradients of weight and bias; return that of x."""
         x: Array = self.saved("_x")
-        rows, given = x.reshape(1, -1, self.in_features), grad.reshape(1, -1, self.out_features)
-        shape = (*self.weight.shape, 1)
-        self.weight.add_grad(gradients.conv1d_weight(rows, shape, given, layout="NWC")[..., 0])
+        rows, given = x.reshape(-1, self.in_features), grad.reshape(-1, self.out_features)
+        self.weight.add_grad(_outer(given, rows))
         if self.bias is not None:
-            self.bias.add_grad(gradients.conv1d_bias(given, layout="NWC"))
+            self.bias.add_grad(gradients.conv1d_bias(given[np.newaxis], layout="NWC"))
         if not self.needs_input_grad:
             return None
-        return _product(given[0], self.weight.data.T).reshape(x.shape)
+        return _product(given, self.weight.data.T).reshape(x.shape)
 
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of the result."""
@@ -103,14 +104,28 @@ class Linear(Module):
 
 
 def _product(a: Array, b: Array) -> Array:
-    """``a @ b.T``: one of them is a signal, its rows the positions, the other the kernels of one cell.
+    """``a @ b.T``, a having the rows of the batch. As a convolution one of them is a signal, its rows the positions,
+    the other the kernels of one cell.
 
     Weights are copied before they are used, so the one of fewer rows is taken for them: that of a layer is often much
     larger than a batch.
     """
+    if product.suits_dots(a, b):
+        return product.dots(a, b, threads_for(None))
+    if product.suits_times(len(a), a, b.T):
+        return product.times(a, b.T, threads_for(None))
     result: Array = np.empty((len(a), len(b)), np.result_type(a, b))
     signal, kernels, out = (b, a, result.T) if len(a) < len(b) else (a, b, result)
     conv1d(signal[np.newaxis], kernels[..., np.newaxis], layout="NWC", out=out[np.newaxis])
+    return result
+
+
+def _outer(a: Array, b: Array) -> Array:
+    """``a.T @ b``: the sum over the batch, which is the gradient of weights."""
+    if product.suits_times(len(a), a.T, b):
+        return product.times(a.T, b, threads_for(None))
+    shape = (a.shape[1], b.shape[1], 1)
+    result: Array = gradients.conv1d_weight(b[np.newaxis], shape, a[np.newaxis], layout="NWC")[..., 0]
     return result
 
 
