@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,6 +55,37 @@ def empty(shape: int | tuple[int, ...], dtype: DTypeLike) -> Array:
     return empty_bytes(cells * dtype.itemsize)[: cells * dtype.itemsize].view(dtype).reshape(shape)
 
 
+def lent(shape: int | tuple[int, ...], dtype: DTypeLike) -> Array:
+    """The same from the memory that is kept between calls, to which it comes back when this very array is gone: no
+    view of it may outlive it."""
+    dtype = np.dtype(dtype)
+    nbytes = (math.prod(shape) if isinstance(shape, tuple) else shape) * dtype.itemsize
+    buffer = _take(nbytes)
+    array = buffer[:nbytes].view(dtype).reshape(shape)
+    weakref.finalize(array, _give_back, buffer).atexit = False
+    return array
+
+
+def _take(nbytes: int) -> Array:
+    """The smallest of the kept buffers that is large enough; a new one instead of the largest if none is."""
+    found: list[Array] = []
+    while True:
+        try:
+            found.append(_kept.pop())
+        except IndexError:
+            break
+    found.sort(key=len)
+    best = next((i for i, buffer in enumerate(found) if buffer.size >= nbytes), -1)
+    taken = found.pop(best) if found else None
+    _kept.extend(found)
+    return empty_bytes(nbytes) if taken is None or taken.size < nbytes else taken
+
+
+def _give_back(buffer: Array) -> None:
+    if buffer.size + sum([kept.size for kept in _kept]) <= _KEEP_BYTES:
+        _kept.append(buffer)
+
+
 class scratch:
     """At least ``nbytes`` of aligned scratch memory, for one call; reused by later calls.
 
@@ -67,15 +99,8 @@ class scratch:
         self._nbytes = nbytes
 
     def __enter__(self) -> Array:
-        try:
-            buffer = _kept.pop()
-            if buffer.size < self._nbytes:
-                buffer = empty_bytes(self._nbytes)
-        except IndexError:
-            buffer = empty_bytes(self._nbytes)
-        self._buffer = buffer
-        return buffer
+        self._buffer = _take(self._nbytes)
+        return self._buffer
 
     def __exit__(self, *error: object) -> None:
-        if self._buffer.size + sum([kept.size for kept in _kept]) <= _KEEP_BYTES:
-            _kept.append(self._buffer)
+        _give_back(self._buffer)

@@ -26,7 +26,7 @@ class Algorithm(Protocol):
     #: what the user calls it
     name: str
 
-    def __init__(self, spec: ConvSpec, weight: Array, bias: Array | None) -> None: ...
+    def __init__(self, spec: ConvSpec, weight: Array, bias: Array | None, once: bool = False) -> None: ...
 
     def run(self, call: Call, x: Array, out: Array, threads: int) -> None:
         """Compute into ``out``; both arrays are seen as (N, C, D, H, W)."""
@@ -132,7 +132,7 @@ class Convolution:
         """The algorithm for this call, and how many of the threads it takes."""
         chosen = self.candidates(call, threads)[0]
         if chosen.kind not in self._ready:
-            self._ready[chosen.kind] = chosen.kind(self.spec, self._weight, self._bias)
+            self._ready[chosen.kind] = chosen.kind(self.spec, self._weight, self._bias, self._once)
         return self._ready[chosen.kind], chosen.threads
 
     def candidates(self, call: Call, threads: int) -> tuple[Candidate, ...]:

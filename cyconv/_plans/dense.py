@@ -21,9 +21,10 @@ class Dense:
 
     name = "direct"
 
-    def __init__(self, spec: ConvSpec, weight: Array, bias: Array | None) -> None:
+    def __init__(self, spec: ConvSpec, weight: Array, bias: Array | None, once: bool = False) -> None:
         self.spec = spec
         self.kernel = _runtime.kernel("dense", spec.dtype)
+        self._new = _memory.lent if once else _memory.empty
         self._weight = weight
         self._bias = bias
         self._packed: dict[bool, tuple[Array, Array]] = {}
@@ -75,7 +76,7 @@ class Dense:
         if blocks.by_rows not in self._packed:
             spec, lanes = self.spec, self.kernel.LANES
             width = spec.group_outputs if blocks.by_rows else round_up(spec.group_outputs, lanes)
-            packed = _memory.empty(spec.groups * spec.depth * width, spec.dtype)
+            packed = self._new(spec.groups * spec.depth * width, spec.dtype)
             if packed.size:
                 self.kernel.pack_weights(
                     self._weight, tap_offsets(self._weight), packed, blocks.geometry, blocks.threads

@@ -50,9 +50,10 @@ class FFT:
 
     name = "fft"
 
-    def __init__(self, spec: ConvSpec, weight: Array, bias: Array | None) -> None:
+    def __init__(self, spec: ConvSpec, weight: Array, bias: Array | None, once: bool = False) -> None:
         self.spec = spec
         self.kernel = _runtime.kernel("fft", spec.dtype)
+        self._new = _memory.lent if once else _memory.empty
         self._weight = np.ascontiguousarray(weight, spec.dtype)
         self._given_bias = bias
         self._bias = np.zeros(spec.out_channels, spec.dtype)
@@ -109,7 +110,7 @@ class FFT:
         """Spectra of the weights for tiles of this size. Two threads may pack the same thing at once."""
         spec = self.spec
         weight = self._weight.reshape(spec.out_channels, -1, *spec.kernel[1:])
-        packed = _memory.empty((prod(weight.shape[:2]), 2 * prod(blocks.points)), spec.dtype)
+        packed = self._new((prod(weight.shape[:2]), 2 * prod(blocks.points)), spec.dtype)
         self.kernel.pack_weights(weight, packed, *turns, blocks.geometry, scratch, blocks.threads)
         self._packed[blocks.points] = packed
         return packed

@@ -57,7 +57,7 @@ class Sliding:
 
     name = "direct"
 
-    def __init__(self, spec: ConvSpec, weight: Array, bias: Array | None) -> None:
+    def __init__(self, spec: ConvSpec, weight: Array, bias: Array | None, once: bool = False) -> None:
         self.spec = spec
         self.kernel = _runtime.kernel("sliding", spec.dtype)
         self.planes_kernel = _runtime.kernel("planes", spec.dtype)

@@ -75,10 +75,11 @@ class Winograd:
 
     name = "winograd"
 
-    def __init__(self, spec: ConvSpec, weight: Array, bias: Array | None) -> None:
+    def __init__(self, spec: ConvSpec, weight: Array, bias: Array | None, once: bool = False) -> None:
         self.spec = spec
         self.kernel = _runtime.kernel("winograd", spec.dtype)
-        self._direct = Dense(spec, weight, bias)
+        self._direct = Dense(spec, weight, bias, once)
+        self._new = _memory.lent if once else _memory.empty
         self._weight = weight
         self._packed: dict[Form, Array] = {}
         self._bias = np.zeros((spec.groups, round_up(spec.group_outputs, self.kernel.LANES)), spec.dtype)
@@ -142,7 +143,7 @@ class Winograd:
             spec = self.spec
             width = self._bias.shape[1]
             depth = spec.group_inputs * _direct_taps(spec, form)
-            packed = _memory.empty(spec.groups * width * depth * form.frequencies, spec.dtype)
+            packed = self._new(spec.groups * width * depth * form.frequencies, spec.dtype)
             columns = numbers(form.m, form.r).weights
             rows = columns if form.planar else np.ones((1, 1))
             offsets = tap_offsets(self._weight if form.wide else self._weight.swapaxes(3, 4))
