@@ -129,11 +129,7 @@ class Sliding:
             weight, spec = self._weight, self.spec
             if orientation.swapped:
                 weight, spec = weight.swapaxes(3, 4), _swap_spec(spec)
-            runs = [run for step in find_passes(spec) for run in step]
-            order = _order_of_use(spec)
-            packed = np.concatenate(
-                [weight[:, :, :, list(run)].swapaxes(3, 4).reshape(len(weight), -1) for run in runs], axis=1
-            )[:, order]
+            packed = weight.reshape(len(weight), -1)[:, _order_of_use(spec)]
             bias, lanes = self._bias, _tile(spec).lanes
             if orientation.by_channels:
                 across = _channel_box(spec)
@@ -176,7 +172,8 @@ def _by_lanes(values: Array, groups: int, width: int) -> Array:
 Run = tuple[int, ...]
 
 
-def find_passes(spec: ConvSpec) -> list[tuple[Run, ...]]:
+@lru_cache(maxsize=512)
+def find_passes(spec: ConvSpec) -> tuple[tuple[Run, ...], ...]:
     """The taps along H as runs that share input rows, one run or two to a pass of the kernel.
 
     Taps share rows where their coordinates are equal modulo the stride; long runs are cut into equal parts.
@@ -195,22 +192,21 @@ def find_passes(spec: ConvSpec) -> list[tuple[Run, ...]]:
             runs.append(tuple(members[at:end]))
             at = end
     if len(runs) == 2 and (len(runs[0]), len(runs[1])) in planes.PAIRS:
-        return [(runs[0], runs[1])]
-    return [(run,) for run in runs]
+        return ((runs[0], runs[1]),)
+    return tuple((run,) for run in runs)
 
 
+@lru_cache(maxsize=512)
 def _order_of_use(spec: ConvSpec) -> Array:
-    """From weights as [run][plane][s][r] to the order of the kernel, [pass][plane][run][s][r]."""
-    planes, columns = spec.group_inputs * spec.kernel[0], spec.kernel[2]
-    order, start = [], 0
-    for step in find_passes(spec):
-        blocks = []
-        for run in step:
-            size = planes * columns * len(run)
-            blocks.append(np.arange(start, start + size).reshape(planes, -1))
-            start += size
-        order.append(np.concatenate(blocks, axis=1).reshape(-1))
-    return np.concatenate(order)
+    """Where a row of the packed weights, ``[pass][plane][run][s][r]``, finds its scalars in ``[plane][r][s]``."""
+    places = np.arange(spec.depth).reshape(-1, *spec.kernel[1:])
+    steps = [
+        np.concatenate([places[:, list(run)].swapaxes(1, 2).reshape(len(places), -1) for run in step], axis=1)
+        for step in find_passes(spec)
+    ]
+    order: Array = np.concatenate([step.reshape(-1) for step in steps])
+    order.flags.writeable = False  # many calls share it
+    return order
 
 
 # ------------------------------------------------------------------------------------------------ block sizes

@@ -1,0 +1,54 @@
+"""Memory of kernels: owned by one at a time, kept between calls up to a bound."""
+
+import gc
+
+import numpy as np
+import pytest
+
+from cyconv import _memory
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept(monkeypatch):
+    monkeypatch.setattr(_memory, "_kept", [])
+
+
+def kept_bytes():
+    return sum(buffer.size for buffer in _memory._kept)
+
+
+@pytest.mark.parametrize("make", [_memory.empty, _memory.lent])
+@pytest.mark.parametrize("shape", [0, 1, 1000, (3, 40000)])
+def test_an_array_is_aligned_and_of_its_shape(make, shape):
+    array = make(shape, np.float64)
+    assert array.shape == np.empty(shape).shape
+    assert array.dtype == np.float64
+    assert array.ctypes.data % 64 == 0
+    array[...] = 1
+
+
+def test_what_is_lent_comes_back_when_the_array_is_gone():
+    array = _memory.lent(100_000, np.float32)
+    place = array.ctypes.data
+    with _memory.scratch(1000) as other:
+        assert not np.shares_memory(array, other)
+    del array
+    gc.collect()
+    assert _memory.lent(90_000, np.float32).ctypes.data == place
+
+
+def test_the_smallest_buffer_that_is_large_enough_is_taken():
+    sizes = (1_000, 200_000, 5_000_000)
+    arrays = [_memory.lent(size, np.uint8) for size in sizes]
+    places = [array.ctypes.data for array in arrays]
+    del arrays
+    gc.collect()
+    again = [_memory.lent(size - 100, np.uint8) for size in sizes]
+    assert [array.ctypes.data for array in again] == places
+
+
+def test_no_more_than_the_bound_is_kept():
+    for nbytes in (1_000, _memory._KEEP_BYTES, _memory._KEEP_BYTES + (1 << 22)):
+        with _memory.scratch(nbytes) as first, _memory.scratch(nbytes) as second:
+            assert min(first.size, second.size) >= nbytes
+        assert kept_bytes() <= _memory._KEEP_BYTES
