@@ -93,6 +93,7 @@ kernel = rng.standard_normal((64, 64, 3, 3)).astype(np.float32)
 call = lambda out, x=big: cyconv.conv2d(x, kernel, padding=1, algorithm={algorithm!r}, num_threads=2, out=out)
 # threads and lazy imports are there before memory gets short
 call(np.empty((1, 64, 8, 8), np.float32), big[:, :, :8, :8])
+cyconv.max_pool2d(big, 3, num_threads=2)  # of work that is worth a second thread
 out = np.full(big.shape, 7, np.float32)
 now = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 failed = 0
