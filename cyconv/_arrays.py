@@ -43,7 +43,7 @@ def as_array(name: str, value: object) -> Array:
         raise TypeError(f"{name} must hold numbers, got dtype {dtype}")
     if not dtype.isnative:
         return array.astype(dtype.newbyteorder("="))
-    if not array.flags.aligned or _has_odd_strides(array):
+    if not array.flags.aligned or (not array.flags.c_contiguous and _has_odd_strides(array)):
         return array.copy()
     return array
 
@@ -209,7 +209,7 @@ def check_out(out: object, shape: Sequence[int], dtype: Dtype, inputs: Iterable[
         )
     through = (
         not array.flags.aligned
-        or _has_odd_strides(array)
+        or (not array.flags.c_contiguous and _has_odd_strides(array))
         or any(np.may_share_memory(array, source) for source in inputs)
     )
     return array, through

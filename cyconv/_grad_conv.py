@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -37,9 +38,16 @@ class Windows(NamedTuple):
 
 def image_of_size(name: str, size: Sequence[int], axes: int, layout: str) -> _checks.Image:
     """An image without numbers: ``size`` is a shape in the caller's rank and layout."""
+    if type(size) is tuple and all(type(n) is int for n in size) and type(layout) is str:
+        return _known_image(name, size, axes, layout)
     if not _checks.is_sequence(size):
         raise TypeError(f"{name} must be a sequence of ints, got {size!r} of type {type(size).__name__}")
-    sizes = tuple(_checks.as_int(name, n, minimum=0) for n in size)
+    return _known_image.__wrapped__(name, tuple(size), axes, layout)
+
+
+@lru_cache(maxsize=256)
+def _known_image(name: str, size: tuple[int, ...], axes: int, layout: str) -> _checks.Image:
+    sizes = tuple([_checks.as_int(name, n, minimum=0) for n in size])
     _checks.check_index_range(name, sizes, 8)
     if len(sizes) > axes + 2:  # before NumPy's own limit on the number of axes
         sizes = sizes[: axes + 3]

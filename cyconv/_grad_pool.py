@@ -12,7 +12,8 @@ from cyconv import _checks
 from cyconv._arrays import Array, Image
 from cyconv._grad_conv import filled, image_of_size, read_gradient
 from cyconv._plans.arrays import triple
-from cyconv._plans.pool_gradients import has_bad_index, scatter, spread
+from cyconv._plans.max_gradients import Planes, read, scatter, scratch_for
+from cyconv._plans.pool_gradients import spread
 from cyconv._plans.pooling import PoolAxis
 from cyconv._pooling import Axes, Size, adaptive_axes, window_axes
 from cyconv._runtime import threads_for
@@ -47,22 +48,34 @@ def maximum(
         raise ValueError(f"input_size must have at least 1 cell along every spatial axis, got {tuple(input_size)}")
     # an unsigned index beyond 2**63 must not come out negative
     at = np.minimum(places.array, 2**63 - 1) if places.array.dtype == np.uint64 else places.array
-    flat = at.astype(np.int64, copy=False).reshape(*at.shape[:2], prod(at.shape[2:]))
-    if out is not None and flat.size and has_bad_index(flat, cells, np.dtype(np.float32), threads_for(threads)):
-        _check_indices(int(flat.min()), cells)
-        _check_indices(int(flat.max()), cells)
+    at = at.astype(np.int64, copy=False)
+    flat = _in_memory(at, image.channels_last)
+    lead, inner = (at.shape[0], at.shape[1]) if image.channels_last else (at.shape[0] * at.shape[1], 1)
+    planes = Planes(lead, inner, image.array.shape[2:], at.shape[2:])
 
-    def compute(values: Array, dtype: np.dtype[Any]) -> None:
-        view = image.result_view(values)
-        plane = view.reshape(*view.shape[:2], cells)
-        source = grad.astype(dtype, copy=False).reshape(flat.shape)
-        bad = scatter(source, flat, plane, threads_for(threads))
-        if bad is not None:
-            _check_indices(bad, cells)
-        if not np.may_share_memory(plane, view):
-            view[...] = plane.reshape(view.shape)
+    with scratch_for(flat) as scratch:
+        # before `out` is touched
+        maxima = read(flat, planes, scratch, threads_for(threads)) if flat.size else None
+        if flat.size and maxima is None:
+            _check_indices(int(flat.min()), cells)
+            _check_indices(int(flat.max()), cells)
 
-    return filled(out, _shape(input_size), [("grad_output", grad)], compute)
+        def compute(values: Array, dtype: np.dtype[Any]) -> None:
+            assert maxima is not None
+            target = values if values.flags.c_contiguous else np.empty(values.shape, dtype)
+            source = _in_memory(grad.astype(dtype, copy=False), image.channels_last)
+            scatter(maxima, source, target, out is None, threads_for(threads))
+            if target is not values:
+                values[...] = target
+
+        return filled(out, _shape(input_size), [("grad_output", grad)], compute)
+
+
+def _in_memory(array: Array, channels_last: bool) -> Array:
+    """The elements of an array (N, C, *spatial), one after another in the caller's layout."""
+    if channels_last:
+        array = array.transpose(0, *range(2, array.ndim), 1)
+    return np.ascontiguousarray(array).reshape(-1)
 
 
 def _check_indices(index: int, cells: int) -> None:

@@ -293,3 +293,68 @@ def test_rows_of_every_width_against_vectors(kernel, padding, stride, size):
     g = rng.normal(size=(2, 1, *map(len, axes))).astype(np.float32)
     dx = grad.avg_pool2d(g, (2, 1, *size), (2, kernel), **how)
     oracle.assert_close(dx, bounded(g, size, axes, np.float32))
+
+
+def one_by_one(g, indices, cells):
+    """The definition of the maximum's gradient: additions in the order of the outputs."""
+    dx = np.zeros((*g.shape[:2], cells), g.dtype)
+    for n, c in np.ndindex(*g.shape[:2]):
+        for value, at in zip(g[n, c].ravel(), indices[n, c].ravel(), strict=True):
+            if at >= 0:
+                dx[n, c, at] += value
+    return dx
+
+
+def indices_near(rng, size, outputs, step, first, cells):
+    """Any indices in boxes of so many cells each way that begin ``first`` before step * output."""
+    axes = []
+    for n, out, axis in zip(size, outputs, (0, 1), strict=True):
+        at = np.arange(out).reshape((-1, 1) if axis == 0 else (1, -1)) * step - first
+        axes.append(np.clip(at + rng.integers(0, cells, (2, 3, *outputs)), 0, n - 1))
+    return axes[0] * size[1] + axes[1]
+
+
+@DTYPES
+@LAYOUTS
+@pytest.mark.parametrize(
+    ("step", "first", "cells"),
+    [(1, 0, 2), (1, 1, 3), (2, 0, 2), (2, 1, 2), (2, 0, 3), (2, 1, 3), (1, 0, 5), (2, 3, 8)],
+)
+@pytest.mark.parametrize("outputs", [(1, 9), (5, 7), (3, 16), (4, 17), (2, 40), (40, 5)], ids=str)
+def test_indices_in_a_box_that_moves_along(outputs, step, first, cells, layout, dtype):
+    """Bit for bit what additions one by one give: few taps by vectors, many taps and odd ones out one by one."""
+    rng = np.random.default_rng(8)
+    size = tuple(n * step + 1 for n in outputs)
+    indices = indices_near(rng, size, outputs, step, first, cells)
+    g = rng.normal(size=indices.shape).astype(dtype)
+    g[0, 0, 0, 0], g[1, 2, 0, 1], g[0, 1, 0, 0] = np.inf, np.nan, -0.0
+    shape = in_order(np.empty((2, 3, *size)), layout).shape
+
+    def check(indices):
+        expected = one_by_one(g, indices, size[0] * size[1]).reshape(2, 3, *size)
+        for threads in (1, 3):
+            given = in_order(g, layout), in_order(indices, layout), shape
+            out = np.full(shape, 7, dtype)
+            assert grad.max_pool2d(*given, layout=layout, num_threads=threads, out=out) is out
+            np.testing.assert_array_equal(back(out, layout), expected)
+            np.testing.assert_array_equal(np.signbit(back(out, layout)), np.signbit(expected))
+
+    check(indices)
+    for odd_one in (-1, 0, size[1] - 1, size[0] * size[1] - 1):
+        indices[1, 1, outputs[0] // 2, outputs[1] // 2] = odd_one
+        check(indices)
+
+
+def test_results_beyond_the_caches():
+    """Large enough to be written past the caches, to a place that is aligned to nothing but its elements."""
+    rng = np.random.default_rng(9)
+    x = rng.integers(0, 3, (1, 7, 1001, 1000)).astype(np.float32)
+    y, indices = cyconv.max_pool2d(x, 2, return_indices=True)
+    expected = grad.max_pool2d(y, indices, x.shape)
+    for threads in (1, 2):
+        out = np.full(x.size + 3, 7, np.float32)[3:].reshape(x.shape)
+        grad.max_pool2d(y, indices, x.shape, out=out, num_threads=threads)
+        np.testing.assert_array_equal(out, expected)
+    inner = expected[..., :1000, :].reshape(1, 7, 500, 2, 500, 2)
+    np.testing.assert_array_equal(inner.sum(axis=(3, 5)), y)
+    np.testing.assert_array_equal(expected[..., 1000, :], 0)

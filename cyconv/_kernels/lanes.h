@@ -3,6 +3,9 @@
 #define CYCONV_LANES_H
 #include <stddef.h>
 #include "simd.h"
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 /* The larger one, lane by lane, b if either is NaN: an instruction that no vector expression of C compiles to. */
 #if defined(__SSE4_1__)
@@ -307,6 +310,55 @@ static inline void vstore_part(real_t *p, vec_t v, int n) {
 #undef CYCONV_PIECE
 }
 #endif
+
+/* VL bytes, each an integer of a lane. */
+static inline ivec_t ivload_bytes(const uint8_t *p) {
+#if CYCONV_VEC_BYTES == 64 && CYCONV_REAL_SIZE == 4
+    return (ivec_t)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
+#elif CYCONV_VEC_BYTES == 64 && CYCONV_REAL_SIZE == 8
+    return (ivec_t)_mm512_cvtepu8_epi64(_mm_loadl_epi64((const __m128i *)p));
+#elif CYCONV_VEC_BYTES == 32 && CYCONV_REAL_SIZE == 4
+    return (ivec_t)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p));
+#else
+    ivec_t v;
+    for (int l = 0; l < CYCONV_VL; l++) v[l] = (lane_int_t)p[l];
+    return v;
+#endif
+}
+
+/* a + v where the integers are equal, elsewhere a, which is no negative zero. */
+static inline vec_t vadd_where(vec_t a, ivec_t x, ivec_t y, vec_t v) {
+#if CYCONV_VEC_BYTES == 64 && CYCONV_REAL_IS_FLOAT
+    lanes_t r = {.v = a}, b = {.v = v};
+#if CYCONV_REAL_SIZE == 8
+    r.pd = _mm512_mask_add_pd(r.pd, _mm512_cmpeq_epi64_mask((__m512i)x, (__m512i)y), r.pd, b.pd);
+#else
+    r.ps = _mm512_mask_add_ps(r.ps, _mm512_cmpeq_epi32_mask((__m512i)x, (__m512i)y), r.ps, b.ps);
+#endif
+    return r.v;
+#else
+    return a + (vec_t)((ivec_t)v & (ivec_t)(x == y));
+#endif
+}
+
+/* Past the caches to memory, which is not read first; p is a multiple of the register's size. Ends with a call of
+ * stream_end, before which no other thread may rely on what was written. */
+static inline void vstream(real_t *p, vec_t v) {
+#if CYCONV_VEC_BYTES == 64
+    _mm512_stream_si512((void *)p, (__m512i)v);
+#elif CYCONV_VEC_BYTES == 32
+    _mm256_stream_si256((void *)p, (__m256i)v);
+#elif defined(__SSE2__)
+    _mm_stream_si128((void *)p, (__m128i)v);
+#else
+    vstore(p, v);
+#endif
+}
+static inline void stream_end(void) {
+#if defined(__SSE2__)
+    _mm_sfence();
+#endif
+}
 
 /* Loops that are worth a call: compiled once, not into every caller. Cython writes "inline" before all that is shared. */
 #pragma GCC diagnostic ignored "-Wattributes"

@@ -1,4 +1,6 @@
 """Names of ``lanes.h`` for Cython."""
+from libc.stdint cimport uint8_t
+
 from cyconv._kernels.simd cimport real_t, vec_t
 
 cdef extern from "lanes.h" nogil:
@@ -33,4 +35,8 @@ cdef extern from "lanes.h" nogil:
     ivec_t ivselect(ivec_t mask, ivec_t a, ivec_t b)
     ivec_t ivlanes(Py_ssize_t first, Py_ssize_t stop)
     ivec_t ivless(ivec_t a, ivec_t b)
+    ivec_t ivload_bytes(const uint8_t *p)
+    vec_t vadd_where(vec_t a, ivec_t x, ivec_t y, vec_t v)
+    void vstream(real_t *p, vec_t v)
+    void stream_end()
     vec_t vpart(vec_t v, int first, int stop, real_t other)

@@ -1,6 +1,6 @@
 """Gradients of pooling.
 
-    scatter:   dx[n, c, index[n, c, o]] += g[n, c, o]                              (maxima)
+    scatter:   dx[n, c, index[n, c, o]] += g[n, c, o]                              (maxima; choose: of small windows)
     spread:    dx[m, d, h, w, c] = sum over the windows (od, oh, ow) that hold (d, h, w) of
                                    g[m, od, oh, ow, c] * sd[od] * sh[oh] * sw[ow]  (averages; s: 1 / divisor per axis)
 
@@ -12,20 +12,30 @@ Assumptions (guaranteed by ``_plans/pool_gradients.py``): no size is zero, the t
 checked here, since only a pass over them can tell.
 """
 from cython.parallel cimport prange, threadid
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from cyconv._kernels.poolgrad_rows cimport (MOST_TAPS, ROW_SLACK, Spreading, add_row, prepare_spreading, scale_row,
-                                            spread_row)
-from cyconv._kernels.simd cimport inlined, real_t
+from cyconv._kernels.lanes cimport stream_end
+from cyconv._kernels.poolgrad_choices cimport CODE_SLACK, Chosen, choose_channels, choose_rows
+from cyconv._kernels.poolgrad_codes cimport NO_CODES, NO_PLACE, find_codes, find_places, is_large
+from cyconv._kernels.poolgrad_rows cimport (MOST_TAPS, ROW_SLACK, Spreading, add_row, copy_rows, prepare_weaving,
+                                            scale_row, spread_row)
+from cyconv._kernels.simd cimport VL, inlined, real_t
 
 cdef enum:
     #: channels of one work item where channels are neighbours in memory, and else: planes of up to so many bytes
     CHANNELS = 64
     PLANES = 4
     SMALL_PLANE = 262144
-    #: rows of dx of one work item
+    #: rows of dx of one work item, indices of one
     BAND = 32
+    CHUNK = 16384
+    #: bands of one work item where results go past the caches, which are waited for at its end
+    STREAMED = 16
+
+ctypedef fused place_t:
+    int64_t
+    uint16_t
 
 #: zeros on each side of a row of ``spread``, and its longest windows
 SLACK = ROW_SLACK
@@ -44,53 +54,141 @@ cdef struct Covering:
 
 # ------------------------------------------------------------------------------------------------------- scatter
 
-def has_bad_index(const int64_t[:, :, :] index, int64_t cells, int num_threads):
+def has_bad_index(const int64_t[::1] index, int64_t cells, int num_threads):
     """Whether some index is not one of ``cells`` cells, nor -1."""
-    cdef int64_t channels = index.shape[1], items = index.shape[0] * channels
+    cdef int64_t total = index.shape[0], items = (total + CHUNK - 1) // CHUNK
     cdef int64_t item
     cdef int bad = 0
     for item in prange(items, nogil=True, schedule="static", num_threads=num_threads, use_threads_if=num_threads > 1):
-        bad |= _bad_plane(&index[item // channels, item % channels, 0], index.strides[2] // 8, index.shape[2], cells)
+        bad |= _bad(&index[item * CHUNK], min(<int64_t>CHUNK, total - item * CHUNK), cells)
     return bad != 0
 
 
-cdef int _bad_plane(const int64_t *at, int64_t step, int64_t outputs, int64_t cells) noexcept nogil:
+cdef bint _bad(const int64_t *at, int64_t count, int64_t cells) noexcept nogil:
     cdef int64_t i, bad = 0
-    if step == 1:
-        for i in range(outputs):
-            bad |= <uint64_t>(at[i] + 1) > <uint64_t>cells
-    else:
-        for i in range(outputs):
-            bad |= <uint64_t>(at[i * step] + 1) > <uint64_t>cells
+    for i in range(count):
+        bad |= <uint64_t>(at[i] + 1) > <uint64_t>cells
     return bad != 0
 
 
-def scatter(const real_t[:, :, :] grad, const int64_t[:, :, :] index, real_t[:, :, :] out, int num_threads):
-    """Fill ``out`` (N, C, cells); returns an index that does not exist, or -1. An index of -1 is nothing."""
+def read_places(const int64_t[::1] index, int64_t cells, uint16_t[::1] place, int num_threads):
+    """The same, and the indices as places."""
+    cdef int64_t total = index.shape[0], items = (total + CHUNK - 1) // CHUNK
+    cdef int64_t item
+    cdef int bad = 0
+    if cells > NO_PLACE or place.shape[0] != total:
+        raise ValueError("places of other cells")
+    for item in prange(items, nogil=True, schedule="static", num_threads=num_threads, use_threads_if=num_threads > 1):
+        bad |= find_places(&index[item * CHUNK], &place[item * CHUNK], min(<int64_t>CHUNK, total - item * CHUNK), cells)
+    return bad != 0
+
+
+def read_codes(const int64_t[::1] index, const int32_t[::1] first, const int32_t[::1] column, int64_t inner,
+               int64_t cells, int32_t width, uint8_t[::1] code, int num_threads):
+    """Codes of the indices of planes with ``inner`` channels that are neighbours in memory, and what was found.
+
+    ``first`` and ``column`` are the tables of the outputs of one plane or, where inner is 1, of several. Stops at the
+    first index that has no code.
+    """
+    cdef int64_t outputs = first.shape[0], part = min(outputs, max(1, CHUNK // inner)), parts = (outputs + part - 1) // part
+    cdef int64_t total = index.shape[0] // inner, items = (total + outputs - 1) // outputs * parts
+    cdef int64_t item, o
+    cdef int64_t found = 0
+    cdef bint stop = 0
+    cdef bint *stopped = &stop
+    if code.shape[0] != index.shape[0] + 2 * CODE_SLACK or column.shape[0] != outputs or total * inner != index.shape[0]:
+        raise ValueError("codes of other indices")
+    for item in prange(items, nogil=True, schedule="static", num_threads=num_threads, use_threads_if=num_threads > 1):
+        if not stopped[0]:
+            o = item // parts * outputs + item % parts * part
+            found |= _codes(&index[o * inner], &first[item % parts * part], &column[item % parts * part],
+                            &code[CODE_SLACK + o * inner], min(min(part, outputs - item % parts * part), total - o), inner,
+                            cells, width, stopped)
+    return found
+
+
+cdef int64_t _codes(const int64_t *at, const int32_t *first, const int32_t *column, uint8_t *code, int64_t outputs,
+                    int64_t inner, int64_t cells, int32_t width, bint *stopped) noexcept nogil:
+    cdef int64_t o, found = 0
+    if inner == 1:
+        found = find_codes(at, first, column, code, outputs, cells, width, 0)
+    else:
+        for o in range(outputs):
+            found |= find_codes(at + o * inner, first + o, column + o, code + o * inner, inner, cells, width, 1)
+    if found & NO_CODES or is_large(found & 255) or is_large(found >> 8 & 255):
+        stopped[0] = 1
+        return NO_CODES
+    return found
+
+
+def choose(const real_t[::1] grad, const uint8_t[::1] code, real_t[::1] out, int64_t planes, int64_t inner,
+           int64_t height, int64_t width, int64_t out_h, int64_t out_w, int64_t K, int64_t step, int64_t before_h,
+           int64_t before_w, int64_t corner, real_t[:, ::1] rows, bint stream, int num_threads):
+    """Fill ``out`` (planes, height, width, inner) from codes of windows of K x K cells that begin ``before`` cells
+    before step * output; the first of these has the code ``corner``.
+
+    ``rows`` has for each thread a band of rows of a plane, which there may be written beyond their end.
+    """
+    cdef int64_t length = width * inner
+    cdef int64_t band = min(height, (rows.shape[1] - 2 * VL) // length)
+    cdef int64_t bands = (height + max(band, 1) - 1) // max(band, 1)
+    cdef int64_t group = STREAMED if stream else 1, groups = (planes * bands + group - 1) // group
+    cdef int64_t item
+    cdef Chosen how
+    how.K, how.step, how.before_h, how.before_w, how.corner = K, step, before_h, before_w, corner
+    how.height, how.width, how.out_h, how.out_w = height, width, out_h, out_w
+    prepare_weaving(&how.low, &how.high)
+    if (band < 1 or rows.shape[0] < num_threads or not (2 <= K <= 3 and 1 <= step <= 2 and K >= step + before_w % step)
+            or before_h < 0 or before_w < 0 or grad.shape[0] != planes * out_h * out_w * inner
+            or code.shape[0] != grad.shape[0] + 2 * CODE_SLACK or out.shape[0] != planes * height * length):
+        raise ValueError("no choices of these windows")
+    for item in prange(groups, nogil=True, schedule="static", num_threads=num_threads, use_threads_if=num_threads > 1):
+        _choose_bands(&out[0], &grad[0], &code[CODE_SLACK], &how, inner, item * group,
+                      min((item + 1) * group, planes * bands), bands, band, &rows[threadid(), 0], stream)
+
+
+cdef void _choose_bands(real_t *out, const real_t *grad, const uint8_t *code, const Chosen *how, int64_t inner,
+                        int64_t begin, int64_t end, int64_t bands, int64_t band, real_t *rows,
+                        bint stream) noexcept nogil:
+    cdef int64_t item, first, last, source
+    cdef real_t *to
+    for item in range(begin, end):
+        first, last = item % bands * band, min((item % bands + 1) * band, how.height)
+        source = item // bands * how.out_h * how.out_w * inner
+        to = out + (item // bands * how.height + first) * how.width * inner
+        if inner == 1:
+            choose_rows(rows, rows if stream else to, grad + source, code + source, how, first, last)
+        else:
+            choose_channels(rows, grad + source, code + source, how, inner, first, last)
+        copy_rows(to, rows, (last - first) * how.width * inner, stream)
+    if stream:
+        stream_end()
+
+
+def scatter(const real_t[:, :, :] grad, const place_t[:, :, :] index, real_t[:, :, :] out, int num_threads):
+    """Fill ``out`` (N, C, cells); an index that is no cell is nothing."""
     cdef int64_t images = out.shape[0], channels = out.shape[1]
     cdef bint last = out.shape[1] > 1 and out.strides[1] == sizeof(real_t)
     cdef int64_t block = CHANNELS if last else PLANES if out.shape[2] * <int64_t>sizeof(real_t) <= SMALL_PLANE else 1
     cdef int64_t blocks = (channels + block - 1) // block
     cdef int64_t item, n, c
-    cdef int64_t bad = -1
-    cdef int64_t *found = &bad
     for item in prange(images * blocks, nogil=True, schedule="static", num_threads=num_threads,
                        use_threads_if=num_threads > 1):
         n = item // blocks
         c = item % blocks * block
-        _scatter_block(grad, index, out, n, c, min(c + block, channels), found)
-    return bad
+        _scatter_block(grad, index, out, n, c, min(c + block, channels))
 
 
-cdef void _scatter_block(const real_t[:, :, :] grad, const int64_t[:, :, :] index, real_t[:, :, :] out, int64_t n,
-                         int64_t first, int64_t last, int64_t *bad) noexcept nogil:
+cdef void _scatter_block(const real_t[:, :, :] grad, const place_t[:, :, :] index, real_t[:, :, :] out, int64_t n,
+                         int64_t first, int64_t last) noexcept nogil:
     cdef int64_t cells = out.shape[2]
     cdef int64_t step = sizeof(real_t)
     cdef Steps steps = Steps(out.strides[2] // step, out.strides[1] // step, grad.strides[2] // step,
-                             grad.strides[1] // step, index.strides[2] // 8, index.strides[1] // 8)
+                             grad.strides[1] // step, index.strides[2] // <int64_t>sizeof(place_t),
+                             index.strides[1] // <int64_t>sizeof(place_t))
     cdef real_t *to = &out[n, first, 0]
     cdef const real_t *source = &grad[n, first, 0]
-    cdef const int64_t *at = &index[n, first, 0]
+    cdef const place_t *at = &index[n, first, 0]
     cdef int64_t i, c
     if steps.out_i == 1:
         for c in range(last - first):
@@ -100,13 +198,13 @@ cdef void _scatter_block(const real_t[:, :, :] grad, const int64_t[:, :, :] inde
             for c in range(last - first):
                 to[i * steps.out_i + c * steps.out_c] = <real_t>0
     if last - first == PLANES:
-        _scatter_cells(PLANES, grad.shape[2], cells, to, source, at, steps, bad)
+        _scatter_cells(PLANES, grad.shape[2], cells, to, source, at, steps)
     else:
-        _scatter_cells(last - first, grad.shape[2], cells, to, source, at, steps, bad)
+        _scatter_cells(last - first, grad.shape[2], cells, to, source, at, steps)
 
 
 cdef inline inlined _scatter_cells(const int64_t channels, int64_t outputs, int64_t cells, real_t *to,
-                                   const real_t *source, const int64_t *at, Steps steps, int64_t *bad) noexcept nogil:
+                                   const real_t *source, const place_t *at, Steps steps) noexcept nogil:
     """Several planes at once: neighbouring windows often have the same maximum, and one addition then waits for the
     other's store."""
     cdef int64_t i, c, k
@@ -115,8 +213,6 @@ cdef inline inlined _scatter_cells(const int64_t channels, int64_t outputs, int6
             k = at[i * steps.index_i + c * steps.index_c]
             if <uint64_t>k < <uint64_t>cells:
                 to[k * steps.out_i + c * steps.out_c] += source[i * steps.grad_i + c * steps.grad_c]
-            elif k != -1:
-                bad[0] = k
 
 
 # -------------------------------------------------------------------------------------------------------- spread
@@ -144,7 +240,7 @@ def spread(const real_t[:, :, :, :, ::1] grad, real_t[:, :, :, :, ::1] out, cons
     if taps > MOST_TAPS or rows.shape[1] < w.out * inner + 2 * ROW_SLACK:
         raise ValueError("rows are too short, or windows too long")
     how.taps, how.stride, how.before, how.cells = taps if inner == 1 else 0, stride, before, width
-    prepare_spreading(&how)
+    prepare_weaving(&how.low, &how.high)
     for item in prange(out.shape[0] * depth * bands, nogil=True, schedule="static", num_threads=num_threads,
                        use_threads_if=num_threads > 1):
         _spread_band(to + (item // bands * height + item % bands * BAND) * to_row, &rows[threadid(), ROW_SLACK],

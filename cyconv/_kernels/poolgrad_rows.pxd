@@ -7,9 +7,10 @@ t = (p + r) % s, and lies in the windows q, q - 1, ... as long as these reach it
 
 so that all the cells of one r are sums of shifted vectors of the row, which has zeros on both sides.
 """
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uintptr_t
+from libc.string cimport memcpy
 
-from cyconv._kernels.lanes cimport ivec_t, lane_int_t, vload_part
+from cyconv._kernels.lanes cimport ivec_t, lane_int_t, vload_part, vstream
 from cyconv._kernels.simd cimport VL, inlined, real_t, vcopy_part, vec_t, vload, vset, vstore, vzero
 from cyconv._kernels.transpose cimport vpick
 
@@ -23,11 +24,25 @@ cdef struct Spreading:
     ivec_t low, high
 
 
-cdef inline void prepare_spreading(Spreading *how) noexcept nogil:
+cdef inline void prepare_weaving(ivec_t *low, ivec_t *high) noexcept nogil:
+    """Lanes of two vectors by turns."""
     cdef int64_t i
     for i in range(VL):
-        (<lane_int_t *>&how.low)[i] = <lane_int_t>(i // 2 + (i % 2) * VL)
-        (<lane_int_t *>&how.high)[i] = <lane_int_t>(VL // 2 + i // 2 + (i % 2) * VL)
+        (<lane_int_t *>low)[i] = <lane_int_t>(i // 2 + (i % 2) * VL)
+        (<lane_int_t *>high)[i] = <lane_int_t>(VL // 2 + i // 2 + (i % 2) * VL)
+
+
+cdef inline void copy_rows(real_t *to, const real_t *source, int64_t count, bint stream) noexcept nogil:
+    """``count`` scalars to the result, past the caches if they are to ``stream``; ``stream_end`` comes after the last."""
+    cdef int64_t i = 0
+    if stream:
+        while i < count and <uintptr_t>(to + i) % (VL * sizeof(real_t)):
+            to[i] = source[i]
+            i += 1
+        while i <= count - VL:
+            vstream(to + i, vload(source + i))
+            i += VL
+    memcpy(to + i, source + i, (count - i) * sizeof(real_t))
 
 
 cdef inline vec_t _load_some(const real_t *p, int64_t count) noexcept nogil:

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cyconv import _runtime
+from cyconv._plans.max_gradients import worthwhile
 from cyconv._plans.pooling import PoolAxis
-from cyconv._plans.table import GRADIENT_THREAD_CELLS
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -64,10 +64,6 @@ def covering(axis: PoolAxis) -> Covering:
     return Covering(*tables, min(step, axis.out), *counts)  # a step beyond the last output is never taken
 
 
-def _worthwhile(threads: int, cells: int) -> int:
-    return max(1, min(threads, cells // GRADIENT_THREAD_CELLS))
-
-
 def spread(
     grad: Array, out: Array, axes: tuple[PoolAxis, ...], count_padding: bool, divisor: int | None, threads: int
 ) -> None:
@@ -85,7 +81,7 @@ def spread(
             scales.append(np.ones(len(counts)))
     if divisor is not None:
         scales[0] /= divisor
-    threads = _worthwhile(threads, out.size)
+    threads = worthwhile(threads, out.size)
     w = axes[2]
     kernel = _runtime.kernel("poolgrad", grad.dtype)
     # beyond these every cell adds up the windows that hold it; so do rows with many cells behind the last window
@@ -104,20 +100,3 @@ def spread(
         np.zeros((threads, grad.shape[3] * grad.shape[4] + 2 * kernel.SLACK), grad.dtype),
         threads,
     )
-
-
-def scatter(grad: Array, indices: Array, out: Array, threads: int) -> int | None:
-    """Fill ``out`` (N, C, cells) from grad and indices (N, C, outputs); an index that does not exist, or None.
-
-    -1 is the index of a maximum of nothing but padding.
-    """
-    threads = _worthwhile(threads, out.size)
-    bad: int = _runtime.kernel("poolgrad", grad.dtype).scatter(grad, indices, out, threads)
-    return None if bad == -1 else bad
-
-
-def has_bad_index(indices: Array, cells: int, dtype: np.dtype[Any], threads: int) -> bool:
-    """Whether some index is not one of ``cells`` cells, nor -1."""
-    threads = _worthwhile(threads, indices.size)
-    found: bool = _runtime.kernel("poolgrad", dtype).has_bad_index(indices, cells, threads)
-    return found

@@ -68,6 +68,12 @@ GRADIENT_LEAST_PANELS = 6
 THREAD_FLOPS = 1_000_000
 GRADIENT_THREAD_CELLS = 16384
 
+#: Pooling gradients: rows are made in a first-level cache beside what they are made of. Results that no cache keeps
+#: go past them to memory: of windows of 2x2, one core takes per output 0.90 ns instead of 1.05 at 26 MB, 0.93 instead
+#: of 2.6 at 100 MB.
+GRADIENT_BAND_BYTES = 16 << 10
+GRADIENT_STREAM_BYTES = 24 << 20
+
 #: The sliding kernel: block of gathered input cells of one box. Three quarters of the first-level cache; where that
 #: would make boxes too small, a quarter of the second-level cache.
 SLIDING_BLOCK_BYTES = CACHES[0] * 3 // 4

@@ -1,0 +1,173 @@
+"""Plan of the gradient of max-pooling: indices read, checked and made small, then gradients put where they say.
+
+The windows are not known, and not needed: where all the indices lie in a small box that moves along with the outputs
+at a step of 1 or 2, the kernel chooses by vectors (``_kernels/poolgrad_choices.pxd``); any other indices are followed
+one by one. Both add up in the order of the outputs.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import gcd, prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cyconv import _memory, _runtime
+from cyconv._plans.table import GRADIENT_BAND_BYTES, GRADIENT_STREAM_BYTES, GRADIENT_THREAD_CELLS
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_FLOAT32 = np.dtype(np.float32)
+_LARGEST = 3
+#: as in ``_kernels/poolgrad_codes.pxd`` and ``_kernels/poolgrad_choices.pxd``: the bit that says that some index has
+#: no code, cells of the box before an output's own and in a row, cells of which places tell, bytes around the codes
+_NO_CODES, _AHEAD, _BOX, _MOST_PLACES, _CODE_SLACK = 1 << 16, 3, 8, 65535, 80
+#: indices that are read at a time: planes of them, as near as can be to whole vectors of bytes
+_TABLE = 4096
+_BYTES = 64
+
+
+class Planes(NamedTuple):
+    """``lead`` times ``inner`` planes: all of them, or those of an image and its channels, neighbours in memory."""
+
+    lead: int
+    inner: int
+    size: tuple[int, ...]
+    out: tuple[int, ...]
+
+
+class Choices(NamedTuple):
+    """Windows of K x K cells that hold all the maxima."""
+
+    K: int
+    before_h: int
+    before_w: int
+    corner: int
+
+
+class Maxima(NamedTuple):
+    """Indices that have been checked: codes with their windows, or places, or the indices."""
+
+    planes: Planes
+    choices: Choices | None
+    places: Array
+
+
+def worthwhile(threads: int, cells: int) -> int:
+    """Threads for a gradient of so many cells."""
+    return max(1, min(threads, cells // GRADIENT_THREAD_CELLS))
+
+
+@lru_cache(maxsize=64)
+def _step(planes: Planes) -> int:
+    """The step of windows of about its size, 0 where none is 1 or 2."""
+    steps = {
+        2 if abs(2 * out - size) < size - out else 1
+        for size, out in zip(planes.size, planes.out, strict=True)
+        if size > 1 or out > 1
+    }
+    is_plane = len(planes.size) < 3 or planes.size[0] == 1
+    return steps.pop() if len(steps) == 1 and is_plane else 0
+
+
+def _times(planes: int, outputs: int) -> int:
+    times = _BYTES // gcd(_BYTES, outputs)
+    most = max(1, min(planes, _TABLE // outputs))
+    return most // times * times or most
+
+
+@lru_cache(maxsize=64)
+def _tables(planes: Planes, step: int) -> tuple[Array, Array]:
+    """Flat position and column of the first cell of each output's box, for one plane or several."""
+    size, out = planes.size, planes.out
+    times = _times(planes.lead, prod(out)) if planes.inner == 1 else 1
+    width = size[-1]
+    column = np.arange(out[-1]) * step - _AHEAD
+    row = np.arange(prod(out[:-1])) * step - _AHEAD
+    first, columns = np.broadcast_arrays(row[:, np.newaxis] * width + column, column)
+    return tuple(np.tile(table.ravel(), times).astype(np.int32) for table in (first, columns))  # type: ignore[return-value]
+
+
+@lru_cache(maxsize=64)
+def _choices(found: int, step: int) -> Choices | None:
+    """The windows that hold all that was found in the box."""
+    corner, sizes = [], []
+    for seen in (found & 255, found >> 8 & 255):
+        first = min(_AHEAD, (seen & -seen).bit_length() - 1) if seen else _AHEAD
+        corner.append(first)
+        sizes.append(seen.bit_length() - first)
+    before_h, before_w = (_AHEAD - first for first in corner)
+    K = max(2, step + before_w % step, *sizes)
+    return Choices(K, before_h, before_w, corner[0] * _BOX + corner[1]) if K <= _LARGEST else None
+
+
+def scratch_for(indices: Array) -> _memory.scratch:
+    """Memory for `read`."""
+    return _memory.scratch(2 * indices.size + 2 * _CODE_SLACK)
+
+
+def read(indices: Array, planes: Planes, scratch: Array, threads: int) -> Maxima | None:
+    """Check flat indices, int64, lead x outputs x inner of them; None if one is neither a cell nor -1.
+
+    ``scratch`` must live as long as the result.
+    """
+    kernel = _runtime.kernel("poolgrad", _FLOAT32)
+    threads = worthwhile(threads, indices.size)
+    cells, step = prod(planes.size), _step(planes)
+    if step and cells < 2**30 and planes.size[-1] < 2**16:
+        codes = scratch[: indices.size + 2 * _CODE_SLACK]
+        first, column = _tables(planes, step)
+        found = kernel.read_codes(indices, first, column, planes.inner, cells, planes.size[-1], codes, threads)
+        choices = _choices(found, step)
+        if not found & _NO_CODES and choices:
+            return Maxima(planes, choices, codes)
+    if cells > _MOST_PLACES:
+        return None if kernel.has_bad_index(indices, cells, threads) else Maxima(planes, None, indices)
+    places = scratch[: 2 * indices.size].view(np.uint16)
+    return None if kernel.read_places(indices, cells, places, threads) else Maxima(planes, None, places)
+
+
+def scatter(maxima: Maxima, grad: Array, out: Array, fresh: bool, threads: int) -> None:
+    """Fill ``out`` (lead, cells, inner) from ``grad`` (lead, outputs, inner), both contiguous.
+
+    ``fresh`` memory is in the caches when it is first written: the system has just filled it with zeros.
+    """
+    planes, choices, places = maxima
+    kernel = _runtime.kernel("poolgrad", grad.dtype)
+    threads = worthwhile(threads, out.size)
+    if choices is None:
+        shape = planes.lead, prod(planes.out), planes.inner
+        arrays = grad.reshape(shape), places.reshape(shape), out.reshape(planes.lead, -1, planes.inner)
+        if planes.inner == 1:  # all planes are channels of one image
+            kernel.scatter(*(array.transpose(2, 0, 1) for array in arrays), threads)
+        else:
+            kernel.scatter(*(array.transpose(0, 2, 1) for array in arrays), threads)
+        return
+    step = _step(planes)
+    lead, height, width = planes.lead, prod(planes.size[:-1]), planes.size[-1]
+    out_h, out_w = prod(planes.out[:-1]), planes.out[-1]
+    if planes.inner == 1 and not choices.before_h and step == choices.K and step * out_h == height:
+        lead, height, out_h = 1, lead * height, lead * out_h  # no window reaches beyond its plane: one tall plane
+    length = width * planes.inner
+    band = max(length, min(height * length, GRADIENT_BAND_BYTES // grad.itemsize))
+    rows = np.empty((threads, band + 2 * 64), grad.dtype)
+    kernel.choose(
+        grad.reshape(-1),
+        places,
+        out.reshape(-1),
+        lead,
+        planes.inner,
+        height,
+        width,
+        out_h,
+        out_w,
+        choices.K,
+        step,
+        choices.before_h,
+        choices.before_w,
+        choices.corner,
+        rows,
+        not fresh and out.nbytes >= GRADIENT_STREAM_BYTES,
+        threads,
+    )
