@@ -99,6 +99,36 @@ static inline int vall_zero(vec_t v) {
 #endif
 }
 
+/* Whether vectors had no NaN, pair by pair. Without comparisons into masks, sums tell: of all instructions that let NaN
+ * through, additions wait for each other the least. They also tell where infinities of both signs meet. */
+#if CYCONV_REAL_IS_FLOAT && CYCONV_VEC_BYTES == 64
+#if CYCONV_REAL_SIZE == 8
+typedef __mmask8 clean_t;
+#else
+typedef __mmask16 clean_t;
+#endif
+static inline clean_t vclean(void) { return (clean_t)-1; }
+static inline clean_t vstill_clean(clean_t c, vec_t a, vec_t b) {
+    lanes_t x = {.v = a}, y = {.v = b};
+#if CYCONV_REAL_SIZE == 8
+    return _mm512_mask_cmp_pd_mask(c, x.pd, y.pd, _CMP_ORD_Q);
+#else
+    return _mm512_mask_cmp_ps_mask(c, x.ps, y.ps, _CMP_ORD_Q);
+#endif
+}
+static inline int vis_clean(clean_t c) { return c == (clean_t)-1; }
+#elif CYCONV_REAL_IS_FLOAT
+typedef vec_t clean_t;
+static inline clean_t vclean(void) { return vzero(); }
+static inline clean_t vstill_clean(clean_t c, vec_t a, vec_t b) { return c + (a + b); }
+static inline int vis_clean(clean_t c) { return vall_zero(vkeep_nan(c, vzero())); }
+#else
+typedef int clean_t;
+static inline clean_t vclean(void) { return 1; }
+static inline clean_t vstill_clean(clean_t c, vec_t a, vec_t b) { return c; }
+static inline int vis_clean(clean_t c) { return c; }
+#endif
+
 /* Minus infinity, or the smallest integer. */
 static inline real_t lowest(void) {
     if (CYCONV_REAL_IS_FLOAT) return (real_t)-__builtin_inf();

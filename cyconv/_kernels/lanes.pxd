@@ -19,6 +19,10 @@ cdef extern from "lanes.h" nogil:
     vec_t vlarger(vec_t a, vec_t b)
     vec_t vmaximum(vec_t a, vec_t b)
     bint vall_zero(vec_t v)
+    ctypedef int clean_t
+    clean_t vclean()
+    clean_t vstill_clean(clean_t c, vec_t a, vec_t b)
+    bint vis_clean(clean_t c)
     vec_t vquotient(vec_t v, vec_t by, vec_t inverse)
     vec_t vselect(ivec_t mask, vec_t a, vec_t b)
     bint beats(real_t c, real_t v)

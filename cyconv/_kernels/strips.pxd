@@ -11,12 +11,12 @@ Assumptions: S in (1, 2), T in (2, 3); before < T; rows follow each other upward
 from libc.stdint cimport int64_t
 
 from cyconv._kernels.lanes cimport (
-    apart, ivec_t, ivlanes, vall_zero, vkeep_nan, vselect, vshift, vstore_part,
+    apart, clean_t, ivec_t, ivlanes, vclean, vis_clean, vselect, vshift, vstill_clean, vstore_part,
 )
 from cyconv._kernels.narrow cimport FAR, FAR_OUT, NEAR, Finish, finish_vector
 from cyconv._kernels.rows cimport LARGER, SUM, identity, is_max, vboth
 from cyconv._kernels.simd cimport (
-    REAL_IS_FLOAT, VL, inlined, prefetch, prefetch_far, prefetch_write, real_t, vec_t, vevery_second, vload, vset, vstore,
+    VL, inlined, prefetch, prefetch_far, prefetch_write, real_t, vec_t, vevery_second, vload, vset, vstore,
     vzero,
 )
 from cyconv._kernels.windows cimport Block, Geometry, Job
@@ -51,25 +51,26 @@ cdef inline inlined _load(int op, int groups, vec_t *v, Strip s, Py_ssize_t r) n
             v[g] = vload(row + g * VL)
 
 
-cdef inline inlined _row(int op, int groups, vec_t *v, Strip s, Py_ssize_t r, vec_t *nan) noexcept nogil:
-    """The same with the vector beyond; where op is LARGER, ``nan`` becomes NaN if there is one.
+cdef struct Clean:
+    # Whether there was no NaN; two, since comparisons wait for each other.
+    clean_t even, odd
 
-    Sums tell: of all instructions that let NaN through, additions wait for each other the least. They also tell where
-    infinities of both signs meet, and then it is only the time that is lost.
-    """
+
+cdef inline inlined _row(int op, int groups, vec_t *v, Strip s, Py_ssize_t r, Clean *clean) noexcept nogil:
+    """The same with the vector beyond; where op is LARGER, ``clean`` tells of a NaN."""
     cdef int g
     if s.extra:
         _load(op, groups + 1, v, s, r)
     else:
         _load(op, groups, v, s, r)
         v[groups] = vzero()
-    if op == LARGER and REAL_IS_FLOAT:
-        for g in range(0, groups - 1, 2):
-            nan[g // 2] = nan[g // 2] + (v[g] + v[g + 1])
-        if groups % 2:
-            nan[groups // 2] = nan[groups // 2] + v[groups - 1]
+    if op == LARGER:
+        for g in range(0, groups, 4):
+            clean.even = vstill_clean(clean.even, v[g], v[g + 1] if g + 1 < groups else v[g])
+            if g + 2 < groups:
+                clean.odd = vstill_clean(clean.odd, v[g + 2], v[g + 3] if g + 3 < groups else v[g + 2])
         if s.extra:
-            nan[0] = nan[0] + v[groups]
+            clean.odd = vstill_clean(clean.odd, v[groups], v[groups])
 
 
 cdef inline inlined _window(int op, int stride, int taps, vec_t *a, vec_t *b, vec_t *c, vec_t *m) noexcept nogil:
@@ -99,7 +100,7 @@ cdef inline inlined _strip(
     cdef vec_t bad[WIDEST]  # each its own chain of additions
     cdef vec_t v
     cdef ivec_t keep[GROUPS]
-    cdef vec_t nan[WIDEST]
+    cdef Clean seen
     cdef int g, groups = stride * vectors, tail = <int>(s.outputs - (vectors - 1) * VL)
     cdef real_t *end = dst + (rows - 1) * dst_step + s.outputs if dst_step == s.outputs else dst
     for g in range(vectors):
@@ -107,22 +108,21 @@ cdef inline inlined _strip(
     m[groups] = vset(identity(op))
     for g in range(groups + 1):
         keep[g] = ivlanes(s.before - g * VL, s.before + s.width - g * VL)
-    for g in range(WIDEST):
-        nan[g] = vzero()
+    seen.even = seen.odd = vclean()
     if taps > stride:
-        _row(op, groups, a, s, r, nan)
+        _row(op, groups, a, s, r, &seen)
     if taps - stride == 2:
-        _row(op, groups, b, s, r + 1, nan)
+        _row(op, groups, b, s, r + 1, &seen)
     r += taps - stride
     while rows > 0:
         if taps == 2 and stride == 2:
-            _row(op, groups, a, s, r, nan)
+            _row(op, groups, a, s, r, &seen)
         if taps == 2:
-            _row(op, groups, b, s, r + stride - 1, nan)
+            _row(op, groups, b, s, r + stride - 1, &seen)
         elif stride == 2:
-            _row(op, groups, b, s, r, nan)
+            _row(op, groups, b, s, r, &seen)
         if taps == 3:
-            _row(op, groups, c, s, r + stride - 1, nan)
+            _row(op, groups, c, s, r + stride - 1, &seen)
         for g in range(groups):
             _window(op, stride, taps, a + g, b + g, c + g, m + g)
         if s.extra:
@@ -148,8 +148,7 @@ cdef inline inlined _strip(
                 else:
                     v = vboth(op, vevery_second(m[2 * g], m[2 * g + 1], 0), v)
             finish_vector(op, &v, how, bad + g)
-            if s.ahead:
-                prefetch_write(<const char *>(dst + g * VL) + FAR_OUT)
+            prefetch_write(<const char *>(dst + g * VL) + FAR_OUT)
             if g < vectors - 1 or dst + vectors * VL <= end:
                 vstore(dst + g * VL, v)   # over what the next rows will be
             elif tail == VL:
@@ -161,8 +160,7 @@ cdef inline inlined _strip(
         rows -= 1
     for g in range(vectors):
         trouble[0] = trouble[0] + bad[g]
-    for g in range(WIDEST):
-        clean[0] = clean[0] and vall_zero(vkeep_nan(nan[g], vzero()))
+    clean[0] = clean[0] and vis_clean(seen.even) and vis_clean(seen.odd)
 
 
 cdef inline inlined _strips(
