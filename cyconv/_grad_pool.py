@@ -122,14 +122,14 @@ def _average(
     grad = read_gradient(grad_output, axes, layout, shape)
 
     def compute(values: Array, dtype: np.dtype[Any]) -> None:
-        _spread(image, grad.astype(dtype, copy=False), values, windows, count_padding, divisor, threads)
+        _spread(image, grad.astype(dtype, copy=False), values, windows, count_padding, divisor, out is None, threads)
 
     return filled(out, _shape(input_size), [("grad_output", grad)], compute)
 
 
 def _spread(
     image: Image, grad: Array, values: Array, windows: Axes, count_padding: bool, divisor: int | None,
-    threads: int | None,
+    fresh: bool, threads: int | None,
 ) -> None:  # fmt: skip
     """Spread ``grad`` (N, C, *spatial) over ``values``, which is in the caller's layout."""
     view = image.result_view(values)
@@ -147,6 +147,7 @@ def _spread(
         (_NO_AXIS, _NO_AXIS, *windows)[-3:],
         count_padding,
         divisor,
+        fresh,
         threads_for(threads),
     )
     if target is not values:
@@ -179,7 +180,7 @@ def lp(
         y, cells = result.array.astype(dtype, copy=False), image.array.astype(dtype, copy=False)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             shared = grad.astype(dtype, copy=False) * np.where(y == 0, 0, y ** dtype.type(1 - norm))
-            _spread(image, shared, values, windows, True, 1, threads)
+            _spread(image, shared, values, windows, True, 1, True, threads)
             slope = np.sign(cells) * np.abs(cells) ** dtype.type(norm - 1)
             image.result_view(values)[...] *= np.where(cells == 0, 0, slope)
 

@@ -13,13 +13,13 @@ checked here, since only a pass over them can tell.
 """
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
-from cyconv._kernels.lanes cimport stream_end
+from cyconv._kernels.lanes cimport lane_int_t, stream_end
 from cyconv._kernels.poolgrad_choices cimport CODE_SLACK, Chosen, choose_channels, choose_rows
 from cyconv._kernels.poolgrad_codes cimport NO_CODES, NO_PLACE, find_codes, find_places, is_large
-from cyconv._kernels.poolgrad_rows cimport (MOST_TAPS, ROW_SLACK, Spreading, add_row, copy_rows, prepare_weaving,
-                                            scale_row, spread_row)
+from cyconv._kernels.poolgrad_rows cimport (MOST_TAPS, ROW_SLACK, Spreading, add_rows, copy_rows, prepare_spreading,
+                                            prepare_weaving, repeat_row, spread_row)
 from cyconv._kernels.simd cimport VL, inlined, real_t
 
 cdef enum:
@@ -27,9 +27,10 @@ cdef enum:
     CHANNELS = 64
     PLANES = 4
     SMALL_PLANE = 262144
-    #: rows of dx of one work item, indices of one
-    BAND = 32
+    #: indices of one work item
     CHUNK = 16384
+    #: rows of g that are added up at a time
+    SOURCES = 8
     #: bands of one work item where results go past the caches, which are waited for at its end
     STREAMED = 16
 
@@ -37,9 +38,9 @@ ctypedef fused place_t:
     int64_t
     uint16_t
 
-#: zeros on each side of a row of ``spread``, and its longest windows
-SLACK = ROW_SLACK
+#: the longest windows of rows by vectors, and lanes of a vector
 TAPS = MOST_TAPS
+LANES = VL
 
 cdef struct Steps:
     int64_t out_i, out_c, grad_i, grad_c, index_i, index_c
@@ -219,12 +220,14 @@ cdef inline inlined _scatter_cells(const int64_t channels, int64_t outputs, int6
 
 def spread(const real_t[:, :, :, :, ::1] grad, real_t[:, :, :, :, ::1] out, const int64_t[::1] lo,
            const int64_t[::1] hi, const int64_t[::1] step, const real_t[::1] scale, int64_t taps, int64_t stride,
-           int64_t before, real_t[:, ::1] rows, int num_threads):
+           int64_t before, const int64_t[::1] start, const lane_int_t[:, ::1] lanes, real_t[:, ::1] work, int64_t band,
+           bint stream, int num_threads):
     """Fill ``out`` (M, D, H, W, C) from ``grad`` (M, OD, OH, OW, C).
 
-    ``lo``, ``hi``, ``scale`` hold the tables of the axes d, h, w one after the other; ``taps`` is 0, or windows along
-    w are regular ones of so many neighbouring cells, at most TAPS; ``rows`` has a row of g for each thread, with SLACK
-    zeros on each side.
+    ``lo``, ``hi``, ``scale``, this with a vector more, hold the tables of the axes d, h, w one after the other;
+    ``taps`` is 0, or windows along w are regular ones of so many neighbouring cells, at most TAPS, and ``start`` and
+    ``lanes`` have their tables for strides above 2; ``work`` has for each thread, all zeros, ``band`` rows of dx and of
+    g: see `work_size`.
     """
     cdef int64_t depth = out.shape[1], height = out.shape[2], width = out.shape[3]
     cdef Covering d = Covering(depth, grad.shape[1], step[0], &lo[0], &hi[0], &scale[0])
@@ -232,38 +235,71 @@ def spread(const real_t[:, :, :, :, ::1] grad, real_t[:, :, :, :, ::1] out, cons
     cdef Covering w = Covering(width, grad.shape[3], step[2], h.lo + height, h.hi + height, h.scale + h.out)
     cdef Spreading how
     cdef int64_t inner = out.shape[4]
-    cdef int64_t bands = (height + BAND - 1) // BAND
+    cdef int64_t bands = (height + band - 1) // band
+    cdef int64_t group = STREAMED if stream else 1, items = out.shape[0] * depth * bands
     cdef int64_t item
-    cdef int64_t from_m = d.out * h.out * w.out * inner, to_row = width * inner
-    cdef const real_t *source = &grad[0, 0, 0, 0, 0]
-    cdef real_t *to = &out[0, 0, 0, 0, 0]
-    if taps > MOST_TAPS or rows.shape[1] < w.out * inner + 2 * ROW_SLACK:
+    if (taps > MOST_TAPS or band < 1 or work.shape[0] < num_threads
+            or work.shape[1] < work_size(band, width * inner, w.out * inner)
+            or (taps > 0 and stride > 2 and (start.shape[0] * VL < width or lanes.shape[0] != 2
+                                             or lanes.shape[1] < start.shape[0] * VL))):
         raise ValueError("rows are too short, or windows too long")
-    how.taps, how.stride, how.before, how.cells = taps if inner == 1 else 0, stride, before, width
-    prepare_weaving(&how.low, &how.high)
-    for item in prange(out.shape[0] * depth * bands, nogil=True, schedule="static", num_threads=num_threads,
+    prepare_spreading(&how, taps if inner == 1 else 0, stride, before, width)
+    how.start, how.source, how.windows = &start[0], &lanes[0, 0], &lanes[1, 0]
+    for item in prange((items + group - 1) // group, nogil=True, schedule="static", num_threads=num_threads,
                        use_threads_if=num_threads > 1):
-        _spread_band(to + (item // bands * height + item % bands * BAND) * to_row, &rows[threadid(), ROW_SLACK],
-                     source + item // (depth * bands) * from_m, &d, &h, &w, &how, item // bands % depth,
-                     item % bands * BAND, min((item % bands + 1) * BAND, height), inner)
+        _spread_bands(&out[0, 0, 0, 0, 0], &grad[0, 0, 0, 0, 0], &d, &h, &w, &how, inner, item * group,
+                      min((item + 1) * group, items), bands, band, &work[threadid(), 0], stream)
 
 
-cdef void _spread_band(real_t *to, real_t *row, const real_t *grad, const Covering *d, const Covering *h,
+def work_size(int64_t band, int64_t length, int64_t out_length):
+    """Scalars of ``band`` rows of dx, written beyond their end, and of as many rows of g with zeros on each side."""
+    return band * length + 2 * VL + band * (out_length + 2 * ROW_SLACK)
+
+
+cdef void _spread_bands(real_t *out, const real_t *grad, const Covering *d, const Covering *h, const Covering *w,
+                        const Spreading *how, int64_t inner, int64_t begin, int64_t end, int64_t bands, int64_t band,
+                        real_t *work, bint stream) noexcept nogil:
+    cdef int64_t length = w.size * inner
+    cdef int64_t item, first, last, plane
+    for item in range(begin, end):
+        plane = item // bands
+        first, last = item % bands * band, min((item % bands + 1) * band, h.size)
+        _spread_band(work, work + band * length + 2 * VL, grad + plane // d.size * d.out * h.out * w.out * inner, d, h, w,
+                     how, plane % d.size, first, last, inner)
+        copy_rows(out + (plane * h.size + first) * length, work, (last - first) * length, stream)
+    if stream:
+        stream_end()
+
+
+cdef void _spread_band(real_t *to, real_t *rows, const real_t *grad, const Covering *d, const Covering *h,
                        const Covering *w, const Spreading *how, int64_t at_d, int64_t first, int64_t last,
                        int64_t inner) noexcept nogil:
-    """Rows of dx; one that the same rows of g reach as the one before is the same row."""
-    cdef int64_t length = w.size * inner
+    """Rows of dx, each of which may be written beyond its end. Rows of g come first, all of them: what has just been
+    written is slow to read at another offset."""
+    cdef int64_t length = w.size * inner, pitch = w.out * inner + 2 * ROW_SLACK
     cdef int64_t i
+    cdef real_t *row = rows + ROW_SLACK
     for i in range(first, last):
-        if i > first and h.lo[i] == h.lo[i - 1] and h.hi[i] == h.hi[i - 1]:
-            memcpy(to, to - length, length * sizeof(real_t))
-        else:
+        if i == first or not _same_rows(h, i):
             _gather_rows(row, grad, d, h, w, at_d, i, inner)
-            if how.taps > 0:
-                spread_row(to, row, how)
-            else:
-                _spread_cells(to, row, w, inner)
+            row += pitch
+    row = rows + ROW_SLACK - pitch
+    for i in range(first, last):
+        if i > first and _same_rows(h, i):
+            repeat_row(to, length)
+            to += length
+            continue
+        row += pitch
+        if how.taps > 0:
+            spread_row(to, row, how)
+        else:
+            _spread_cells(to, row, w, inner)
         to += length
+
+
+cdef inline bint _same_rows(const Covering *h, int64_t i) noexcept nogil:
+    """Whether a row of dx is reached by the same rows of g as the one before."""
+    return h.lo[i] == h.lo[i - 1] and h.hi[i] == h.hi[i - 1]
 
 
 cdef void _gather_rows(real_t *row, const real_t *grad, const Covering *d, const Covering *h, const Covering *w,
@@ -271,20 +307,24 @@ cdef void _gather_rows(real_t *row, const real_t *grad, const Covering *d, const
     """Add up the rows of g whose windows hold this row of dx, and divide."""
     cdef int64_t length = w.out * inner
     cdef int64_t od, oh, o, c
-    cdef bint fresh = 1
+    cdef int sources = 0
+    cdef bint more = 0
+    cdef const real_t *source[SOURCES]
+    cdef real_t factor[SOURCES]
     od = d.lo[at_d]
     while od < d.hi[at_d]:
         oh = h.lo[at_h]
         while oh < h.hi[at_h]:
-            add_row(row, grad + (od * h.out + oh) * length, length, d.scale[od] * h.scale[oh], fresh)
-            fresh = 0
+            source[sources] = grad + (od * h.out + oh) * length
+            factor[sources] = d.scale[od] * h.scale[oh]
+            sources += 1
+            if sources == SOURCES:
+                add_rows(row, source, factor, sources, NULL, length, more)
+                sources, more = 0, 1
             oh = oh + h.step
         od = od + d.step
-    if fresh:
-        memset(row, 0, length * sizeof(real_t))
-    elif inner == 1:
-        scale_row(row, w.scale, length)
-    else:
+    add_rows(row, source, factor, sources, w.scale if inner == 1 else NULL, length, more)
+    if inner > 1:
         for o in range(w.out):
             for c in range(inner):
                 row[o * inner + c] *= w.scale[o]
