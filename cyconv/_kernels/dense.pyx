@@ -12,6 +12,7 @@ patch matrix exists only as panels of one box and one block of kk. Either side c
         for each block of kk:
             lay out the input of the box (dense_source.pxd): positions d x (h, image, w), the latter a slab in one row
             for each panel of weights, for each panel of positions of a slab: tile (tile.pxd)
+                (``row_tiles``: tiles end with the rows of outputs, and the input is laid out once, not once per tap)
             after the last block, what was not accumulated in the result: store it there (dense_store.pxd)
 
 An output element is one chain of multiply-adds over kk in ascending order, so neither boxes, parts, orientation nor
@@ -25,7 +26,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from cyconv._kernels.activation cimport silu
 from cyconv._kernels.dense_geometry cimport (PANEL, Box, Geometry, Job, Operand, balanced, box_at, box_count, cuts,
-                                             panel_start, weight_panels, weight_width)
+                                             panel_start, position_runs, position_tiles, weight_panels, weight_width)
 from cyconv._kernels.dense_source cimport before_line, input_at, read_input
 from cyconv._kernels.dense_store cimport store
 from cyconv._kernels.dense_weights cimport pack_columns
@@ -43,7 +44,7 @@ FIELDS = (
     "stride_d", "stride_h", "stride_w", "pad_d", "pad_h", "pad_w", "dilation_w", "padding_mode",
     "taps", "taps_w", "slots_d", "slots_h", "slots_w", "strips_d", "strips_h", "strips_w",
     "box_n", "box_d", "box_h", "box_w",
-    "block", "parts", "by_rows", "direct_in", "direct_out", "plain_rows", "asks_input",
+    "block", "parts", "by_rows", "row_tiles", "direct_in", "direct_out", "plain_rows", "asks_input",
     "at_cells", "at_source", "at_tail", "at_tile", "at_offsets", "scratch_bytes",
     "is_silu", "has_activation",
 )
@@ -188,7 +189,7 @@ cdef void _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, i
     # channels that the scratch product has room for, and the first of this panel in it: all of the part wait for the next
     # block, or the panels of a single block take turns
     cdef int64_t kept = PANEL
-    cdef int64_t tiles = box.d * cuts(box.slab, PANEL if g.by_rows else TILE_ROWS)
+    cdef int64_t tiles = position_tiles(g, box)
     cdef int64_t panel, first, at, d
     cdef bint waits
     cdef real_t *out
@@ -311,17 +312,22 @@ cdef void _positions_by_channels(const Job *job, const Box *box, int64_t d, cons
                                  const real_t *out) noexcept nogil:
     """Tiles whose vectors are channels."""
     cdef real_t edge[TILE_ROWS * PANEL]
-    cdef const real_t *a = source.data + d * source.slab
+    cdef const real_t *a
     cdef real_t *to = p.c + d * p.c_slab
     cdef real_t *c
     cdef int64_t ldc, count, i, at
-    cdef int64_t panels = cuts(box.slab, TILE_ROWS)
+    cdef int64_t runs = position_runs(job.g, box)
+    cdef int64_t length = box.slab // runs
+    cdef int64_t panels = cuts(length, TILE_ROWS)
     cdef bint in_place = not job.g.direct_out or p.channels == p.width
-    cdef int64_t q
+    cdef int64_t tile
     cdef Start start
-    for q in range(panels):
-        at = balanced(box.slab, panels, q)
-        count = balanced(box.slab, panels, q + 1) - at
+    for tile in range(runs * panels):
+        a = source.data + d * source.slab + tile // panels // box.n * source.row + tile // panels % box.n * source.image
+        at = balanced(length, panels, tile % panels)
+        count = balanced(length, panels, tile % panels + 1) - at
+        a += at * source.apart
+        at += tile // panels * length
         c, ldc = to, p.c_p
         if not in_place:
             c, ldc = edge, PANEL
@@ -334,9 +340,9 @@ cdef void _positions_by_channels(const Job *job, const Box *box, int64_t d, cons
                 prefetch_write(to + i * p.c_p + PANEL - 1)
         if p.last and not job.g.direct_out:
             _ask_for_result(job, box, p, out, at)
-        start = _start(job, p, c, ldc, d * panels + q)
-        run_tile_on_scalars(<int>count, <int>(p.width // VL), p.depth, a + at, source.offset, p.weight, p.width, c, ldc,
-                            &start, &job.finish, p.last)
+        start = _start(job, p, c, ldc, d * runs * panels + tile)
+        run_tile_on_scalars(<int>count, <int>(p.width // VL), p.depth, a, <int>source.apart, source.offset, p.weight,
+                            p.width, c, ldc, &start, &job.finish, p.last)
         if p.last and job.g.is_silu:
             silu(c, ldc, count, p.channels)
         if not in_place:

@@ -14,7 +14,7 @@ cdef struct Geometry:
     int64_t stride_d, stride_h, stride_w, pad_d, pad_h, pad_w, dilation_w, padding_mode
     int64_t taps, taps_w, slots_d, slots_h, slots_w, strips_d, strips_h, strips_w
     int64_t box_n, box_d, box_h, box_w
-    int64_t block, parts, by_rows, direct_in, direct_out, plain_rows, asks_input
+    int64_t block, parts, by_rows, row_tiles, direct_in, direct_out, plain_rows, asks_input
     int64_t at_cells, at_source, at_tail, at_tile, at_offsets, scratch_bytes
     int64_t is_silu, has_activation
 
@@ -28,7 +28,7 @@ cdef struct Job:
     bint lines                  # an input that is read in place: channels lie alike in the lines of the cache
     int64_t lead                # by this much boxes along the width begin earlier, so that each begins with a line
     Axis axis_d, axis_h, axis_w
-    const int64_t *tap_row      # row slot of each tap
+    const int64_t *tap_row      # row slot of each tap (in an input that is read in place: scalars)
     const int64_t *tap_w        # its place on the width axis
     const int64_t *slot_w       # slot of each place on the width axis in gathered cells
     const real_t *weight
@@ -42,6 +42,8 @@ cdef struct Operand:
     const real_t *data
     int64_t slab
     const int64_t *offset
+    # with ``row_tiles``: from a row of outputs, an image, an output to the next
+    int64_t row, image, apart
     int64_t head                # positions before the first whole vector
     # the last positions of a slab of an input that is read in place, where whole vectors must not be read
     const real_t *tail
@@ -60,6 +62,16 @@ cdef inline int64_t weight_width(const Geometry *g) noexcept nogil:
 cdef inline int64_t weight_panels(const Geometry *g) noexcept nogil:
     cdef int64_t width = TILE_ROWS if g.by_rows else PANEL
     return (g.group_outputs + width - 1) // width
+
+
+cdef inline int64_t position_runs(const Geometry *g, const Box *box) noexcept nogil:
+    """Into how many runs of equal length the positions of a slab are cut before they are cut into tiles."""
+    return box.h * box.n if g.row_tiles else 1
+
+
+cdef inline int64_t position_tiles(const Geometry *g, const Box *box) noexcept nogil:
+    cdef int64_t runs = position_runs(g, box)
+    return box.d * runs * cuts(box.slab // runs, PANEL if g.by_rows else TILE_ROWS)
 
 
 cdef inline int64_t balanced(int64_t total, int64_t parts, int64_t index) noexcept nogil:

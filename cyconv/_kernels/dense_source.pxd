@@ -10,6 +10,10 @@ of outputs, so that neighbouring outputs find neighbouring cells also across the
 That is S copies of a cell, where panels of the patch matrix would take R S. With one tap and no padding the input
 itself is such a block.
 
+With ``row_tiles`` no tile reads across the end of a row, and none reads by vectors. Then one copy of the rows will do,
+with the padding around them and a stride of 1 or 2 left in; or the cells as they were gathered; or the input itself,
+if it has no padding.
+
 Rows are copied by whole vectors that spill into the next row, which is written after it; a place ends with at least a
 vector less one of zeros. Rows that are not plain (``plain_rows``: zeros around them, neighbours in memory, stride 1
 or 2) are gathered first (gather.pxd).
@@ -46,11 +50,16 @@ cdef inline int64_t before_line(const real_t *p) noexcept nogil:
     return -(<int64_t>(<uintptr_t>p // REAL_SIZE)) & (VL - 1)
 
 
+cdef inline int64_t row_cells(const Geometry *g, const Box *box) noexcept nogil:
+    """Cells of a row of the laid out input: one per output of a tap, or all from the first to the last one read."""
+    return (box.w - 1) * g.stride_w + (g.taps_w - 1) * g.dilation_w + 1 if g.row_tiles else box.w
+
+
 cdef inline const real_t *input_at(const Job *job, const Box *box, int64_t channel) noexcept nogil:
     """Where a channel's first position lies if the input is read where it is."""
     cdef const Geometry *g = job.g
     return (job.x.data + box.n0 * job.x.n + channel * job.x.c + box.d0 * g.stride_d * job.x.d
-            + box.h0 * g.stride_h * job.x.h + box.w0)
+            + box.h0 * g.stride_h * job.x.h + box.w0 * g.stride_w * job.x.w)
 
 
 cdef inline Operand read_input(const Job *job, const Box *box, int64_t group, int64_t k0, int64_t k1,
@@ -61,14 +70,27 @@ cdef inline Operand read_input(const Job *job, const Box *box, int64_t group, in
     cdef int64_t c0 = k0 // g.taps
     cdef int64_t channels = (k1 + g.taps - 1) // g.taps - c0
     cdef int64_t channel = group * g.group_inputs + c0
-    cdef int64_t pitch = box.n * box.w
+    cdef int64_t width = row_cells(g, box)
+    cdef int64_t pitch = box.n * width
     cdef int64_t place = cuts(g.slots_d * g.slots_h * pitch + VL - 1, VL) * VL
-    cdef int64_t step_c = job.x.c if g.direct_in else _apart(g.taps_w * place)
+    cdef int64_t step_c = _apart(place if g.row_tiles else g.taps_w * place)
+    cdef int64_t step_w = g.dilation_w if g.row_tiles else place
     cdef int64_t k
     cdef int64_t c = 0, tap = k0 % g.taps
     cdef Operand found
+    found.row, found.image, found.apart, found.slab = pitch, width, g.stride_w, g.slots_h * pitch
+    if g.direct_in:
+        pitch, step_w, step_c = 1, g.dilation_w * job.x.w, job.x.c
+        found.row, found.image, found.apart = g.stride_h * job.x.h, job.x.n, g.stride_w * job.x.w
+        found.slab = g.stride_d * job.x.d
+    elif g.row_tiles and not g.plain_rows:
+        pitch, step_w, step_c = g.slots_w, 1, g.slots_d * g.slots_h * g.slots_w
+        found.row, found.image, found.apart = pitch, channels * step_c, 1
+        found.slab = g.slots_h * pitch
+    if not g.row_tiles:
+        found.row, found.image, found.apart = 0, 0, 1
     for k in range(k1 - k0):
-        offset[k] = c * step_c + job.tap_w[tap] * place + job.tap_row[tap] * pitch
+        offset[k] = c * step_c + job.tap_w[tap] * step_w + job.tap_row[tap] * pitch
         tap += 1
         if tap == g.taps:
             tap = 0
@@ -79,14 +101,12 @@ cdef inline Operand read_input(const Job *job, const Box *box, int64_t group, in
     found.tail, found.tail_offset, found.head = NULL, NULL, 0
     if g.direct_in:
         found.data = input_at(job, box, channel)
-        found.slab = g.stride_d * job.x.d
         if job.lines and box.slab >= 4 * PANEL:
             found.head = before_line(found.data)
         if g.by_rows and (box.slab - found.head) % VL:
             _copy_tail(&found, box, k1 - k0, offset + g.block + SOON, <real_t *>(scratch + g.at_tail), g.block)
         return found
-    found.data = <const real_t *>(scratch + g.at_source)
-    found.slab = g.slots_h * pitch
+    found.data = <const real_t *>(scratch + (g.at_cells if g.row_tiles and not g.plain_rows else g.at_source))
     _fill(job, box, <real_t *>(scratch + g.at_source), step_c, place, channel, channels, scratch)
     return found
 
@@ -121,25 +141,27 @@ cdef inline void _fill(const Job *job, const Box *box, real_t *dst, int64_t step
     cdef int64_t i
     cdef Rows rows
     rows.count, rows.at, rows.images = g.slots_d * g.slots_h, at, box.n
-    rows.places, rows.place, rows.width = g.taps_w, place, box.w
+    rows.places, rows.place, rows.width = 1 if g.row_tiles else g.taps_w, place, row_cells(g, box)
     if g.plain_rows:
         rows.data = job.x.data + box.n0 * job.x.n + channel * job.x.c
-        rows.step_n, rows.step_c, rows.stride = job.x.n, job.x.c, g.stride_w
+        rows.step_n, rows.step_c, rows.stride = job.x.n, job.x.c, 1 if g.row_tiles else g.stride_w
         _find_rows(job, box, at)
-        for i in range(g.taps_w):
+        for i in range(rows.places):
             start[i] = box.w0 * g.stride_w + i * g.dilation_w - g.pad_w
     else:
         i = g.slots_d * g.slots_h * g.slots_w
         gather_block(cells, i, &job.x, box.n0, box.n, channel, channels, box.d0, box.d, box.h0, box.h, box.w0, box.w,
                      &job.axis_d, &job.axis_h, &job.axis_w, g.padding_mode)
+        if g.row_tiles:
+            return
         rows.data = cells
         rows.step_c, rows.step_n, rows.stride = i, i * channels, 1
         for i in range(rows.count):
             at[i] = i * g.slots_w
         for i in range(g.taps_w):
             start[i] = job.slot_w[i]
-    rows.start, rows.chosen = start, start + g.taps_w
-    _choose_lanes(&rows, start + g.taps_w, g.size_w if g.plain_rows else g.slots_w)
+    rows.start, rows.chosen = start, start + rows.places
+    _choose_lanes(&rows, start + rows.places, g.size_w if g.plain_rows else g.slots_w)
     for i in range(channels):
         _shift(dst + i * step_c, &rows, i)
 

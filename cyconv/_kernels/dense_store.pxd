@@ -9,18 +9,22 @@ Assumptions: as ``dense.pyx``; the lines of the product may be read by whole vec
 from libc.stdint cimport int64_t
 
 from cyconv._kernels.gather cimport copy_run
-from cyconv._kernels.simd cimport VL, real_t, vcopy_part, vec_t, vload, vstore
+from cyconv._kernels.masks cimport vmask_of, vmask_t, vstore_chosen
+from cyconv._kernels.simd cimport VL, real_t, vec_t, vload, vstore
 from cyconv._kernels.transpose cimport vtranspose
 
 
 cdef inline void cross(real_t *to, int64_t to_ld, const real_t *from_, int64_t from_ld, int64_t rows,
                        int64_t columns) noexcept nogil:
     """``to[j * to_ld + i] = from_[i * from_ld + j]`` for i below ``rows`` and j below ``columns``."""
+    # No address of a register is taken and all loops over them have a constant length, or they would live in memory.
     cdef vec_t square[VL]
     cdef int64_t i, j, k, high, wide
+    cdef vmask_t chosen
     i = 0
     while i < rows:
         high = min(rows - i, <int64_t>VL)
+        chosen = vmask_of((<int64_t>1 << high) - 1)
         j = 0
         while j < columns:
             wide = min(columns - j, <int64_t>VL)
@@ -31,11 +35,9 @@ cdef inline void cross(real_t *to, int64_t to_ld, const real_t *from_, int64_t f
                 for k in range(VL):
                     vstore(to + (j + k) * to_ld + i, square[k])
             else:
-                for k in range(wide):
-                    if high == VL:
-                        vstore(to + (j + k) * to_ld + i, square[k])
-                    else:
-                        vcopy_part(to + (j + k) * to_ld + i, <real_t *>&square[k], high)
+                for k in range(VL):
+                    if k < wide:
+                        vstore_chosen(to + (j + k) * to_ld + i, square[k], chosen)
             j += VL
         i += VL
 

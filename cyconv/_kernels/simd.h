@@ -65,7 +65,7 @@ typedef int32_t lane_int_t;
  * vectors of B and one broadcast of A must fit beside them in the 32 (AVX-512, NEON) or 16 registers. */
 #if defined(__AVX512F__)
 #define CYCONV_VEC_BYTES 64
-#define CYCONV_TILE_ROWS 12
+#define CYCONV_TILE_ROWS 14
 #elif defined(__AVX__)
 #define CYCONV_VEC_BYTES 32
 #define CYCONV_TILE_ROWS 6

@@ -28,6 +28,8 @@ cdef enum:
     NEITHER = 0
     B_ROWS = 1
     A_ROWS = 2
+    # the same, its scalars being every second one
+    A_SPREAD_ROWS = 3
 
     # steps ahead at which the indexed operand is asked for; so many entries follow the last one of ``offset``
     SOON = 16
@@ -68,6 +70,7 @@ cdef inline inlined tile(const int rows, const int vecs, const int indexed, Py_s
                          const Start *start) noexcept nogil:
     """One tile. Row k of B is at ``b + k * ldb``, row k of the panel of A at ``a + k * rows``; the ``indexed`` one is
     at ``offset[k]`` instead."""
+    cdef int apart = 2 if indexed == A_SPREAD_ROWS else 1
     # One array per vector column, innermost loops only, and no branch from first to last: that is what lets gcc keep the
     # accumulators in registers all the way.
     cdef vec_t acc0[TILE_ROWS]
@@ -88,16 +91,16 @@ cdef inline inlined tile(const int rows, const int vecs, const int indexed, Py_s
         if indexed == B_ROWS:
             bk = b + offset[k]
             prefetch(b + offset[k + SOON] + vecs * VL - 1)
-        if indexed == A_ROWS:
+        if indexed >= A_ROWS:
             ak = a + offset[k]
-            prefetch(a + offset[k + SOON] + rows - 1)
+            prefetch(a + offset[k + SOON] + (rows - 1) * apart)
         b0 = vload(bk)
         if vecs > 1:
             b1 = vload(bk + VL)
         prefetch_far(ahead)
         ahead += ahead_step
         for i in range(rows):
-            av = vset(ak[i])
+            av = vset(ak[i * apart])
             acc0[i] = acc0[i] + av * b0
             if vecs > 1:
                 acc1[i] = acc1[i] + av * b1
@@ -124,7 +127,11 @@ cdef inline void activate(real_t *c, Py_ssize_t ldc, int rows, int vecs, const F
 cdef inline inlined _any_rows(int rows, const int vecs, const int indexed, Py_ssize_t depth, const real_t *a,
                               const real_t *b, Py_ssize_t ldb, const int64_t *offset, real_t *c, Py_ssize_t ldc,
                               const Start *start) noexcept nogil:
-    if TILE_ROWS >= 12 and rows == 12:
+    if TILE_ROWS >= 14 and rows == 14:
+        tile(14, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
+    elif TILE_ROWS >= 13 and rows == 13:
+        tile(13, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
+    elif TILE_ROWS >= 12 and rows == 12:
         tile(12, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 11 and rows == 11:
         tile(11, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
@@ -173,13 +180,18 @@ cdef inline void run_tile_on_vectors(int rows, int vecs, Py_ssize_t depth, const
         activate(c, ldc, rows, vecs, finish)
 
 
-cdef inline void run_tile_on_scalars(int rows, int vecs, Py_ssize_t depth, const real_t *a, const int64_t *offset,
-                                     const real_t *b, Py_ssize_t ldb, real_t *c, Py_ssize_t ldc, const Start *start,
-                                     const Finish *finish, bint last) noexcept nogil:
-    """The same with row k of A at ``a + offset[k]``: A is not packed, but read where it lies."""
-    if vecs == 2:
+cdef inline void run_tile_on_scalars(int rows, int vecs, Py_ssize_t depth, const real_t *a, int apart,
+                                     const int64_t *offset, const real_t *b, Py_ssize_t ldb, real_t *c, Py_ssize_t ldc,
+                                     const Start *start, const Finish *finish, bint last) noexcept nogil:
+    """The same with row k of A at ``a + offset[k]``: A is not packed, but read where it lies. ``apart``: 1, or 2 if
+    its scalars are every second one."""
+    if vecs == 2 and apart == 1:
         _any_rows(rows, 2, A_ROWS, depth, a, b, ldb, offset, c, ldc, start)
-    else:
+    elif apart == 1:
         _any_rows(rows, 1, A_ROWS, depth, a, b, ldb, offset, c, ldc, start)
+    elif vecs == 2:
+        _any_rows(rows, 2, A_SPREAD_ROWS, depth, a, b, ldb, offset, c, ldc, start)
+    else:
+        _any_rows(rows, 1, A_SPREAD_ROWS, depth, a, b, ldb, offset, c, ldc, start)
     if last and finish.active:
         activate(c, ldc, rows, vecs, finish)

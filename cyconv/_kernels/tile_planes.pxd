@@ -20,6 +20,7 @@ cdef inline inlined _tile(const int rows, const int vecs, const int indexed, Py_
     cdef const real_t *a0 = a
     cdef const real_t *a4 = a + 4 * lda
     cdef const real_t *a8 = a + 8 * lda
+    cdef const real_t *a12 = a + 12 * lda
     cdef const real_t *bk = b
     cdef Py_ssize_t k
     cdef int i
@@ -35,13 +36,14 @@ cdef inline inlined _tile(const int rows, const int vecs, const int indexed, Py_
         if vecs > 1:
             b1 = vload(bk + VL)
         for i in range(rows):
-            av = vset((a0 if i < 4 else a4 if i < 8 else a8)[i % 4 * lda])
+            av = vset((a0 if i < 4 else a4 if i < 8 else a8 if i < 12 else a12)[i % 4 * lda])
             acc0[i] = acc0[i] + av * b0
             if vecs > 1:
                 acc1[i] = acc1[i] + av * b1
         a0 += 1
         a4 += 1
         a8 += 1
+        a12 += 1
         bk += ldb
     for i in range(rows):
         vstore(c + i * ldc, acc0[i])
@@ -52,7 +54,11 @@ cdef inline inlined _tile(const int rows, const int vecs, const int indexed, Py_
 cdef inline inlined _any_rows(int rows, const int vecs, const int indexed, Py_ssize_t depth, const real_t *a,
                               Py_ssize_t lda, const real_t *b, Py_ssize_t ldb, const int64_t *offset, real_t *c, Py_ssize_t ldc,
                               const Start *start) noexcept nogil:
-    if TILE_ROWS >= 12 and rows == 12:
+    if TILE_ROWS >= 14 and rows == 14:
+        _tile(14, vecs, indexed, depth, a, lda, b, ldb, offset, c, ldc, start)
+    elif TILE_ROWS >= 13 and rows == 13:
+        _tile(13, vecs, indexed, depth, a, lda, b, ldb, offset, c, ldc, start)
+    elif TILE_ROWS >= 12 and rows == 12:
         _tile(12, vecs, indexed, depth, a, lda, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 11 and rows == 11:
         _tile(11, vecs, indexed, depth, a, lda, b, ldb, offset, c, ldc, start)

@@ -273,7 +273,7 @@ cdef bint _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, i
             to = product + f * g.step_product + (panel - panel0) * g.block_k * PANEL
             for q in range(cuts):
                 row = outputs * q // cuts
-                run_tile_on_scalars(<int>(outputs * (q + 1) // cuts - row), <int>vecs, box.tiles, gradients + row,
+                run_tile_on_scalars(<int>(outputs * (q + 1) // cuts - row), <int>vecs, box.tiles, gradients + row, 1,
                                     job.tile, inputs, PANEL, to + row * PANEL, PANEL, &start, &finish, 0)
     for k in range(outputs):
         c = panel0 * PANEL

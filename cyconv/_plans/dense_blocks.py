@@ -43,8 +43,9 @@ def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
     tile = _tile(spec)
     block = _block(spec)
     options: list[tuple[float, int, Way]] = []
-    for by_rows, several in _WAYS:
-        way = Way(by_rows, merged, _choose_box(spec, call, block, by_rows, several, tile.lanes))
+    for by_rows, row_tiles, several in _WAYS:
+        box = _choose_box(spec, call, block, by_rows, row_tiles, several, tile.lanes)
+        way = Way(by_rows, row_tiles, merged, box)
         options.append((_cycles(spec, call, way, tile, block), len(options), way))
     cost, _, way = min(options)
     cycles = cost * call.batch * spec.groups * call.positions / threads
@@ -54,8 +55,11 @@ def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
 
 Box = tuple[int, int, int, int]
 
-#: (by_rows, several images in a box)
-_WAYS = ((True, False), (True, True), (False, False), (False, True))
+#: (by_rows, row_tiles, several images in a box)
+_WAYS = (
+    (True, False, False), (True, False, True), (False, False, False), (False, False, True), (False, True, False),
+    (False, True, True),
+)  # fmt: skip
 
 
 class Way(NamedTuple):
@@ -63,6 +67,8 @@ class Way(NamedTuple):
 
     by_rows: bool
     """Rows of the tile are output channels, else positions."""
+    row_tiles: bool
+    """Tiles of positions end with the rows of outputs: the input is laid out once, not once for each tap of a row."""
     merged: bool
     """The spatial axes are taken as one."""
     box: Box
@@ -114,7 +120,9 @@ def _merge(call: Call) -> Call:
     return Call(call.batch, (1, 1, cells), call.pads, (1, 1, cells), x_strides, o_strides)
 
 
-def _choose_box(spec: ConvSpec, call: Call, block: int, by_rows: bool, several: bool, lanes: int) -> Box:
+def _choose_box(
+    spec: ConvSpec, call: Call, block: int, by_rows: bool, row_tiles: bool, several: bool, lanes: int
+) -> Box:
     """Images, depth, height and width of a box of output positions.
 
     As many positions as the cells that they read may take of the cache, with the results that wait for another block;
@@ -122,10 +130,14 @@ def _choose_box(spec: ConvSpec, call: Call, block: int, by_rows: bool, several: 
     vectors.
     """
     low, high = table.DENSE_BOX
-    cells = _channels(spec, block) * spec.kernel[2] * (table.DENSE_MORE_ROWS if spec.kernel[1] > 1 else 1.0)
+    cells = _channels(spec, block) * _copies(spec, row_tiles) * (table.DENSE_MORE_ROWS if spec.kernel[1] > 1 else 1.0)
     if block < spec.depth:
         cells += spec.group_outputs
-    room = table.DENSE_PLACE_BYTES if spec.taps == 1 and spec.stride[2] == 1 else table.DENSE_SOURCE_BYTES
+    room = table.DENSE_SOURCE_BYTES
+    if row_tiles:
+        room = table.DENSE_ROW_BYTES
+    elif spec.taps == 1 and spec.stride[2] == 1:
+        room = table.DENSE_PLACE_BYTES
     target = min(high, max(low, int(room / (cells * spec.dtype.itemsize))))
     d, h, w = call.out
     unit = lanes if by_rows else 1
@@ -138,6 +150,11 @@ def _choose_box(spec: ConvSpec, call: Call, block: int, by_rows: bool, several: 
     if several and call.batch > 1:
         return _best_cut(call.batch, d * h * w, target, unit), d, h, w
     return 1, d, h, w
+
+
+def _copies(spec: ConvSpec, row_tiles: bool) -> int:
+    """Cells of a channel that are laid out for each position."""
+    return min(spec.kernel[1], spec.stride[1]) * spec.stride[2] if row_tiles else spec.kernel[2]
 
 
 def _channels(spec: ConvSpec, block: int) -> int:
@@ -168,9 +185,11 @@ def _is_direct_out(call: Call, way: Way) -> bool:
     return _is_uniform(call, way.box) and call.out_strides[4 if way.by_rows else 1] == 1
 
 
-def _is_direct_in(spec: ConvSpec, call: Call, box: Box) -> bool:
+def _is_direct_in(spec: ConvSpec, call: Call, way: Way) -> bool:
     """Whether the tile can read the input itself."""
-    n, _, h, w = box
+    n, _, h, w = way.box
+    if way.row_tiles:
+        return call.pads == ((0, 0),) * 3 and spec.stride[2] * call.x_strides[4] in (1, 2)
     return (
         spec.taps == 1
         and call.pads == ((0, 0),) * 3
@@ -181,10 +200,11 @@ def _is_direct_in(spec: ConvSpec, call: Call, box: Box) -> bool:
     )
 
 
-def _asks_input(spec: ConvSpec, call: Call, box: Box) -> bool:
+def _asks_input(spec: ConvSpec, call: Call, way: Way) -> bool:
     """Whether tiles ask for input that is read where it lies rather than for weights: for the larger stream."""
     weights = spec.group_outputs * spec.depth
-    return _is_direct_in(spec, call, box) and weights < spec.group_inputs * call.batch * prod(call.out)
+    cells = spec.group_inputs * call.batch * prod(call.out)
+    return _is_direct_in(spec, call, way) and not way.row_tiles and weights < cells
 
 
 def _has_plain_rows(spec: ConvSpec, call: Call) -> bool:
@@ -196,20 +216,23 @@ def _cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile, block: int) -> flo
     """Cycles per position, image and group: tiles, laying out the input, storing."""
     positions = prod(way.box)
     outputs = spec.group_outputs
+    runs = 1
     if way.by_rows:
         wide, rows = positions, outputs
     else:
         wide, rows = outputs, positions
+        if way.row_tiles:
+            runs, rows = prod(way.box[:3]), way.box[3]
     vectors, panels = ceil(wide / tile.lanes), ceil(rows / tile.rows)
     pairs, single = divmod(vectors, tile.vecs)
     steps = pairs * _step(rows / panels, tile.vecs) + (_step(rows / panels, single) if single else 0.0)
     tiles = ceil(vectors / tile.vecs) * ceil(spec.depth / block)
-    product = panels * (steps * spec.depth + tiles * table.DENSE_TILE_CYCLES)
+    product = runs * panels * (steps * spec.depth + tiles * table.DENSE_TILE_CYCLES)
     copy = 0.0
-    if not _is_direct_in(spec, call, way.box):
+    if not _is_direct_in(spec, call, way):
         copy = table.DENSE_COPY_CYCLES if _has_plain_rows(spec, call) else table.DENSE_GATHER_CYCLES
         copy += table.DENSE_ROW_CYCLES / way.box[3]
-    copy *= positions * spec.group_inputs * spec.kernel[2]
+    copy *= positions * spec.group_inputs * _copies(spec, way.row_tiles)
     store = 0.0 if _is_direct_out(call, way) else table.DENSE_STORE_CYCLES * positions * outputs
     return (product + copy + store) / positions
 
@@ -226,7 +249,7 @@ def _describe(
     """Everything the kernel wants to know, as two integer vectors, and the scratch it needs."""
     by_rows, box = way.by_rows, way.box
     layouts = [lay_out_axis(spec.kernel[i], spec.stride[i], spec.dilation[i], box[i + 1]) for i in range(3)]
-    direct_in = _is_direct_in(spec, call, box)
+    direct_in = _is_direct_in(spec, call, way)
     direct_out = _is_direct_out(call, way)
     plain_rows = _has_plain_rows(spec, call)
     lanes = tile.lanes
@@ -240,8 +263,13 @@ def _describe(
     slab = prod(box) // box[1]
     # in scalars: gathered cells, the block that the tile reads, ends of slabs, the product, offsets
     cells = 0 if direct_in or plain_rows else box[0] * channels * slots_d * slots_h * slots_w + lanes
-    place = round_up(slots_d * slots_h * box[0] * box[3] + lanes - 1, lanes)
-    source = 0 if direct_in else channels * odd_lines(spec.kernel[2] * place * itemsize) // itemsize + lanes
+    row = box[3]
+    if way.row_tiles:
+        row = (box[3] - 1) * spec.stride[2] + (spec.kernel[2] - 1) * spec.dilation[2] + 1
+    place = round_up(slots_d * slots_h * box[0] * row + lanes - 1, lanes)
+    places = 1 if way.row_tiles else spec.kernel[2]
+    in_cells = direct_in or (way.row_tiles and not plain_rows)
+    source = 0 if in_cells else channels * odd_lines(places * place * itemsize) // itemsize + lanes
     tail = box[1] * block * panel if direct_in and by_rows else 0
     partial = 0
     if not direct_out:
@@ -253,7 +281,7 @@ def _describe(
     sizes = [round_up(scalars * itemsize, _LINE) for scalars in (cells, source, tail, partial)]
     at_cells, at_source, at_tail, at_tile, at_offsets = accumulate(sizes, initial=0)
     offsets = 2 * (block + _runtime.kernel("dense", spec.dtype).OFFSETS_AHEAD)
-    lanes_of_rows = spec.kernel[2] * (1 + ceil(box[3] / lanes) * min(spec.stride[2], 2))
+    lanes_of_rows = places * (1 + ceil(row / lanes) * min(spec.stride[2], 2))
     scratch_bytes = at_offsets + round_up((offsets + slots_d * slots_h + lanes_of_rows) * 8, _LINE)
 
     items = parts * spec.groups * prod(ceil(n / b) for n, b in zip((call.batch, *call.out), box, strict=True))
@@ -263,8 +291,8 @@ def _describe(
         "group_inputs": spec.group_inputs, "group_outputs": spec.group_outputs,
         "padding_mode": PADDING_MODES[spec.padding_mode], "taps": spec.taps,
         "box_n": box[0], "block": block, "parts": parts,
-        "by_rows": by_rows, "direct_in": direct_in, "direct_out": direct_out,
-        "plain_rows": plain_rows, "asks_input": _asks_input(spec, call, box),
+        "by_rows": by_rows, "row_tiles": way.row_tiles, "direct_in": direct_in, "direct_out": direct_out,
+        "plain_rows": plain_rows, "asks_input": _asks_input(spec, call, way),
         "taps_w": spec.kernel[2], "dilation_w": spec.dilation[2],
         "at_cells": at_cells, "at_source": at_source, "at_tail": at_tail, "at_tile": at_tile,
         "at_offsets": at_offsets,
@@ -279,15 +307,23 @@ def _describe(
             f"strips_{axis}": len(layouts[i].strips), f"box_{axis}": box[i + 1],
         }  # fmt: skip
     geometry = np.array([values[name] for name in _runtime.kernel("dense", spec.dtype).FIELDS], np.int64)
-    return Blocks(by_rows, way.merged, geometry, _tables(layouts), scratch_bytes * threads, threads, seconds)
+    tables = _tables(spec, call, way, layouts)
+    return Blocks(by_rows, way.merged, geometry, tables, scratch_bytes * threads, threads, seconds)
 
 
-def _tables(layouts: list[AxisLayout]) -> Array:
+def _tables(spec: ConvSpec, call: Call, way: Way, layouts: list[AxisLayout]) -> Array:
     """The strips of the three axes; row slot and place of every tap; slots of the places in gathered cells."""
     strips = [number for layout in layouts for strip in layout.strips for number in strip]
     d, h, w = layouts
-    rows = [i * h.slots + j for i in d.tap_slots for j in h.tap_slots for _ in w.tap_slots]
-    places = list(range(len(w.tap_slots))) * (len(d.tap_slots) * len(h.tap_slots))
+    high = [i * h.slots + j for i in d.tap_slots for j in h.tap_slots]
+    wide = list(range(len(w.tap_slots)))
+    if way.row_tiles and _is_direct_in(spec, call, way):
+        steps = [spec.dilation[i] * call.x_strides[i + 2] for i in (0, 1)]
+        high = [i * steps[0] + j * steps[1] for i in range(spec.kernel[0]) for j in range(spec.kernel[1])]
+    elif way.row_tiles and not _has_plain_rows(spec, call):
+        wide = list(w.tap_slots)
+    rows = [row for row in high for _ in wide]
+    places = wide * len(high)
     return np.array([*strips, *rows, *places, *w.tap_slots], np.int64)
 
 
