@@ -12,7 +12,7 @@ from cyconv import _checks
 from cyconv._arrays import Array, Image
 from cyconv._grad_conv import filled, image_of_size, read_gradient
 from cyconv._plans.arrays import triple
-from cyconv._plans.max_gradients import Planes, read, scatter, scratch_for
+from cyconv._plans.max_gradients import Maxima, Planes, follow, read, scatter, scratch_for
 from cyconv._plans.pool_gradients import spread
 from cyconv._plans.pooling import PoolAxis
 from cyconv._pooling import Axes, Size, adaptive_axes, window_axes
@@ -53,22 +53,24 @@ def maximum(
     lead, inner = (at.shape[0], at.shape[1]) if image.channels_last else (at.shape[0] * at.shape[1], 1)
     planes = Planes(lead, inner, image.array.shape[2:], at.shape[2:])
 
+    def fill(values: Array, dtype: np.dtype[Any], maxima: Maxima | None) -> None:
+        target = values if values.flags.c_contiguous else np.empty(values.shape, dtype)
+        source = _in_memory(grad.astype(dtype, copy=False), image.channels_last)
+        if maxima is not None:
+            scatter(maxima, source, target, threads_for(threads))
+        elif follow(Maxima(planes, None, flat), source, target, threads_for(threads)):
+            _refuse_indices(flat, cells)
+        if target is not values:
+            values[...] = target
+
+    named = [("grad_output", grad)]
+    if out is None or flat.size == 0:
+        return filled(out, _shape(input_size), named, lambda values, dtype: fill(values, dtype, None))
     with scratch_for(flat) as scratch:
-        # before `out` is touched
-        maxima = read(flat, planes, scratch, threads_for(threads)) if flat.size else None
-        if flat.size and maxima is None:
-            _check_indices(int(flat.min()), cells)
-            _check_indices(int(flat.max()), cells)
-
-        def compute(values: Array, dtype: np.dtype[Any]) -> None:
-            assert maxima is not None
-            target = values if values.flags.c_contiguous else np.empty(values.shape, dtype)
-            source = _in_memory(grad.astype(dtype, copy=False), image.channels_last)
-            scatter(maxima, source, target, out is None, threads_for(threads))
-            if target is not values:
-                values[...] = target
-
-        return filled(out, _shape(input_size), [("grad_output", grad)], compute)
+        maxima = read(flat, planes, scratch, threads_for(threads))
+        if maxima is None:
+            _refuse_indices(flat, cells)  # before `out` is touched
+        return filled(out, _shape(input_size), named, lambda values, dtype: fill(values, dtype, maxima))
 
 
 def _in_memory(array: Array, channels_last: bool) -> Array:
@@ -78,9 +80,12 @@ def _in_memory(array: Array, channels_last: bool) -> Array:
     return np.ascontiguousarray(array).reshape(-1)
 
 
-def _check_indices(index: int, cells: int) -> None:
-    if not -1 <= index < cells:
-        raise ValueError(f"indices must be 0 to {cells - 1} (the cells of a plane of input_size) or -1, got {index}")
+def _refuse_indices(flat: Array, cells: int) -> None:
+    least, most = int(flat.min()), int(flat.max())
+    raise ValueError(
+        f"indices must be 0 to {cells - 1} (the cells of a plane of input_size) or -1, "
+        f"got {least if least < -1 else most}"
+    )
 
 
 def _shape(input_size: Sequence[int]) -> tuple[int, ...]:

@@ -96,9 +96,10 @@ def test_maximum_passes_to_the_first_of_equals(kernel, case, layout, dtype):
             expected[n, c, indices[n, c, *o]] += g[n, c, *o]
     given = in_order(g, layout), in_order(indices, layout), in_order(x, layout).shape
     for threads in (1, 2, 5):
-        dx = grad.max_pool2d(*given, layout=layout, num_threads=threads)
-        assert dx.dtype == dtype
-        np.testing.assert_array_equal(back(dx, layout), expected.reshape(x.shape))
+        for out in (None, np.full_like(given[0], 7, shape=given[2])):
+            dx = grad.max_pool2d(*given, layout=layout, num_threads=threads, out=out)
+            assert dx.dtype == dtype
+            np.testing.assert_array_equal(back(dx, layout), expected.reshape(x.shape))
 
 
 @LAYOUTS
@@ -338,6 +339,9 @@ def test_indices_in_a_box_that_moves_along(outputs, step, first, cells, layout, 
             assert grad.max_pool2d(*given, layout=layout, num_threads=threads, out=out) is out
             np.testing.assert_array_equal(back(out, layout), expected)
             np.testing.assert_array_equal(np.signbit(back(out, layout)), np.signbit(expected))
+            fresh = grad.max_pool2d(*given, layout=layout, num_threads=threads)
+            np.testing.assert_array_equal(back(fresh, layout), expected)
+            np.testing.assert_array_equal(np.signbit(back(fresh, layout)), np.signbit(expected))
 
     check(indices)
     for odd_one in (-1, 0, size[1] - 1, size[0] * size[1] - 1):

@@ -167,20 +167,22 @@ cdef void _choose_bands(real_t *out, const real_t *grad, const uint8_t *code, co
 
 
 def scatter(const real_t[:, :, :] grad, const place_t[:, :, :] index, real_t[:, :, :] out, int num_threads):
-    """Fill ``out`` (N, C, cells); an index that is no cell is nothing."""
+    """Fill ``out`` (N, C, cells); whether some index is neither a cell nor that of nothing, which is no cell either."""
     cdef int64_t images = out.shape[0], channels = out.shape[1]
     cdef bint last = out.shape[1] > 1 and out.strides[1] == sizeof(real_t)
     cdef int64_t block = CHANNELS if last else PLANES if out.shape[2] * <int64_t>sizeof(real_t) <= SMALL_PLANE else 1
     cdef int64_t blocks = (channels + block - 1) // block
     cdef int64_t item, n, c
+    cdef int bad = 0
     for item in prange(images * blocks, nogil=True, schedule="static", num_threads=num_threads,
                        use_threads_if=num_threads > 1):
         n = item // blocks
         c = item % blocks * block
-        _scatter_block(grad, index, out, n, c, min(c + block, channels))
+        bad |= _scatter_block(grad, index, out, n, c, min(c + block, channels))
+    return bad != 0
 
 
-cdef void _scatter_block(const real_t[:, :, :] grad, const place_t[:, :, :] index, real_t[:, :, :] out, int64_t n,
+cdef bint _scatter_block(const real_t[:, :, :] grad, const place_t[:, :, :] index, real_t[:, :, :] out, int64_t n,
                          int64_t first, int64_t last) noexcept nogil:
     cdef int64_t cells = out.shape[2]
     cdef int64_t step = sizeof(real_t)
@@ -191,6 +193,7 @@ cdef void _scatter_block(const real_t[:, :, :] grad, const place_t[:, :, :] inde
     cdef const real_t *source = &grad[n, first, 0]
     cdef const place_t *at = &index[n, first, 0]
     cdef int64_t i, c
+    cdef bint bad = 0
     if steps.out_i == 1:
         for c in range(last - first):
             memset(to + c * steps.out_c, 0, cells * sizeof(real_t))
@@ -199,13 +202,14 @@ cdef void _scatter_block(const real_t[:, :, :] grad, const place_t[:, :, :] inde
             for c in range(last - first):
                 to[i * steps.out_i + c * steps.out_c] = <real_t>0
     if last - first == PLANES:
-        _scatter_cells(PLANES, grad.shape[2], cells, to, source, at, steps)
+        _scatter_cells(PLANES, grad.shape[2], cells, to, source, at, steps, &bad)
     else:
-        _scatter_cells(last - first, grad.shape[2], cells, to, source, at, steps)
+        _scatter_cells(last - first, grad.shape[2], cells, to, source, at, steps, &bad)
+    return bad
 
 
 cdef inline inlined _scatter_cells(const int64_t channels, int64_t outputs, int64_t cells, real_t *to,
-                                   const real_t *source, const place_t *at, Steps steps) noexcept nogil:
+                                   const real_t *source, const place_t *at, Steps steps, bint *bad) noexcept nogil:
     """Several planes at once: neighbouring windows often have the same maximum, and one addition then waits for the
     other's store."""
     cdef int64_t i, c, k
@@ -214,6 +218,8 @@ cdef inline inlined _scatter_cells(const int64_t channels, int64_t outputs, int6
             k = at[i * steps.index_i + c * steps.index_c]
             if <uint64_t>k < <uint64_t>cells:
                 to[k * steps.out_i + c * steps.out_c] += source[i * steps.grad_i + c * steps.grad_c]
+            elif <place_t>k != <place_t>(-1):
+                bad[0] = 1
 
 
 # -------------------------------------------------------------------------------------------------------- spread

@@ -2,7 +2,8 @@
 
 The windows are not known, and not needed: where all the indices lie in a small box that moves along with the outputs
 at a step of 1 or 2, the kernel chooses by vectors (``_kernels/poolgrad_choices.pxd``); any other indices are followed
-one by one. Both add up in the order of the outputs.
+one by one. Both add up in the order of the outputs. Into new memory the indices are followed at once: what is wrong
+there is found on the way, and one pass takes less than two.
 """
 
 from __future__ import annotations
@@ -128,22 +129,29 @@ def read(indices: Array, planes: Planes, scratch: Array, threads: int) -> Maxima
     return None if kernel.read_places(indices, cells, places, threads) else Maxima(planes, None, places)
 
 
-def scatter(maxima: Maxima, grad: Array, out: Array, fresh: bool, threads: int) -> None:
-    """Fill ``out`` (lead, cells, inner) from ``grad`` (lead, outputs, inner), both contiguous.
+def follow(maxima: Maxima, grad: Array, out: Array, threads: int) -> bool:
+    """Fill ``out`` (lead, cells, inner) from ``grad`` (lead, outputs, inner), both contiguous, by places or indices.
 
-    ``fresh`` memory is in the caches when it is first written: the system has just filled it with zeros.
+    Whether one is neither a cell nor -1; it is passed over.
     """
-    planes, choices, places = maxima
+    planes = maxima.planes
     kernel = _runtime.kernel("poolgrad", grad.dtype)
     threads = worthwhile(threads, out.size)
+    shape = planes.lead, prod(planes.out), planes.inner
+    arrays = grad.reshape(shape), maxima.places.reshape(shape), out.reshape(planes.lead, -1, planes.inner)
+    order = (2, 0, 1) if planes.inner == 1 else (0, 2, 1)  # all planes are channels of one image, or not
+    bad: bool = kernel.scatter(*(array.transpose(order) for array in arrays), threads)
+    return bad
+
+
+def scatter(maxima: Maxima, grad: Array, out: Array, threads: int) -> None:
+    """The same from what `read` gives."""
+    planes, choices, places = maxima
     if choices is None:
-        shape = planes.lead, prod(planes.out), planes.inner
-        arrays = grad.reshape(shape), places.reshape(shape), out.reshape(planes.lead, -1, planes.inner)
-        if planes.inner == 1:  # all planes are channels of one image
-            kernel.scatter(*(array.transpose(2, 0, 1) for array in arrays), threads)
-        else:
-            kernel.scatter(*(array.transpose(0, 2, 1) for array in arrays), threads)
+        follow(maxima, grad, out, threads)
         return
+    kernel = _runtime.kernel("poolgrad", grad.dtype)
+    threads = worthwhile(threads, out.size)
     step = _step(planes)
     lead, height, width = planes.lead, prod(planes.size[:-1]), planes.size[-1]
     out_h, out_w = prod(planes.out[:-1]), planes.out[-1]
@@ -168,6 +176,6 @@ def scatter(maxima: Maxima, grad: Array, out: Array, fresh: bool, threads: int) 
         choices.before_w,
         choices.corner,
         rows,
-        not fresh and out.nbytes >= GRADIENT_STREAM_BYTES,
+        out.nbytes >= GRADIENT_STREAM_BYTES,
         threads,
     )
