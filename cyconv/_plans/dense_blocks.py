@@ -229,7 +229,7 @@ def _cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile, block: int) -> flo
     tiles = ceil(vectors / tile.vecs) * ceil(spec.depth / block)
     product = runs * panels * (steps * spec.depth + tiles * table.DENSE_TILE_CYCLES)
     copy = 0.0
-    if not _is_direct_in(spec, call, way):
+    if not _is_direct_in(spec, call, way) or spec.stride[2] > 1:  # cells that a stride leaves out are fetched, too
         copy = table.DENSE_COPY_CYCLES if _has_plain_rows(spec, call) else table.DENSE_GATHER_CYCLES
         copy += table.DENSE_ROW_CYCLES / way.box[3]
     copy *= positions * spec.group_inputs * _copies(spec, way.row_tiles)
