@@ -139,6 +139,10 @@ WINOGRAD_TILE_CYCLES = 4.3
 WINOGRAD_STORE_CYCLES = 2.4
 WINOGRAD_SPILL_CYCLES = 0.12
 
+#: The same per byte that another core has just written: threads that share a box (what was lost against half the time
+#: of one thread: 1.1 to 1.7 for 64 to 256 channels, 14x14 to 56x56, 0.6 to 1.3 MB per box).
+WINOGRAD_SHARE_CYCLES = 1.15
+
 #: Bytes per cycle at which weights stream from the second level, the third level, memory (same fit; the third level
 #: was shared with other work), and the part of the shorter of multiplying and streaming that is not hidden.
 WINOGRAD_STREAM = (64.0, 8.0, 6.0)

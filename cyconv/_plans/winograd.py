@@ -314,6 +314,7 @@ def _cost(spec: ConvSpec, call: Call, form: Form, grid: Box, box: Box, shared: b
     if shared:
         outputs = ceil(vectors / 2)
         cycles = count * (read / threads + (multiply + write) * ceil(outputs / threads) / outputs)
+        cycles += count * table.WINOGRAD_SHARE_CYCLES * values * (threads - 1) / threads
         seconds = cycles / table.CLOCK_HZ + 2 * count * table.BARRIER_SECONDS
     else:
         seconds = (read + multiply + write) * ceil(count / threads) / table.CLOCK_HZ
