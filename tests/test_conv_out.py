@@ -132,3 +132,24 @@ def test_an_error_leaves_out_alone():
         with pytest.raises(ValueError):
             cyconv.conv2d(noise((1, 3, 5, 5)), noise((3, 3, 3, 3)), **{"padding": 1, **wrong}, out=out)
     assert (out == 7).all()
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("side", [2, 3, 5, 7])
+@pytest.mark.parametrize("multiplier", [1, 2])
+def test_gaps_in_arrays_change_no_bit(multiplier, side, stride, kind, layout):
+    x, w = noise((2, 32, 13, 19), kind), noise((32 * multiplier, 1, side, side), kind)
+    if layout == "NHWC":
+        x = np.ascontiguousarray(np.moveaxis(x, 1, -1))
+    keywords = {"groups": 32, "stride": stride, "padding": side // 2, "layout": layout}
+    expected = cyconv.conv2d(x, w, **keywords)
+    spaced = np.full((*expected.shape[:3], 2 * expected.shape[3]), 9, kind)[..., ::2]
+    for out in (spaced, np.full(expected.shape[::-1], 9, kind).T):
+        cyconv.conv2d(x, w, out=out, **keywords)
+        np.testing.assert_array_equal(out, expected)
+    if layout == "NCHW":  # in NHWC a gap between channels turns vectors to another axis, which is another layout
+        gaps = np.full((*x.shape[:3], 2 * x.shape[3]), 9, kind)[..., ::2]
+        gaps[...] = x
+        np.testing.assert_array_equal(cyconv.conv2d(gaps, w, **keywords), expected)

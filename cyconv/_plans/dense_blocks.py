@@ -163,12 +163,13 @@ def _channels(spec: ConvSpec, block: int) -> int:
 
 
 def _best_cut(length: int, inner: int, target: int, unit: int) -> int:
-    """How many of ``length`` slices of ``inner`` positions make a box: least padding to whole ``unit`` vectors."""
+    """How many of ``length`` slices of ``inner`` positions make a box: least padding to whole ``unit`` vectors, then
+    the fewest boxes, then equal ones."""
     most = max(1, target // inner)
 
-    def padded(cut: int) -> tuple[int, int]:
+    def padded(cut: int) -> tuple[int, int, int]:
         whole, rest = divmod(length, cut)
-        return whole * round_up(cut * inner, unit) + round_up(rest * inner, unit), -cut
+        return whole * round_up(cut * inner, unit) + round_up(rest * inner, unit), ceil(length / cut), cut
 
     return min(range(max(1, most // 2), min(most, length) + 1), key=padded, default=min(most, length))
 
@@ -352,10 +353,11 @@ def _choose_parts(spec: ConvSpec, call: Call, box: Box, threads: int, panels: in
     again *= tile.lanes / spec.group_outputs
 
     def finish(parts: int) -> float:
+        shares = [(panels * (i + 1) // parts - panels * i // parts) / panels + again for i in range(parts)]
         loads = [0.0] * threads
         heapify(loads)
-        for size in sorted(sizes * parts, reverse=True):
-            heapreplace(loads, loads[0] + size * (1 / parts + again))
+        for work in sorted((size * share for size in sizes for share in shares), reverse=True):
+            heapreplace(loads, loads[0] + work)
         return max(loads)
 
     return min(range(1, min(panels, 4 * threads) + 1), key=finish)

@@ -14,7 +14,7 @@ import numpy as np
 from cyconv import _memory, _runtime
 from cyconv._plans import planes, table
 from cyconv._plans.gathering import AxisLayout, lay_out_axis
-from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, bytes_moved, round_up
+from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, bytes_moved, contiguous, round_up
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _LINE = 64
@@ -50,6 +50,8 @@ class Prepared(NamedTuple):
     blocks: Blocks | None
     weight: Array
     bias: Array
+    straight: Call | None
+    """The call for one image whose arrays are contiguous, if it has to be copied there."""
 
 
 class Sliding:
@@ -71,7 +73,11 @@ class Sliding:
 
     def run(self, call: Call, x: Array, out: Array, threads: int) -> None:
         """Compute into ``out``; both arrays are seen as (N, C, D, H, W)."""
-        swapped, placed, blocks, weight, bias = self._prepared.get((call, threads)) or self._prepare(call, threads)
+        prepared = self._prepared.get((call, threads)) or self._prepare(call, threads)
+        swapped, placed, blocks, weight, bias, straight = prepared
+        if straight is not None:
+            self._run_on_copies(straight, call, x, out, threads)
+            return
         if swapped:
             x, out = x.swapaxes(3, 4), out.swapaxes(3, 4)
         if placed is not None:
@@ -86,6 +92,7 @@ class Sliding:
 
     def _prepare(self, call: Call, threads: int) -> Prepared:
         """The layout of such a call, kept for the next one."""
+        straight = _straight(self.spec, call, self._finite)
         orientation = _orient(self.spec, call)
         placed = place(self.spec, call, threads, self._finite)
         if placed:
@@ -94,8 +101,18 @@ class Sliding:
         packed = self._pack(orientation, placed.form if placed else None)
         if len(self._prepared) >= _MOST_PREPARED:
             self._prepared.clear()
-        prepared = self._prepared[call, threads] = Prepared(orientation.swapped, placed, blocks, *packed)
+        prepared = self._prepared[call, threads] = Prepared(orientation.swapped, placed, blocks, *packed, straight)
         return prepared
+
+    def _run_on_copies(self, straight: Call, call: Call, x: Array, out: Array, threads: int) -> None:
+        for n in range(call.batch):
+            source = x[n : n + 1]
+            if call.x_strides[1:] != straight.x_strides[1:]:
+                source = _empty_like(source, straight.x_strides)
+                source[...] = x[n : n + 1]
+            result = _empty_like(out[n : n + 1], straight.out_strides)
+            self.run(straight, source, result, threads)
+            out[n : n + 1] = result
 
     @staticmethod
     def supports(spec: ConvSpec) -> str | None:
@@ -109,7 +126,10 @@ class Sliding:
     @staticmethod
     def workspace(spec: ConvSpec, call: Call, threads: int) -> int:
         """Bytes of scratch memory of such a call."""
-        return blocks_for(spec, call, threads).scratch_bytes
+        copies = 0
+        if _straight(spec, call, True):
+            copies = spec.in_channels * prod(call.size) + spec.out_channels * prod(call.out)
+        return blocks_for(spec, call, threads).scratch_bytes + copies * spec.dtype.itemsize
 
     @staticmethod
     def estimate(spec: ConvSpec, call: Call, threads: int) -> float:
@@ -157,6 +177,26 @@ def place(spec: ConvSpec, call: Call, threads: int, finite: bool) -> planes.InPl
         spec, call = _swap_spec(spec), _swap_call(call)
     passes = find_passes(spec)
     return planes.lay_out(spec, call, threads, passes[0], finite, swapped) if len(passes) == 1 else None
+
+
+def _straight(spec: ConvSpec, call: Call, finite: bool) -> Call | None:
+    """One image of the call with contiguous arrays, if that one is read in place and this one cannot be: the kernels
+    add up in different orders, and gaps in the arrays may not change a bit, so they are copied."""
+    usual = contiguous(spec, call)
+    if (usual.x_strides[1:], usual.out_strides[1:]) == (call.x_strides[1:], call.out_strides[1:]):
+        return None
+    wanted, found = place(spec, usual, 1, finite), place(spec, call, 1, finite)
+    if wanted is None or (found is not None and (found.form, found.swapped) == (wanted.form, wanted.swapped)):
+        return None
+    return contiguous(spec, call._replace(batch=1))
+
+
+def _empty_like(image: Array, strides: tuple[int, ...]) -> Array:
+    """A contiguous array for one image, with its channels last if ``strides`` say so."""
+    n, c, d, h, w = image.shape
+    if strides[1] == 1 != strides[4]:
+        return np.moveaxis(_memory.empty((n, d, h, w, c), image.dtype), 4, 1)
+    return _memory.empty((n, c, d, h, w), image.dtype)
 
 
 def _by_lanes(values: Array, groups: int, width: int) -> Array:
