@@ -16,9 +16,9 @@ Assumptions (guaranteed by ``_plans/product.py``): no size is zero; the sizes fi
 from cython.parallel cimport prange
 from libc.stdint cimport int64_t, uint64_t
 
+from cyconv._kernels.gather cimport copy_run
 from cyconv._kernels.lanes cimport vload_part
-from cyconv._kernels.simd cimport (TILE_ROWS, VL, flush_subnormals, real_t, restore_mode, vcopy_part, vec_t,
-                                   vload, vstore, vzero)
+from cyconv._kernels.simd cimport TILE_ROWS, VL, flush_subnormals, real_t, restore_mode, vec_t, vload, vstore, vzero
 from cyconv._kernels.tile cimport TILE_VECS, Start, start_at_columns, start_at_result
 from cyconv._kernels.tile_planes cimport run_tile_on_planes
 from cyconv._kernels.transpose cimport vtranspose
@@ -43,16 +43,6 @@ cdef struct Matrix:
 
 cdef inline int64_t _cuts(int64_t total, int64_t box) noexcept nogil:
     return (total + box - 1) // box
-
-
-cdef inline void _copy(real_t *to, const real_t *from_, int64_t count) noexcept nogil:
-    """A run of a row of a tile."""
-    cdef int64_t i = 0
-    while i + VL <= count:
-        vstore(to + i, vload(from_ + i))
-        i += VL
-    if i < count:
-        vcopy_part(to + i, from_ + i, count - i)
 
 
 def dots(const real_t[:, :] a, const real_t[:, :] b, real_t[:, :] out, int num_threads):
@@ -165,7 +155,7 @@ cdef void _times_chunk(const Matrix *a, const Matrix *b, const Matrix *out, int6
             for i in range(depth):
                 for c in range(TILE_VECS):
                     vstore(part + i * PANEL + c * VL, vzero())
-                _copy(part + i * PANEL, b.data + (j0 + i) * b.step + first + columns - rest, rest)
+                copy_run(part + i * PANEL, b.data + (j0 + i) * b.step + first + columns - rest, rest)
         for q in range(panels):
             row = a.rows * q // panels
             count = a.rows * (q + 1) // panels - row
@@ -194,9 +184,9 @@ cdef inline void _tile(const Matrix *a, int64_t row, int64_t count, int64_t j0, 
         c, ldc = edge, PANEL
         if j0 > 0:
             for i in range(count):
-                _copy(edge + i * PANEL, to + i * out.step, width)
+                copy_run(edge + i * PANEL, to + i * out.step, width)
     start = start_at_columns(zeros) if j0 == 0 else start_at_result(c, ldc)
     run_tile_on_planes(<int>count, <int>vecs, depth, a.data + row * a.step + j0, a.step, b, ldb, c, ldc, &start)
     if not in_place:
         for i in range(count):
-            _copy(to + i * out.step, edge + i * PANEL, width)
+            copy_run(to + i * out.step, edge + i * PANEL, width)

@@ -50,8 +50,6 @@ class Prepared(NamedTuple):
     blocks: Blocks | None
     weight: Array
     bias: Array
-    straight: Call | None
-    """The call for one image whose arrays are contiguous, if it has to be copied there."""
 
 
 class Sliding:
@@ -67,17 +65,17 @@ class Sliding:
         self._finite = bool(np.isfinite(self._weight).all())
         self._bias = np.zeros(spec.out_channels, spec.dtype) if bias is None else np.asarray(bias, spec.dtype)
         self._packed: dict[tuple[Orientation, planes.Form | None], tuple[Array, Array]] = {}
-        self._prepared: dict[tuple[Call, int], Prepared] = {}
+        self._prepared: dict[tuple[Call, int], Prepared | Call] = {}
         act = spec.activation
         self._activation = np.array([act.slope, act.lo, act.hi], spec.dtype)
 
     def run(self, call: Call, x: Array, out: Array, threads: int) -> None:
         """Compute into ``out``; both arrays are seen as (N, C, D, H, W)."""
         prepared = self._prepared.get((call, threads)) or self._prepare(call, threads)
-        swapped, placed, blocks, weight, bias, straight = prepared
-        if straight is not None:
-            self._run_on_copies(straight, call, x, out, threads)
+        if isinstance(prepared, Call):
+            self._run_on_copies(prepared, call, x, out, threads)
             return
+        swapped, placed, blocks, weight, bias = prepared
         if swapped:
             x, out = x.swapaxes(3, 4), out.swapaxes(3, 4)
         if placed is not None:
@@ -90,19 +88,23 @@ class Sliding:
                     x, weight, bias, out, blocks.geometry, blocks.tables, self._activation, scratch, blocks.threads
                 )
 
-    def _prepare(self, call: Call, threads: int) -> Prepared:
-        """The layout of such a call, kept for the next one."""
+    def _prepare(self, call: Call, threads: int) -> Prepared | Call:
+        """The layout of such a call, or the call that does each of its images on copies; kept for the next one."""
+        if len(self._prepared) >= _MOST_PREPARED:
+            self._prepared.clear()
         straight = _straight(self.spec, call, self._finite)
+        prepared = self._lay_out(call, threads) if straight is None else straight
+        self._prepared[call, threads] = prepared
+        return prepared
+
+    def _lay_out(self, call: Call, threads: int) -> Prepared:
         orientation = _orient(self.spec, call)
         placed = place(self.spec, call, threads, self._finite)
         if placed:
             orientation = Orientation(placed.form.by_channels, placed.swapped)
         blocks = None if placed else blocks_for(self.spec, call, threads)
         packed = self._pack(orientation, placed.form if placed else None)
-        if len(self._prepared) >= _MOST_PREPARED:
-            self._prepared.clear()
-        prepared = self._prepared[call, threads] = Prepared(orientation.swapped, placed, blocks, *packed, straight)
-        return prepared
+        return Prepared(orientation.swapped, placed, blocks, *packed)
 
     def _run_on_copies(self, straight: Call, call: Call, x: Array, out: Array, threads: int) -> None:
         for n in range(call.batch):
