@@ -13,7 +13,7 @@ from cyconv._arrays import Array, Image
 from cyconv._grad_conv import filled, image_of_size, read_gradient
 from cyconv._plans.arrays import triple
 from cyconv._plans.max_gradients import Maxima, Planes, follow, read, scatter, scratch_for
-from cyconv._plans.pool_gradients import spread
+from cyconv._plans.pool_gradients import repeat, spread
 from cyconv._plans.pooling import PoolAxis
 from cyconv._pooling import Axes, Size, adaptive_axes, window_axes
 from cyconv._runtime import threads_for
@@ -138,23 +138,19 @@ def _spread(
 ) -> None:  # fmt: skip
     """Spread ``grad`` (N, C, *spatial) over ``values``, which is in the caller's layout."""
     view = image.result_view(values)
-    if all(axis.covers for axis in windows):
-        view[...] = grad / grad.dtype.type(divisor or prod(axis.size for axis in windows))
-        return
     target = values if values.flags.c_contiguous else np.empty(values.shape, values.dtype)
     spatial = range(2, grad.ndim)
     order = (0, *spatial, 1) if image.channels_last else (0, 1, *spatial)
     outputs, cells = triple(grad.shape[2:]), triple(view.shape[2:])
     lead, inner = (len(grad), grad.shape[1]) if image.channels_last else (len(grad) * grad.shape[1], 1)
-    spread(
-        np.ascontiguousarray(grad.transpose(order)).reshape(lead, *outputs, inner),
-        image.result_view(target).transpose(order).reshape(lead, *cells, inner),
-        (_NO_AXIS, _NO_AXIS, *windows)[-3:],
-        count_padding,
-        divisor,
-        fresh,
-        threads_for(threads),
-    )
+    source = np.ascontiguousarray(grad.transpose(order)).reshape(lead, *outputs, inner)
+    to = image.result_view(target).transpose(order).reshape(lead, *cells, inner)
+    if all(axis.covers for axis in windows):
+        count = prod(cells)
+        repeat(source.reshape(lead, inner), to.reshape(lead, count, inner), divisor or count, threads_for(threads))
+    else:
+        axes = (_NO_AXIS, _NO_AXIS, *windows)[-3:]
+        spread(source, to, axes, count_padding, divisor, fresh, threads_for(threads))
     if target is not values:
         values[...] = target
 

@@ -46,10 +46,11 @@ def back(array, layout):
 @DTYPES
 @LAYOUTS
 @pytest.mark.parametrize("how", [{}, {"count_include_pad": False}, {"divisor_override": 7}], ids=str)
+@pytest.mark.parametrize("size", [(9, 12), (27, 40)], ids=str)
 @pytest.mark.parametrize(("kernel", "case"), WINDOWS.values(), ids=WINDOWS)
-def test_average_follows_the_definition(kernel, case, how, layout, dtype):
+def test_average_follows_the_definition(kernel, case, size, how, layout, dtype):
+    """Small planes and larger ones take different ways."""
     rng = np.random.default_rng(0)
-    size = (9, 12)
     axes = oracle_pool.axis_windows(np.empty((1, 1, *size)), kernel, **case)
     g = rng.normal(size=(2, 5, *map(len, axes))).astype(dtype)
     given = in_order(g, layout)
@@ -59,6 +60,21 @@ def test_average_follows_the_definition(kernel, case, how, layout, dtype):
     for threads in (2, 5):
         again = grad.avg_pool2d(given, shape, kernel, layout=layout, num_threads=threads, **case, **how)
         np.testing.assert_array_equal(again, one)
+
+
+@DTYPES
+@LAYOUTS
+@pytest.mark.parametrize("size", [(9, 12), (27, 40)], ids=str)
+@pytest.mark.parametrize(("kernel", "case"), WINDOWS.values(), ids=WINDOWS)
+def test_an_infinite_average_stays_in_its_window(kernel, case, size, layout, dtype):
+    axes = oracle_pool.axis_windows(np.empty((1, 1, *size)), kernel, **case)
+    reached = np.zeros((2, 3, *map(len, axes)))
+    reached.reshape(6, -1)[range(6), np.arange(6) * 7 % math.prod(map(len, axes))] = 1
+    g = np.where(reached > 0, np.inf, 1).astype(dtype)
+    shape = in_order(np.empty((2, 3, *size)), layout).shape
+    dx = back(grad.avg_pool2d(in_order(g, layout), shape, kernel, layout=layout, **case), layout)
+    np.testing.assert_array_equal(dx == np.inf, oracle_pool.average_gradient(reached, size, axes) > 0)
+    assert not np.isnan(dx).any()
 
 
 @LAYOUTS

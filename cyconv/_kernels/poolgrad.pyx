@@ -13,14 +13,16 @@ checked here, since only a pass over them can tell.
 """
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
-from cyconv._kernels.lanes cimport lane_int_t, stream_end
+from cyconv._kernels.lanes cimport CHOOSES, lane_int_t, stream_end, vstore_part
 from cyconv._kernels.poolgrad_choices cimport CODE_SLACK, Chosen, choose_channels, choose_rows
 from cyconv._kernels.poolgrad_codes cimport NO_CODES, NO_PLACE, find_codes, find_places, is_large
-from cyconv._kernels.poolgrad_rows cimport (MOST_TAPS, ROW_SLACK, Spreading, add_rows, copy_rows, prepare_spreading,
-                                            prepare_weaving, repeat_row, spread_row)
-from cyconv._kernels.simd cimport VL, inlined, real_t
+from cyconv._kernels.poolgrad_rows cimport (MOST_TAPS, ROW_SLACK, Spreading, copy_rows, prepare_spreading,
+                                            prepare_weaving)
+from cyconv._kernels.poolgrad_picks cimport PICKED, Picks, pick_planes
+from cyconv._kernels.poolgrad_spread cimport Covering, spread_band
+from cyconv._kernels.simd cimport VL, inlined, real_t, vec_t, vset, vstore
 
 cdef enum:
     #: channels of one work item where channels are neighbours in memory, and else: planes of up to so many bytes
@@ -29,10 +31,10 @@ cdef enum:
     SMALL_PLANE = 262144
     #: indices of one work item
     CHUNK = 16384
-    #: rows of g that are added up at a time
-    SOURCES = 8
     #: bands of one work item where results go past the caches, which are waited for at its end
     STREAMED = 16
+    #: cells of one work item where all cells of a plane are the same
+    REPEATED = 4096
 
 ctypedef fused place_t:
     int64_t
@@ -41,16 +43,11 @@ ctypedef fused place_t:
 #: the longest windows of rows by vectors, and lanes of a vector
 TAPS = MOST_TAPS
 LANES = VL
+#: whether lanes are picked by one instruction
+PICKS = bool(CHOOSES)
 
 cdef struct Steps:
     int64_t out_i, out_c, grad_i, grad_c, index_i, index_c
-
-cdef struct Covering:
-    # for each of ``size`` cells the outputs lo, lo + step, ... below hi whose windows hold it
-    int64_t size, out, step
-    const int64_t *lo
-    const int64_t *hi
-    const real_t *scale
 
 
 # ------------------------------------------------------------------------------------------------------- scatter
@@ -270,89 +267,90 @@ cdef void _spread_bands(real_t *out, const real_t *grad, const Covering *d, cons
     for item in range(begin, end):
         plane = item // bands
         first, last = item % bands * band, min((item % bands + 1) * band, h.size)
-        _spread_band(work, work + band * length + 2 * VL, grad + plane // d.size * d.out * h.out * w.out * inner, d, h, w,
-                     how, plane % d.size, first, last, inner)
+        spread_band(work, work + band * length + 2 * VL, grad + plane // d.size * d.out * h.out * w.out * inner, d, h, w,
+                    how, plane % d.size, first, last, inner)
         copy_rows(out + (plane * h.size + first) * length, work, (last - first) * length, stream)
     if stream:
         stream_end()
 
 
-cdef void _spread_band(real_t *to, real_t *rows, const real_t *grad, const Covering *d, const Covering *h,
-                       const Covering *w, const Spreading *how, int64_t at_d, int64_t first, int64_t last,
-                       int64_t inner) noexcept nogil:
-    """Rows of dx, each of which may be written beyond its end. Rows of g come first, all of them: what has just been
-    written is slow to read at another offset."""
-    cdef int64_t length = w.size * inner, pitch = w.out * inner + 2 * ROW_SLACK
-    cdef int64_t i
-    cdef real_t *row = rows + ROW_SLACK
-    for i in range(first, last):
-        if i == first or not _same_rows(h, i):
-            _gather_rows(row, grad, d, h, w, at_d, i, inner)
-            row += pitch
-    row = rows + ROW_SLACK - pitch
-    for i in range(first, last):
-        if i > first and _same_rows(h, i):
-            repeat_row(to, length)
-            to += length
+# ---------------------------------------------------------------------------------------------------------- pick
+
+def pick(const real_t[:, ::1] grad, real_t[:, ::1] out, rows, cells, real_t[:, ::1] work, int num_threads):
+    """Fill ``out`` (M, cells) from ``grad`` (M, outputs) in two steps: ``rows``, sums of rows of g, of which ``cells``
+    are sums; or the cells at once where ``cells`` is None.
+
+    Each is a tuple (size, near, base, lanes, mask, factor, scale), the last two None for cells; ``work`` has for each thread
+    PICKED planes of sums and of g, a vector more between them: see `pick_size`.
+    """
+    cdef Picks first, second
+    cdef int64_t planes = out.shape[0], outputs = grad.shape[1]
+    cdef int64_t items = (planes + PICKED - 1) // PICKED
+    cdef int64_t item
+    _read_picks(&first, rows, outputs)
+    second.size = 0
+    if cells is not None:
+        _read_picks(&second, cells, first.size)
+    if (not CHOOSES or grad.shape[0] != planes or out.shape[1] != (second.size if second.size else first.size)
+            or work.shape[0] < num_threads or work.shape[1] < pick_size(first.size, outputs)):
+        raise ValueError("no picks of these planes")
+    for item in prange(items, nogil=True, schedule="static", num_threads=num_threads, use_threads_if=num_threads > 1):
+        pick_planes(&out[0, 0], &grad[0, 0], &first, &second, outputs, item * PICKED, min((item + 1) * PICKED, planes),
+                    planes, &work[threadid(), 0])
+
+
+def pick_size(int64_t sums, int64_t outputs):
+    """Scalars of the work."""
+    return PICKED * (sums + 2 * VL) + outputs + 2 * VL
+
+
+cdef _read_picks(Picks *picks, tables, int64_t source):
+    cdef int64_t size
+    cdef const int64_t[:, ::1] base
+    cdef const lane_int_t[:, :, ::1] lanes, mask
+    cdef const real_t[:, :, ::1] factor
+    cdef const real_t[:, ::1] scale
+    size, near, base, lanes, mask = tables[:5]
+    picks.near = near
+    picks.size, picks.vectors, picks.taps = size, base.shape[0], base.shape[1]
+    picks.base, picks.lanes, picks.mask = &base[0, 0], &lanes[0, 0, 0], &mask[0, 0, 0]
+    picks.factor = picks.scale = NULL
+    if tables[5] is not None:
+        factor, scale = tables[5:]
+        picks.factor, picks.scale = &factor[0, 0, 0], &scale[0, 0]
+
+
+# -------------------------------------------------------------------------------------------------------- repeat
+
+def repeat(const real_t[:, ::1] grad, real_t[:, :, ::1] out, real_t divisor, int num_threads):
+    """Fill ``out`` (M, cells, C): every cell with ``grad`` (M, C) by the divisor."""
+    cdef int64_t planes = out.shape[0], cells = out.shape[1], inner = out.shape[2]
+    cdef int64_t group = max(1, REPEATED // (cells * inner)), items = (planes + group - 1) // group
+    cdef int64_t item
+    if grad.shape[0] != planes or grad.shape[1] != inner:
+        raise ValueError("repeat: other planes")
+    for item in prange(items, nogil=True, schedule="static", num_threads=num_threads, use_threads_if=num_threads > 1):
+        _repeat_planes(&out[0, 0, 0], &grad[0, 0], divisor, item * group, min((item + 1) * group, planes), cells, inner)
+
+
+cdef void _repeat_planes(real_t *out, const real_t *grad, real_t divisor, int64_t begin, int64_t end, int64_t cells,
+                         int64_t inner) noexcept nogil:
+    cdef int64_t plane, i
+    cdef real_t *to
+    cdef vec_t v
+    for plane in range(begin, end):
+        to = out + plane * cells * inner
+        if inner > 1:
+            for i in range(inner):
+                to[i] = grad[plane * inner + i] / divisor
+            for i in range(1, cells):
+                memcpy(to + i * inner, to, inner * sizeof(real_t))
             continue
-        row += pitch
-        if how.taps > 0:
-            spread_row(to, row, how)
-        else:
-            _spread_cells(to, row, w, inner)
-        to += length
-
-
-cdef inline bint _same_rows(const Covering *h, int64_t i) noexcept nogil:
-    """Whether a row of dx is reached by the same rows of g as the one before."""
-    return h.lo[i] == h.lo[i - 1] and h.hi[i] == h.hi[i - 1]
-
-
-cdef void _gather_rows(real_t *row, const real_t *grad, const Covering *d, const Covering *h, const Covering *w,
-                       int64_t at_d, int64_t at_h, int64_t inner) noexcept nogil:
-    """Add up the rows of g whose windows hold this row of dx, and divide."""
-    cdef int64_t length = w.out * inner
-    cdef int64_t od, oh, o, c
-    cdef int sources = 0
-    cdef bint more = 0
-    cdef const real_t *source[SOURCES]
-    cdef real_t factor[SOURCES]
-    od = d.lo[at_d]
-    while od < d.hi[at_d]:
-        oh = h.lo[at_h]
-        while oh < h.hi[at_h]:
-            source[sources] = grad + (od * h.out + oh) * length
-            factor[sources] = d.scale[od] * h.scale[oh]
-            sources += 1
-            if sources == SOURCES:
-                add_rows(row, source, factor, sources, NULL, length, more)
-                sources, more = 0, 1
-            oh = oh + h.step
-        od = od + d.step
-    add_rows(row, source, factor, sources, w.scale if inner == 1 else NULL, length, more)
-    if inner > 1:
-        for o in range(w.out):
-            for c in range(inner):
-                row[o * inner + c] *= w.scale[o]
-
-
-cdef void _spread_cells(real_t *to, const real_t *row, const Covering *w, int64_t inner) noexcept nogil:
-    """Every cell adds up the windows that hold it."""
-    cdef int64_t i, o, c
-    cdef real_t total
-    for i in range(w.size):
-        o = w.lo[i]
-        if inner == 1:
-            total = <real_t>0
-            while o < w.hi[i]:
-                total += row[o]
-                o = o + w.step
-            to[0] = total
-        else:
-            for c in range(inner):
-                to[c] = <real_t>0
-            while o < w.hi[i]:
-                for c in range(inner):
-                    to[c] += row[o * inner + c]
-                o = o + w.step
-        to += inner
+        v = vset(grad[plane] / divisor)
+        if cells < VL:
+            vstore_part(to, v, <int>cells)
+            continue
+        i = 0
+        while i < cells:
+            vstore(to + min(i, cells - VL), v)
+            i += VL

@@ -1,68 +1,20 @@
-"""Plan of the gradients of average pooling: which windows hold a cell (``_kernels/poolgrad.pyx``)."""
+"""Plan of the gradients of average pooling, by rows or by picked cells (``_kernels/poolgrad.pyx``)."""
 
 from __future__ import annotations
 
 from functools import lru_cache
-from math import gcd
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from cyconv import _runtime
 from cyconv._plans.max_gradients import worthwhile
+from cyconv._plans.pool_picks import pick, plan_picks
+from cyconv._plans.pool_windows import covering, scales
 from cyconv._plans.pooling import PoolAxis
 from cyconv._plans.table import GRADIENT_BAND_BYTES, GRADIENT_STREAM_BYTES
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-class Covering(NamedTuple):
-    """The windows of one axis seen from the input: outputs lo, lo + step, ... below hi hold a cell."""
-
-    lo: Array
-    hi: Array
-    step: int
-    cells: Array
-    """Cells of each window that are there."""
-    extent: Array
-    """Cells of each window, padding included."""
-
-
-@lru_cache(maxsize=256)
-def covering(axis: PoolAxis) -> Covering:
-    """Tables of one axis; their time depends on the input, never on the window."""
-    if axis.stride == 0:
-        starts = [o * axis.size // axis.out for o in range(axis.out)]
-        stops = [-(-(o + 1) * axis.size // axis.out) for o in range(axis.out)]
-        at = np.arange(axis.size)
-        counts = np.subtract(stops, starts)
-        return Covering(
-            np.searchsorted(stops, at, side="right"), np.searchsorted(starts, at, side="right"), 1, counts, counts
-        )
-    common = gcd(axis.dilation, axis.stride)
-    step = axis.dilation // common
-    lo, hi = [], []
-    for cell in range(axis.before, axis.before + axis.size):
-        first = max(0, -(-(cell - axis.span + 1) // axis.stride))
-        last = min(axis.out, cell // axis.stride + 1)
-        if cell % common:
-            first = last  # no window has a tap here
-        while first < last and (cell - first * axis.stride) % axis.dilation:
-            first += 1
-        lo.append(first)
-        hi.append(last)
-    cells, extent = [], []
-    for o in range(axis.out):
-        start = o * axis.stride
-        below, inside, padded = (
-            min(axis.taps, max(0, -(-(end - start) // axis.dilation)))
-            for end in (axis.before, axis.before + axis.size, axis.before + axis.size + axis.after)
-        )
-        cells.append(inside - below)
-        extent.append(padded)
-    tables = np.array(lo, np.int64), np.array(hi, np.int64)
-    counts = np.array([float(n) for n in cells]), np.array([float(n) for n in extent])
-    return Covering(*tables, min(step, axis.out), *counts)  # a step beyond the last output is never taken
 
 
 class Tables(NamedTuple):
@@ -85,15 +37,6 @@ def _tables(
 ) -> Tables:
     """Tables for a kernel with windows of at most so many taps along w, and so many lanes."""
     found = [covering(axis) for axis in axes]
-    scales = []
-    for axis in found:
-        counts = axis.extent if count_padding else axis.cells
-        if divisor is None:
-            scales.append(1 / np.maximum(counts, 1))  # a window without cells gives to none
-        else:
-            scales.append(np.ones(len(counts)))
-    if divisor is not None:
-        scales[0] /= divisor
     w = axes[2]
     # beyond these every cell adds up the windows that hold it; so do rows with many cells behind the last window
     few = w.stride > 0 and w.dilation == 1 and w.taps <= taps and w.stride < 2**40
@@ -109,13 +52,19 @@ def _tables(
         np.concatenate([axis.lo for axis in found]),
         np.concatenate([axis.hi for axis in found]),
         np.array([axis.step for axis in found], np.int64),
-        np.concatenate([*scales, np.zeros(lanes)]).astype(dtype),
+        np.concatenate([*scales(axes, count_padding, divisor), np.zeros(lanes)]).astype(dtype),
         w.taps if few else 0,
         w.stride if few else 1,
         w.before if few else 0,
         start,
         np.stack([at - np.repeat(start, lanes), windows]).astype(f"i{dtype.itemsize}"),
     )
+
+
+def repeat(grad: Array, out: Array, divisor: int, threads: int) -> None:
+    """Fill ``out`` (M, cells, C), every cell from ``grad`` (M, C), both C-contiguous and not empty; one dtype."""
+    kernel = _runtime.kernel("poolgrad", grad.dtype)
+    kernel.repeat(grad, out, float(min(divisor, 2**1023)), worthwhile(threads, out.size))
 
 
 def spread(
@@ -128,9 +77,14 @@ def spread(
     """
     threads = worthwhile(threads, out.size)
     kernel = _runtime.kernel("poolgrad", grad.dtype)
+    stream = not fresh and out.nbytes >= GRADIENT_STREAM_BYTES
+    if kernel.PICKS and out.shape[4] == 1 and not stream:
+        picks = plan_picks(axes, count_padding, divisor, grad.dtype, kernel.LANES)
+        if picks:
+            pick(picks, grad.reshape(len(grad), -1), out.reshape(len(out), -1), threads)
+            return
     length, out_length = out.shape[3] * out.shape[4], grad.shape[3] * grad.shape[4]
     band = max(1, min(out.shape[2], GRADIENT_BAND_BYTES // (length * out.itemsize)))
     work = np.zeros((threads, kernel.work_size(band, length, out_length)), grad.dtype)
     tables = _tables(axes, count_padding, divisor, grad.dtype, kernel.TAPS, kernel.LANES)
-    stream = not fresh and out.nbytes >= GRADIENT_STREAM_BYTES
     kernel.spread(grad, out, *tables, work, band, stream, threads)

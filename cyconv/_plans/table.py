@@ -77,6 +77,13 @@ GRADIENT_THREAD_CELLS = 16384
 GRADIENT_BAND_BYTES = 16 << 10
 GRADIENT_STREAM_BYTES = 24 << 20
 
+#: Averages of planes of up to so many cells, in up to so many windows along an axis, are picked from all over the
+#: plane: tables, a cache line or two for each vector and tap, stay in the first-level cache. Cycles for 16 cells, by
+#: rows and picked: 3x3 at 17x17, 57 and 26, with stride 2 at 8x8, 81 and 18, 5x5 with stride 3 at 17x17, 35 and 12,
+#: 2x2 at 28x28, 17 and 10; 3x3 at 35x35, 40 and 43.
+GRADIENT_PICK_CELLS = 1024
+GRADIENT_PICK_TAPS = 4
+
 #: The sliding kernel: block of gathered input cells of one box. Three quarters of the first-level cache; where that
 #: would make boxes too small, a quarter of the second-level cache.
 SLIDING_BLOCK_BYTES = CACHES[0] * 3 // 4
