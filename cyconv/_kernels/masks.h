@@ -38,19 +38,24 @@ static inline vec_t vload_chosen(const real_t *p, vmask_t mask) {
 #endif
 }
 
-/* Some lanes from p, others from q, each lane at its own place. */
-static inline vec_t vload_two(const real_t *p, vmask_t of_p, const real_t *q, vmask_t of_q) {
+/* The chosen lanes from memory, the others from v. */
+static inline vec_t vload_over(vec_t v, const real_t *p, vmask_t mask) {
 #if CYCONV_VEC_BYTES == 64
-    lanes_t x = {.v = vload_chosen(p, of_p)};
+    lanes_t x = {.v = v};
 #if CYCONV_REAL_SIZE == 8
-    x.pd = _mm512_mask_loadu_pd(x.pd, (__mmask8)of_q, q);
+    x.pd = _mm512_mask_loadu_pd(x.pd, (__mmask8)mask, p);
 #else
-    x.ps = _mm512_mask_loadu_ps(x.ps, (__mmask16)of_q, q);
+    x.ps = _mm512_mask_loadu_ps(x.ps, (__mmask16)mask, p);
 #endif
     return x.v;
 #else
-    return (vec_t)((ivec_t)vload_chosen(p, of_p) | (ivec_t)vload_chosen(q, of_q));
+    return (vec_t)(((ivec_t)v & ~mask) | (ivec_t)vload_chosen(p, mask));
 #endif
+}
+
+/* Some lanes from p, others from q, each lane at its own place. */
+static inline vec_t vload_two(const real_t *p, vmask_t of_p, const real_t *q, vmask_t of_q) {
+    return vload_over(vload_chosen(p, of_p), q, of_q);
 }
 
 /* The chosen lanes to memory. */

@@ -84,7 +84,7 @@ def run(const real_t[:, :, :, :, :] x, const real_t[::1] weight, const real_t[::
     job.bad = &bad[0]
     job.finish = Finish(g.has_activation, activation[0], activation[1], activation[2])
     if g.lines:
-        fill_lanes(job.lanes, g.stride_w)
+        fill_lanes(job.lanes, &job.axis_w)
     items = (g.groups * cuts(g.batch * g.phases_h * g.phases_w, g.box_p) * cuts(g.out_d, g.box_d)
              * cuts(g.tiles_h, g.box_h) * cuts(g.tiles_w, g.box_w))
     chunks = cuts(g.group_inputs, g.chunk)

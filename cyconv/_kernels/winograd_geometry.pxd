@@ -37,7 +37,7 @@ cdef struct Job:
     int64_t out_n, out_k, out_d, out_h, out_w
     uint8_t *bad                    # (group, panel of outputs) x tiles
     Finish finish
-    ivec_t lanes[MAX_STEP]          # patterns that pick every ``stride_w``-th cell of a row
+    ivec_t lanes[MAX_STEP * MAX_STEP]   # strips x vectors: patterns that pick every ``stride_w``-th cell of a row
 
 
 cdef inline int64_t cuts(int64_t total, int64_t box) noexcept nogil:

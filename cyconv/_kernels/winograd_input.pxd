@@ -2,23 +2,31 @@
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from cyconv._kernels.gather cimport Axis, gather_block, source_index
+from cyconv._kernels.gather cimport LINE_BYTES, ZEROS, Axis, gather_block, source_index
 from cyconv._kernels.lanes cimport ivec_t, lane_int_t
-from cyconv._kernels.simd cimport (TILE_ROWS, VL, flush_subnormals, inlined, prefetch, real_t, restore_mode, vec_t, vload,
-                                   vstore)
+from cyconv._kernels.masks cimport HAS_MASKS, vload_chosen, vload_over, vmask_of
+from cyconv._kernels.simd cimport (REAL_SIZE, TILE_ROWS, VL, flush_subnormals, inlined, prefetch, real_t, restore_mode,
+                                   vec_t, vload, vstore)
 from cyconv._kernels.transpose cimport vpick
-from cyconv._kernels.winograd_geometry cimport Box, Geometry, Job, balanced, cuts
+from cyconv._kernels.winograd_geometry cimport MAX_STEP, Box, Geometry, Job, balanced, cuts
 from cyconv._kernels.winograd_transforms cimport MAX_CELLS, transform_input
 
 cdef enum:
     MAX_LINE = 1280
-    LINE_BYTES = 64
+    MAX_VECTORS = 640   # of a line, two scalars each
+
+cdef struct Row:
+    # what a box reads of a row of cells: ``cells`` from coordinate ``at`` on, ``vectors`` of each strip, made of these
+    # lanes of the row itself, or of all lanes of a row with its padding around it
+    int64_t at, cells, vectors, in_place
+    int64_t chosen[MAX_VECTORS]
 
 cdef struct Pieces:
-    # up to VL tiles as runs of neighbours in the gathered block
+    # up to VL tiles as runs of neighbours in the gathered block: tile l of run i is cell ``source[i] + l``, if it is one
+    # of the ``lanes[i]``
     int64_t count
     int64_t source[VL]
-    int64_t to[VL]
+    int64_t lanes[VL]
 
 
 cdef inline void transform_chunk(const Job *job, const Box *box, int64_t group, int64_t chunk, real_t *values,
@@ -47,21 +55,44 @@ cdef inline void _gather_pictures(const Job *job, const Box *box, int64_t c0, in
     cdef int64_t step_c = g.slots_d * g.slots_h * g.slots_w
     cdef Axis axis_h = job.axis_h
     cdef Axis axis_w = job.axis_w
+    cdef Row row
     cdef int64_t p, phase
     for p in range(box.p0, box.p0 + box.p):
         phase = p % phases
         axis_h.pad = g.pad_h - phase // g.phases_w
         axis_w.pad = g.pad_w - phase % g.phases_w
         if g.lines:
-            _gather_lines(job, box, p // phases, c0, channels, &axis_h, &axis_w, block)
+            _choose_cells(g, box, &axis_w, &row)
+            _gather_rows(job, box, p // phases, c0, channels, &axis_h, &axis_w, &row, block)
         else:
             gather_block(block, step_c, &job.x, p // phases, 1, c0, channels, box.d0, box.d, box.h0, box.h, box.w0,
                          box.w, &job.axis_d, &axis_h, &axis_w, g.padding_mode)
         block += channels * step_c
 
 
-cdef inline void _gather_lines(const Job *job, const Box *box, int64_t n, int64_t c0, int64_t channels,
-                               const Axis *axis_h, const Axis *axis_w, real_t *block) noexcept nogil:
+cdef inline void _choose_cells(const Geometry *g, const Box *box, const Axis *axis, Row *row) noexcept nogil:
+    """What the rows of a box have in common. Padding by zeros is lanes that are not chosen; any other is laid out."""
+    cdef int64_t step = axis.stride
+    cdef int64_t extra = 0
+    cdef int64_t i, q
+    for q in range(axis.strips):
+        extra = max(extra, axis.strip[3 * q + 1])
+    row.at = box.w0 * step - axis.pad
+    row.cells = (box.w - 1) * step + g.reach
+    row.vectors = cuts(box.w + extra, VL)
+    row.in_place = HAS_MASKS and g.padding_mode == ZEROS
+    for i in range(row.vectors * step):
+        row.chosen[i] = lanes_up_to(VL)
+        if row.in_place:
+            row.chosen[i] = lanes_up_to(axis.size - row.at - i * VL) & ~lanes_up_to(-row.at - i * VL)
+
+
+cdef inline int64_t lanes_up_to(int64_t count) noexcept nogil:
+    return (<int64_t>1 << min(max(count, <int64_t>0), <int64_t>VL)) - 1
+
+
+cdef inline void _gather_rows(const Job *job, const Box *box, int64_t n, int64_t c0, int64_t channels,
+                              const Axis *axis_h, const Axis *axis_w, const Row *row, real_t *block) noexcept nogil:
     """What `gather_block` does, for rows whose cells are neighbours in memory: all strips of a row at once."""
     cdef const Geometry *g = job.g
     cdef const Axis *axis_d = &job.axis_d
@@ -83,49 +114,34 @@ cdef inline void _gather_lines(const Job *job, const Box *box, int64_t n, int64_
                         if kd < 0 or kh < 0:
                             memset(to, 0, g.slots_w * sizeof(real_t))
                         else:
-                            _gather_line(job, image + kd * job.x.d + kh * job.x.h, axis_w, box.w0, box.w, to)
+                            _gather_row(job, image + kd * job.x.d + kh * job.x.h, axis_w, row, to)
                         to += g.slots_w
 
 
-cdef inline void _gather_line(const Job *job, const real_t *row, const Axis *axis, int64_t first_output,
-                              int64_t outputs, real_t *to) noexcept nogil:
-    """The cells of the row side by side, padding included, then every ``stride``-th of them into each strip. A strip
-    may be stored a vector too far: the next one overwrites that, and a row of the block ends with a vector of slack.
-    The same row of the next channel is asked for meanwhile: it is too far away for the processor to foresee."""
+cdef inline void _gather_row(const Job *job, const real_t *data, const Axis *axis, const Row *row,
+                             real_t *to) noexcept nogil:
+    """Every ``stride``-th cell of the row into each strip. The same row of the next channel is asked for meanwhile: it
+    is too far away for the processor to foresee."""
     cdef real_t line[MAX_LINE]
-    cdef int64_t mode = job.g.padding_mode
-    cdef int64_t at = first_output * axis.stride - axis.pad
-    cdef int64_t span = (outputs - 1) * axis.stride + job.g.reach
-    cdef int64_t lo = min(span, max(<int64_t>0, -at))
-    cdef int64_t hi = max(lo, min(span, axis.size - at))
-    cdef int64_t i, q, count
-    cdef const real_t *start
-    cdef real_t *strip
-    for i in range(lo):
-        line[i] = _padded_cell(row, at + i, axis.size, mode)
-    if hi > lo:
-        memcpy(line + lo, row + at + lo, (hi - lo) * sizeof(real_t))
-        for i in range(cuts((hi - lo) * sizeof(real_t), LINE_BYTES)):
-            prefetch(<const char *>(row + at + lo + job.x.c) + i * LINE_BYTES)
-    for i in range(hi, span):
-        line[i] = _padded_cell(row, at + i, axis.size, mode)
-    for q in range(axis.strips):
-        start = line + axis.strip[3 * q]
-        strip = to + axis.strip[3 * q + 2]
-        count = outputs + axis.strip[3 * q + 1]
-        if count < VL // 2:
-            for i in range(count):
-                strip[i] = start[i * axis.stride]
-        elif axis.stride == 2:
-            _pick_every(2, start, strip, count, job.lanes)
-        elif axis.stride == 4:
-            _pick_every(4, start, strip, count, job.lanes)
-        elif axis.stride == 5:
-            _pick_every(5, start, strip, count, job.lanes)
-        elif axis.stride == 6:
-            _pick_every(6, start, strip, count, job.lanes)
-        else:
-            _pick_every(<int>axis.stride, start, strip, count, job.lanes)
+    cdef const real_t *cells = data + row.at
+    cdef const real_t *soon = data + max(row.at, <int64_t>0) + job.x.c
+    cdef int64_t i
+    for i in range(cuts(min(row.cells, axis.size) * REAL_SIZE, LINE_BYTES)):
+        prefetch(<const char *>soon + i * LINE_BYTES)
+    if not row.in_place:
+        for i in range(row.cells):
+            line[i] = _padded_cell(data, row.at + i, axis.size, job.g.padding_mode)
+        cells = line
+    if axis.stride == 2:
+        _spread(2, cells, axis, row, job.lanes, to)
+    elif axis.stride == 4:
+        _spread(4, cells, axis, row, job.lanes, to)
+    elif axis.stride == 5:
+        _spread(5, cells, axis, row, job.lanes, to)
+    elif axis.stride == 6:
+        _spread(6, cells, axis, row, job.lanes, to)
+    else:
+        _spread(<int>axis.stride, cells, axis, row, job.lanes, to)
 
 
 cdef inline real_t _padded_cell(const real_t *row, int64_t i, int64_t size, int64_t mode) noexcept nogil:
@@ -133,35 +149,50 @@ cdef inline real_t _padded_cell(const real_t *row, int64_t i, int64_t size, int6
     return <real_t>0 if i < 0 else row[i]
 
 
-cdef inline inlined _pick_every(const int step, const real_t *line, real_t *to, int64_t count,
-                                const ivec_t *lanes) noexcept nogil:
-    """``to[i] = line[i * step]``, in whole vectors."""
-    cdef int64_t i = 0
+cdef inline inlined _spread(const int step, const real_t *cells, const Axis *axis, const Row *row, const ivec_t *lanes,
+                            real_t *to) noexcept nogil:
+    """``strip[i] = cells[start + i * step]`` of all strips, in whole vectors: ``step`` vectors of cells make one of each
+    strip. What is stored too far is overwritten by the next strip, whose vector is stored later; behind the last one
+    the row has a vector of slack."""
+    cdef vec_t cell[MAX_STEP]
     cdef vec_t v
+    cdef int64_t i = row.vectors - 1
+    cdef int64_t q, needed
     cdef int k
-    while i < count:
-        v = vload(line)
-        for k in range(1, step):
-            v = vpick(v, vload(line + k * VL), lanes[k])
-        vstore(to + i, v)
-        line += step * VL
-        i += VL
+    while i >= 0:
+        needed = row.cells - i * step * VL
+        for k in range(step):
+            cell[k] = _chosen_cells(cells + (i * step + k) * VL, row.chosen[i * step + k])
+        for q in range(axis.strips):
+            v = vpick(cell[0], cell[1], lanes[q * MAX_STEP + 1])
+            for k in range(2, step):
+                if needed > k * VL:
+                    v = vpick(v, cell[k], lanes[q * MAX_STEP + k])
+            vstore(to + axis.strip[3 * q + 2] + i * VL, v)
+        i -= 1
 
 
-cdef inline void fill_lanes(ivec_t *lanes, int64_t step) noexcept nogil:
-    """Pattern k takes the cells of vector k that are multiples of ``step`` and keeps what was there before; the first
-    one also sorts those of vector 0."""
+cdef inline vec_t _chosen_cells(const real_t *p, int64_t chosen) noexcept nogil:
+    if HAS_MASKS:
+        return vload_chosen(p, vmask_of(chosen))
+    return vload(p)
+
+
+cdef inline void fill_lanes(ivec_t *lanes, const Axis *axis) noexcept nogil:
+    """Pattern k of strip q takes the strip's cells that lie in vector k and keeps what was there before; the first one
+    also sorts those of vector 0. Strips begin within the first ``stride`` cells: taps of one strip are a stride apart."""
     cdef lane_int_t *pattern
-    cdef int64_t k, i, cell
-    for k in range(1, step):
-        pattern = <lane_int_t *>&lanes[k]
-        for i in range(VL):
-            cell = i * step
-            pattern[i] = <lane_int_t>i
-            if cell < 2 * VL and k == 1:
-                pattern[i] = <lane_int_t>cell
-            elif k * VL <= cell < (k + 1) * VL:
-                pattern[i] = <lane_int_t>(VL + cell - k * VL)
+    cdef int64_t q, k, i, cell
+    for q in range(axis.strips):
+        for k in range(1, axis.stride):
+            pattern = <lane_int_t *>&lanes[q * MAX_STEP + k]
+            for i in range(VL):
+                cell = axis.strip[3 * q] + i * axis.stride
+                pattern[i] = <lane_int_t>i
+                if cell < 2 * VL and k == 1:
+                    pattern[i] = <lane_int_t>cell
+                elif k * VL <= cell < (k + 1) * VL:
+                    pattern[i] = <lane_int_t>(VL + cell - k * VL)
 
 
 cdef inline void _transform_panel(const Job *job, const Box *box, const real_t *block, int64_t channels, int64_t first,
@@ -183,6 +214,7 @@ cdef inline void _transform_panel(const Job *job, const Box *box, const real_t *
     cdef const int64_t *at
     cdef real_t *into
     cdef int64_t step
+    cdef vec_t v
     for f in range(g.frequencies):
         in_buffer[f] = f * VL
     for q in range(vectors):
@@ -194,8 +226,10 @@ cdef inline void _transform_panel(const Job *job, const Box *box, const real_t *
                 source, at = block + pieces[q].source[0], offset
                 if pieces[q].count > 1:
                     for f in range(g.frequencies):
-                        for i in range(pieces[q].count):
-                            vstore(cells + f * VL + pieces[q].to[i], vload(block + pieces[q].source[i] + offset[f]))
+                        v = vload(source + offset[f])
+                        for i in range(1, pieces[q].count):
+                            v = vload_over(v, block + pieces[q].source[i] + offset[f], vmask_of(pieces[q].lanes[i]))
+                        vstore(cells + f * VL, v)
                     source, at = cells, in_buffer
                 width = min(rows - q * VL, <int64_t>VL)
                 last = left - q * VL < VL
@@ -220,8 +254,8 @@ cdef inline void _find_pieces(const Geometry *g, const Box *box, int64_t first, 
     cdef int64_t done = 0
     pieces.count = 0
     while done < width:
-        pieces.source[pieces.count] = p * step_p + (d * g.slots_h + h) * g.slots_w + w
-        pieces.to[pieces.count] = done
+        pieces.source[pieces.count] = p * step_p + (d * g.slots_h + h) * g.slots_w + w - done
+        pieces.lanes[pieces.count] = lanes_up_to(VL) & ~lanes_up_to(done)
         pieces.count += 1
         done += box.w - w
         w = 0
