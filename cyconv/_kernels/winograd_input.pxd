@@ -1,10 +1,10 @@
 """From the input to transformed values: gather the cells of a chunk of channels, transform them tile by tile."""
 from libc.stdint cimport int64_t, uint8_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from cyconv._kernels.gather cimport LINE_BYTES, ZEROS, Axis, gather_block, source_index
 from cyconv._kernels.lanes cimport ivec_t, lane_int_t
-from cyconv._kernels.masks cimport HAS_MASKS, vload_chosen, vload_over, vmask_of
+from cyconv._kernels.masks cimport HAS_MASKS, vload_chosen, vload_over, vmask_of, vmask_t, vstore_chosen
 from cyconv._kernels.simd cimport (REAL_SIZE, TILE_ROWS, VL, flush_subnormals, inlined, prefetch, real_t, restore_mode,
                                    vec_t, vload, vstore)
 from cyconv._kernels.transpose cimport vpick
@@ -203,7 +203,7 @@ cdef inline void _transform_panel(const Job *job, const Box *box, const real_t *
     cdef int64_t step_c = g.slots_d * g.slots_h * g.slots_w
     cdef int64_t vectors = cuts(rows, VL)
     cdef int64_t left = channels * g.taps * rows
-    cdef int64_t f, q, i, _c, t, width
+    cdef int64_t f, q, i, _c, t
     cdef bint last
     cdef Pieces pieces[TILE_ROWS]
     cdef int64_t in_buffer[MAX_CELLS]
@@ -214,6 +214,7 @@ cdef inline void _transform_panel(const Job *job, const Box *box, const real_t *
     cdef const int64_t *at
     cdef real_t *into
     cdef int64_t step
+    cdef vmask_t only
     cdef vec_t v
     for f in range(g.frequencies):
         in_buffer[f] = f * VL
@@ -231,15 +232,15 @@ cdef inline void _transform_panel(const Job *job, const Box *box, const real_t *
                             v = vload_over(v, block + pieces[q].source[i] + offset[f], vmask_of(pieces[q].lanes[i]))
                         vstore(cells + f * VL, v)
                     source, at = cells, in_buffer
-                width = min(rows - q * VL, <int64_t>VL)
                 last = left - q * VL < VL
                 into, step = to + q * VL, g.step_values
                 if last:
                     into, step = exact, VL
                 transform_input(g.points, g.planar, source, at, into, step, job.input_numbers)
                 if last:
+                    only = vmask_of(lanes_up_to(rows - q * VL))
                     for f in range(g.frequencies):
-                        memcpy(to + q * VL + f * g.step_values, exact + f * VL, width * sizeof(real_t))
+                        vstore_chosen(to + q * VL + f * g.step_values, vload(exact + f * VL), only)
             to += rows
             left -= rows
         block += step_c

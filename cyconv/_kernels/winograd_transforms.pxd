@@ -21,7 +21,7 @@ from cyconv._kernels.simd cimport VL, inlined, real_t, vec_t, vload, vset, vstor
 cdef enum:
     MAX_POINTS = 10
     MAX_CELLS = 64
-    MAX_PIXELS = 48     # 36, in whole vectors
+    MAX_OUTPUTS = 6
 
 
 cdef inline inlined input_axis(const int a, const vec_t *d, vec_t *v, const real_t *numbers) noexcept nogil:
@@ -96,8 +96,10 @@ cdef inline inlined input_tile(const int ah, const int aw, const real_t *source,
 
 
 cdef inline inlined output_tile(const int ah, const int aw, const int mh, const int mw, const real_t *source,
-                                int64_t step, vec_t *pixels, const real_t *numbers) noexcept nogil:
-    """Frequencies ``source[. * step]`` of one tile and VL channels to its ``mh * mw`` pixels."""
+                                int64_t step, vec_t *pixels, int64_t row, int64_t column,
+                                const real_t *numbers) noexcept nogil:
+    """Frequencies ``source[. * step]`` of one tile and VL channels to its ``mh`` rows of ``mw`` pixels, ``row`` and
+    ``column`` apart."""
     cdef vec_t half[MAX_CELLS]
     cdef vec_t before[MAX_POINTS]
     cdef vec_t after[MAX_POINTS]
@@ -109,7 +111,9 @@ cdef inline inlined output_tile(const int ah, const int aw, const int mh, const 
         for i in range(mh):
             half[i * aw + j] = after[i]
     for i in range(mh):
-        output_axis(aw, mw, half + i * aw, pixels + i * mw, numbers)
+        output_axis(aw, mw, half + i * aw, after, numbers)
+        for j in range(mw):
+            pixels[i * row + j * column] = after[j]
 
 
 cdef inline void transform_input(int64_t a, bint planar, const real_t *source, const int64_t *offset, real_t *to,
@@ -133,32 +137,32 @@ cdef inline void transform_input(int64_t a, bint planar, const real_t *source, c
 
 
 cdef inline void transform_output(int64_t a, int64_t m, bint planar, const real_t *source, int64_t step, vec_t *pixels,
-                                  const real_t *numbers) noexcept nogil:
+                                  int64_t row, int64_t column, const real_t *numbers) noexcept nogil:
     """`output_tile` for the forms that the plan uses."""
     if planar:
         if a == 8 and m == 6:
-            output_tile(8, 8, 6, 6, source, step, pixels, numbers)
+            output_tile(8, 8, 6, 6, source, step, pixels, row, column, numbers)
         elif a == 8 and m == 4:
-            output_tile(8, 8, 4, 4, source, step, pixels, numbers)
+            output_tile(8, 8, 4, 4, source, step, pixels, row, column, numbers)
         elif a == 8:
-            output_tile(8, 8, 2, 2, source, step, pixels, numbers)
+            output_tile(8, 8, 2, 2, source, step, pixels, row, column, numbers)
         elif a == 7:
-            output_tile(7, 7, 5, 5, source, step, pixels, numbers)
+            output_tile(7, 7, 5, 5, source, step, pixels, row, column, numbers)
         elif a == 6 and m == 4:
-            output_tile(6, 6, 4, 4, source, step, pixels, numbers)
+            output_tile(6, 6, 4, 4, source, step, pixels, row, column, numbers)
         elif a == 6:
-            output_tile(6, 6, 2, 2, source, step, pixels, numbers)
+            output_tile(6, 6, 2, 2, source, step, pixels, row, column, numbers)
         else:
-            output_tile(4, 4, 2, 2, source, step, pixels, numbers)
+            output_tile(4, 4, 2, 2, source, step, pixels, row, column, numbers)
     elif a == 10:
-        output_tile(1, 10, 1, 4, source, step, pixels, numbers)
+        output_tile(1, 10, 1, 4, source, step, pixels, row, column, numbers)
     elif a == 8 and m == 6:
-        output_tile(1, 8, 1, 6, source, step, pixels, numbers)
+        output_tile(1, 8, 1, 6, source, step, pixels, row, column, numbers)
     elif a == 8 and m == 4:
-        output_tile(1, 8, 1, 4, source, step, pixels, numbers)
+        output_tile(1, 8, 1, 4, source, step, pixels, row, column, numbers)
     elif a == 8:
-        output_tile(1, 8, 1, 2, source, step, pixels, numbers)
+        output_tile(1, 8, 1, 2, source, step, pixels, row, column, numbers)
     elif m == 4:
-        output_tile(1, 6, 1, 4, source, step, pixels, numbers)
+        output_tile(1, 6, 1, 4, source, step, pixels, row, column, numbers)
     else:
-        output_tile(1, 6, 1, 2, source, step, pixels, numbers)
+        output_tile(1, 6, 1, 2, source, step, pixels, row, column, numbers)
