@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -287,38 +288,65 @@ def _boxes(grid: Box, most: int) -> list[Box]:
 
 def _cost(spec: ConvSpec, call: Call, form: Form, grid: Box, box: Box, shared: bool, threads: int) -> float:
     """Estimated seconds with these boxes; `shared`: the threads work on one box together."""
+    # one axis at most is cut, and may end with a smaller box
+    axis = next((i for i in range(4) if box[i] > 1), 3)
+    copies = spec.groups * prod(grid[:axis])
+    whole, rest = divmod(grid[axis], box[axis])
+    kinds = [(copies * whole, _cycles(spec, form, box))]
+    if rest:
+        smaller = [rest if i == axis else size for i, size in enumerate(box)]
+        kinds.append((copies, _cycles(spec, form, smaller)))
+    if shared:
+        kernel = _runtime.kernel("winograd", spec.dtype)
+        outputs = ceil(spec.group_outputs / (int(kernel.LANES) * int(kernel.VECS)))
+        seconds = 0.0
+        for count, (read, multiply, values) in kinds:
+            cycles = read / threads + multiply * ceil(outputs / threads) / outputs
+            cycles += table.WINOGRAD_SHARE_CYCLES * values * (threads - 1) / threads
+            seconds += count * (cycles / table.CLOCK_HZ + 2 * table.BARRIER_SECONDS)
+    else:
+        # threads take the whole boxes in turn; who has one less takes the smaller ones
+        turns = [(count // threads, ceil(count / threads), read + multiply) for count, (read, multiply, _) in kinds]
+        cycles = max(turns[0][1] * turns[0][2], turns[0][0] * turns[0][2] + sum(n * each for _, n, each in turns[1:]))
+        seconds = cycles / table.CLOCK_HZ
+    return max(seconds, bytes_moved(spec, call) / table.BANDWIDTH) + table.CALL_SECONDS
+
+
+def _cycles(spec: ConvSpec, form: Form, box: Sequence[int]) -> tuple[float, float, int]:
+    """Cycles that a box takes until its values are there, and from there on; bytes of the values."""
     kernel = _runtime.kernel("winograd", spec.dtype)
-    lanes, tile_rows, item = int(kernel.LANES), int(kernel.ROWS), spec.dtype.itemsize
+    lanes, tile_rows, vecs, item = int(kernel.LANES), int(kernel.ROWS), int(kernel.VECS), spec.dtype.itemsize
     depth = spec.group_inputs * _direct_taps(spec, form)
     tiles = prod(box)
     panels, vectors = ceil(tiles / tile_rows), ceil(spec.group_outputs / lanes)
     rows = tiles / panels
-    # input: gather every cell, collect each vector of tiles from its pieces of rows, transform
-    _, layouts = _lay_out(spec, form, box, lanes)
-    cells = box[0] * prod(layout.slots for layout in layouts) * spec.group_inputs
+    # input: gather cells, collect each vector of tiles from its pieces of rows, transform
     pieces = ceil(rows / lanes) + (rows - 1) / box[3]
-    read = table.WINOGRAD_GATHER_CYCLES * cells
-    read += table.WINOGRAD_INPUT_CYCLES * (1 + pieces) * panels * depth * form.frequencies
+    read = table.WINOGRAD_INPUT_CYCLES * (1 + pieces) * panels * depth * form.frequencies
     # products: rows multiply-adds per vector, but never quicker than loads, latency, or the weights' way to the core
     steps = form.frequencies * vectors * panels
     multiply = table.DENSE_STEP_CYCLES * steps * depth * max(rows, 0.5 * rows + 2.0, 2.5)
     multiply += table.WINOGRAD_TILE_CYCLES * steps * rows
+    # what is held between two uses: the values from panel to panel of outputs, the weights from box to box
     weights = form.frequencies * vectors * lanes * depth * item
-    stream = weights / table.WINOGRAD_STREAM[sum(weights * spec.groups > size for size in _runtime.CACHES[1:])]
-    multiply = max(multiply, stream) + table.WINOGRAD_OVERLAP * min(multiply, stream)
     values = form.frequencies * tiles * depth * item
-    if values > _runtime.CACHES[1]:
-        multiply += table.WINOGRAD_SPILL_CYCLES * values * ceil(vectors / 2)
+    outputs = ceil(vectors / vecs)
+    held = values + form.frequencies * tiles * min(vectors, vecs) * lanes * item
+    near, far, memory = table.WINOGRAD_STREAM
+    if weights * spec.groups > _runtime.CACHES[2]:
+        far = memory
+    missed = _missed(held + weights * spec.groups)
+    stream = weights * ((1.0 - missed) / near + missed / far)
+    multiply = max(multiply, stream) + table.WINOGRAD_OVERLAP * min(multiply, stream)
+    multiply += table.WINOGRAD_SPILL_CYCLES * values * outputs * _missed(held + weights // outputs)
     write = table.WINOGRAD_STORE_CYCLES * tiles * vectors * lanes * form.m * (form.m if form.planar else 1)
-    count = spec.groups * prod(ceil(n / b) for n, b in zip(grid, box, strict=True))
-    if shared:
-        outputs = ceil(vectors / 2)
-        cycles = count * (read / threads + (multiply + write) * ceil(outputs / threads) / outputs)
-        cycles += count * table.WINOGRAD_SHARE_CYCLES * values * (threads - 1) / threads
-        seconds = cycles / table.CLOCK_HZ + 2 * count * table.BARRIER_SECONDS
-    else:
-        seconds = (read + multiply + write) * ceil(count / threads) / table.CLOCK_HZ
-    return max(seconds, bytes_moved(spec, call) / table.BANDWIDTH) + table.CALL_SECONDS
+    return read, multiply + write, values
+
+
+def _missed(size: int) -> float:
+    """The part of so many bytes that the second-level cache does not keep until they are used again."""
+    room, most = table.WINOGRAD_ROOM
+    return min(max((size / _runtime.CACHES[1] - room) / (most - room), 0.0), 1.0)
 
 
 # -------------------------------------------------------------------------------------------------- description
@@ -389,7 +417,7 @@ def _odd_lines(scalars: int, item: int) -> int:
     return (round_up(scalars * item, 2 * _LINE) + _LINE) // item
 
 
-def _lay_out(spec: ConvSpec, form: Form, box: Box, lanes: int) -> tuple[list[int], list[AxisLayout]]:
+def _lay_out(spec: ConvSpec, form: Form, box: Sequence[int], lanes: int) -> tuple[list[int], list[AxisLayout]]:
     """Steps between tiles, and the strips: a tile reads ``points`` cells of an axis that is transformed.
 
     Rows end with a vector of slack, so that strips can be stored in whole vectors.
