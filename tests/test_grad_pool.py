@@ -365,6 +365,30 @@ def test_indices_in_a_box_that_moves_along(outputs, step, first, cells, layout, 
         check(indices)
 
 
+@DTYPES
+@pytest.mark.parametrize("outputs", [1, 15, 16, 39])
+@pytest.mark.parametrize("cells", [1, 20, 255, 256, 2048, 2049, 65535, 65536])
+def test_indices_anywhere_in_planes_of_every_size(cells, outputs, dtype):
+    """Indices of one to eight bytes, several planes at a time and the rest; none, the last cell, what is wrong."""
+    rng = np.random.default_rng(9)
+    indices = rng.integers(-1, cells, (1, 19, outputs))
+    indices[0, :9, -1], indices[0, 9:, -1] = cells - 1, -1
+    g = rng.normal(size=indices.shape).astype(dtype)
+    expected = one_by_one(g, indices, cells)
+    shape = (1, 19, cells)
+    for threads in (1, 3):
+        out = np.full(shape, 7, dtype)
+        np.testing.assert_array_equal(grad.max_pool1d(g, indices, shape, out=out, num_threads=threads), expected)
+        np.testing.assert_array_equal(grad.max_pool1d(g, indices, shape, num_threads=threads), expected)
+    for wrong in (cells, -2):
+        indices[0, 18, outputs - 1] = wrong
+        out = np.full(shape, 7, dtype)
+        for where in (None, out):
+            with pytest.raises(ValueError, match="indices"):
+                grad.max_pool1d(g, indices, shape, out=where)
+        assert (out == 7).all()
+
+
 def test_results_beyond_the_caches():
     """Large enough to be written past the caches, to a place that is aligned to nothing but its elements."""
     rng = np.random.default_rng(9)

@@ -17,7 +17,9 @@ from libc.string cimport memcpy, memset
 
 from cyconv._kernels.lanes cimport CHOOSES, lane_int_t, stream_end, vstore_part
 from cyconv._kernels.poolgrad_choices cimport CODE_SLACK, Chosen, choose_channels, choose_rows
-from cyconv._kernels.poolgrad_codes cimport NO_CODES, NO_PLACE, find_codes, find_places, is_large
+from cyconv._kernels.poolgrad_codes cimport (AHEAD, BOX, FEW_PLACES, LARGEST, MOST_PLACES, NO_CODES, find_codes,
+                                             find_places, is_large, small_t)
+from cyconv._kernels.poolgrad_places cimport PITCH, PLANES, SMALL_PLANE, add_places
 from cyconv._kernels.poolgrad_rows cimport (MOST_TAPS, ROW_SLACK, Spreading, copy_rows, prepare_spreading,
                                             prepare_weaving)
 from cyconv._kernels.poolgrad_picks cimport PICKED, Picks, pick_planes
@@ -25,10 +27,10 @@ from cyconv._kernels.poolgrad_spread cimport Covering, spread_band
 from cyconv._kernels.simd cimport VL, inlined, real_t, vec_t, vset, vstore
 
 cdef enum:
-    #: channels of one work item where channels are neighbours in memory, and else: planes of up to so many bytes
+    #: channels of one work item where channels are neighbours in memory
     CHANNELS = 64
-    PLANES = 4
-    SMALL_PLANE = 262144
+    #: bytes of planes of which several are summed at a time
+    FEW_BYTES = 262144
     #: indices of one work item
     CHUNK = 16384
     #: bands of one work item where results go past the caches, which are waited for at its end
@@ -40,9 +42,23 @@ ctypedef fused place_t:
     int64_t
     uint16_t
 
+ctypedef fused any_place_t:
+    int64_t
+    uint8_t
+    uint16_t
+
 #: the longest windows of rows by vectors, and lanes of a vector
 TAPS = MOST_TAPS
 LANES = VL
+#: the bit that says that some index has no code; cells of the box of codes before an output's own and in a row; bytes
+#: around the codes; cells whose places take 8 bits and 16
+WITHOUT_CODES, BEFORE, IN_ROW, SLACK, PLACES_8, PLACES_16 = NO_CODES, AHEAD, BOX, CODE_SLACK, FEW_PLACES, MOST_PLACES
+#: the largest windows of which codes are of use
+LARGEST_CODED = LARGEST
+#: cells of small planes, and how many of them are scattered to at a time; scalars of their sums
+SMALL = SMALL_PLANE
+SIDE = PLANES
+SUMS = PLANES * PITCH
 #: whether lanes are picked by one instruction
 PICKS = bool(CHOOSES)
 
@@ -69,12 +85,12 @@ cdef bint _bad(const int64_t *at, int64_t count, int64_t cells) noexcept nogil:
     return bad != 0
 
 
-def read_places(const int64_t[::1] index, int64_t cells, uint16_t[::1] place, int num_threads):
+def read_places(const int64_t[::1] index, int64_t cells, small_t[::1] place, int num_threads):
     """The same, and the indices as places."""
     cdef int64_t total = index.shape[0], items = (total + CHUNK - 1) // CHUNK
     cdef int64_t item
     cdef int bad = 0
-    if cells > NO_PLACE or place.shape[0] != total:
+    if cells > (FEW_PLACES if sizeof(small_t) == 1 else MOST_PLACES) or place.shape[0] != total:
         raise ValueError("places of other cells")
     for item in prange(items, nogil=True, schedule="static", num_threads=num_threads, use_threads_if=num_threads > 1):
         bad |= find_places(&index[item * CHUNK], &place[item * CHUNK], min(<int64_t>CHUNK, total - item * CHUNK), cells)
@@ -163,11 +179,41 @@ cdef void _choose_bands(real_t *out, const real_t *grad, const uint8_t *code, co
         stream_end()
 
 
+def scatter_small(const real_t[:, ::1] grad, const any_place_t[:, ::1] index, real_t[:, ::1] out, real_t[:, ::1] sums,
+                  uint16_t[:, ::1] places, int num_threads):
+    """`scatter` for planes of at most SMALL cells, contiguous; for each thread there are SUMS scalars, and the
+    places of SIDE planes where indices are no places yet."""
+    cdef int64_t planes = out.shape[0], cells = out.shape[1], outputs = grad.shape[1]
+    cdef int64_t items = (planes + PLANES - 1) // PLANES
+    cdef int64_t item
+    cdef int bad = 0
+    if (cells > SMALL_PLANE or grad.shape[0] != planes or index.shape[0] != planes or index.shape[1] != outputs
+            or sums.shape[0] < num_threads or sums.shape[1] < PLANES * PITCH or places.shape[0] < num_threads
+            or (sizeof(any_place_t) == 8 and places.shape[1] < PLANES * outputs)):
+        raise ValueError("no small planes")
+    for item in prange(items, nogil=True, schedule="static", num_threads=num_threads, use_threads_if=num_threads > 1):
+        bad |= _scatter_planes(&out[item * PLANES, 0], &grad[item * PLANES, 0], &index[item * PLANES, 0],
+                               &sums[threadid(), 0], &places[threadid(), 0],
+                               min(<int64_t>PLANES, planes - item * PLANES), outputs, cells)
+    return bad != 0
+
+
+cdef bint _scatter_planes(real_t *out, const real_t *grad, const any_place_t *index, real_t *sums, uint16_t *places,
+                          int64_t planes, int64_t outputs, int64_t cells) noexcept nogil:
+    cdef bint bad = 0
+    if any_place_t is int64_t:
+        bad = find_places(index, places, planes * outputs, cells)
+        add_places(out, grad, places, sums, planes, outputs, cells)
+    else:
+        add_places(out, grad, index, sums, planes, outputs, cells)
+    return bad
+
+
 def scatter(const real_t[:, :, :] grad, const place_t[:, :, :] index, real_t[:, :, :] out, int num_threads):
     """Fill ``out`` (N, C, cells); whether some index is neither a cell nor that of nothing, which is no cell either."""
     cdef int64_t images = out.shape[0], channels = out.shape[1]
     cdef bint last = out.shape[1] > 1 and out.strides[1] == sizeof(real_t)
-    cdef int64_t block = CHANNELS if last else PLANES if out.shape[2] * <int64_t>sizeof(real_t) <= SMALL_PLANE else 1
+    cdef int64_t block = CHANNELS if last else PLANES if out.shape[2] * <int64_t>sizeof(real_t) <= FEW_BYTES else 1
     cdef int64_t blocks = (channels + block - 1) // block
     cdef int64_t item, n, c
     cdef int bad = 0

@@ -5,12 +5,17 @@ position. Loops are plain ones, which compilers turn into vectors whatever the w
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+ctypedef fused small_t:
+    uint8_t
+    uint16_t
+
 cdef enum:
     #: a code is BOX * (row of the box) + (column of the box); the box begins AHEAD cells before step * output
     BOX = 8
     AHEAD = 3
-    #: more cells have indices that are no places; it is the place of a maximum of nothing but padding, which has no code
-    NO_PLACE = 65535
+    #: more cells have indices that are no places, of 8 bits and of 16
+    MOST_PLACES = 65535
+    FEW_PLACES = 255
     #: what was found, as bits: BOX for rows of the box, BOX for its columns, and this
     NO_CODES = 65536
     #: cells of the largest window of which codes are of use
@@ -46,11 +51,11 @@ cdef inline bint is_large(int64_t seen) noexcept nogil:
     return seen // max(<int64_t>1, seen & -seen) >= 1 << LARGEST
 
 
-cdef inline bint find_places(const int64_t *at, uint16_t *place, int64_t n, int64_t cells) noexcept nogil:
-    """Whether an index is neither one of at most NO_PLACE ``cells`` nor -1."""
+cdef inline bint find_places(const int64_t *at, small_t *place, int64_t n, int64_t cells) noexcept nogil:
+    """Whether an index is neither one of ``cells`` nor -1; such a one has the place after the last, which fits."""
     cdef int64_t i
     cdef uint32_t bad = 0
     for i in range(n):
         bad |= <uint64_t>(at[i] + 1) > <uint64_t>cells
-        place[i] = <uint16_t>at[i]
+        place[i] = <small_t>min(<uint64_t>at[i], <uint64_t>cells)
     return bad != 0

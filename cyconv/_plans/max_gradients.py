@@ -20,13 +20,14 @@ from cyconv._plans.table import GRADIENT_BAND_BYTES, GRADIENT_STREAM_BYTES, GRAD
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _FLOAT32 = np.dtype(np.float32)
-_LARGEST = 3
-#: as in ``_kernels/poolgrad_codes.pxd`` and ``_kernels/poolgrad_choices.pxd``: the bit that says that some index has
-#: no code, cells of the box before an output's own and in a row, cells of which places tell, bytes around the codes
-_NO_CODES, _AHEAD, _BOX, _MOST_PLACES, _CODE_SLACK = 1 << 16, 3, 8, 65535, 80
 #: indices that are read at a time: planes of them, as near as can be to whole vectors of bytes
 _TABLE = 4096
 _BYTES = 64
+
+
+def _kernel() -> Any:
+    """Indices are read by one scalar type's build for all."""
+    return _runtime.kernel("poolgrad", _FLOAT32)
 
 
 class Planes(NamedTuple):
@@ -83,9 +84,9 @@ def _tables(planes: Planes, step: int) -> tuple[Array, Array]:
     """Flat position and column of the first cell of each output's box, for one plane or several."""
     size, out = planes.size, planes.out
     times = _times(planes.lead, prod(out)) if planes.inner == 1 else 1
-    width = size[-1]
-    column = np.arange(out[-1]) * step - _AHEAD
-    row = np.arange(prod(out[:-1])) * step - _AHEAD
+    width, ahead = size[-1], _kernel().BEFORE
+    column = np.arange(out[-1]) * step - ahead
+    row = np.arange(prod(out[:-1])) * step - ahead
     first, columns = np.broadcast_arrays(row[:, np.newaxis] * width + column, column)
     return tuple(np.tile(table.ravel(), times).astype(np.int32) for table in (first, columns))  # type: ignore[return-value]
 
@@ -93,19 +94,23 @@ def _tables(planes: Planes, step: int) -> tuple[Array, Array]:
 @lru_cache(maxsize=64)
 def _choices(found: int, step: int) -> Choices | None:
     """The windows that hold all that was found in the box."""
+    kernel = _kernel()
+    ahead = kernel.BEFORE
     corner, sizes = [], []
     for seen in (found & 255, found >> 8 & 255):
-        first = min(_AHEAD, (seen & -seen).bit_length() - 1) if seen else _AHEAD
+        first = min(ahead, (seen & -seen).bit_length() - 1) if seen else ahead
         corner.append(first)
         sizes.append(seen.bit_length() - first)
-    before_h, before_w = (_AHEAD - first for first in corner)
+    before_h, before_w = (ahead - first for first in corner)
     K = max(2, step + before_w % step, *sizes)
-    return Choices(K, before_h, before_w, corner[0] * _BOX + corner[1]) if K <= _LARGEST else None
+    if K > kernel.LARGEST_CODED:
+        return None
+    return Choices(K, before_h, before_w, corner[0] * kernel.IN_ROW + corner[1])
 
 
 def scratch_for(indices: Array) -> _memory.scratch:
     """Memory for `read`."""
-    return _memory.scratch(2 * indices.size + 2 * _CODE_SLACK)
+    return _memory.scratch(2 * indices.size + 2 * _kernel().SLACK)
 
 
 def read(indices: Array, planes: Planes, scratch: Array, threads: int) -> Maxima | None:
@@ -113,19 +118,20 @@ def read(indices: Array, planes: Planes, scratch: Array, threads: int) -> Maxima
 
     ``scratch`` must live as long as the result.
     """
-    kernel = _runtime.kernel("poolgrad", _FLOAT32)
+    kernel = _kernel()
     threads = worthwhile(threads, indices.size)
     cells, step = prod(planes.size), _step(planes)
     if step and cells < 2**30 and planes.size[-1] < 2**16:
-        codes = scratch[: indices.size + 2 * _CODE_SLACK]
+        codes = scratch[: indices.size + 2 * kernel.SLACK]
         first, column = _tables(planes, step)
         found = kernel.read_codes(indices, first, column, planes.inner, cells, planes.size[-1], codes, threads)
         choices = _choices(found, step)
-        if not found & _NO_CODES and choices:
+        if not found & kernel.WITHOUT_CODES and choices:
             return Maxima(planes, choices, codes)
-    if cells > _MOST_PLACES:
+    if cells > kernel.PLACES_16:
         return None if kernel.has_bad_index(indices, cells, threads) else Maxima(planes, None, indices)
-    places = scratch[: 2 * indices.size].view(np.uint16)
+    few = planes.inner == 1 and cells <= kernel.PLACES_8
+    places = scratch[: indices.size] if few else scratch[: 2 * indices.size].view(np.uint16)
     return None if kernel.read_places(indices, cells, places, threads) else Maxima(planes, None, places)
 
 
@@ -137,7 +143,14 @@ def follow(maxima: Maxima, grad: Array, out: Array, threads: int) -> bool:
     planes = maxima.planes
     kernel = _runtime.kernel("poolgrad", grad.dtype)
     threads = worthwhile(threads, out.size)
-    shape = planes.lead, prod(planes.out), planes.inner
+    cells, outputs = prod(planes.size), prod(planes.out)
+    if planes.inner == 1 and cells <= kernel.SMALL:
+        sums = _memory.empty((threads, kernel.SUMS), grad.dtype)
+        places = np.empty((threads, kernel.SIDE * outputs), np.uint16)
+        flat = (array.reshape(planes.lead, -1) for array in (grad, maxima.places, out))
+        wrong: bool = kernel.scatter_small(*flat, sums, places, threads)
+        return wrong
+    shape = planes.lead, outputs, planes.inner
     arrays = grad.reshape(shape), maxima.places.reshape(shape), out.reshape(planes.lead, -1, planes.inner)
     order = (2, 0, 1) if planes.inner == 1 else (0, 2, 1)  # all planes are channels of one image, or not
     bad: bool = kernel.scatter(*(array.transpose(order) for array in arrays), threads)
