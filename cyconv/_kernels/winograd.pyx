@@ -27,7 +27,7 @@ from cython.parallel cimport prange, threadid
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from cyconv._kernels.gather cimport Axis, Source
-from cyconv._kernels.simd cimport TILE_ROWS, VL, flush_subnormals, real_t, restore_mode, vstore, vzero
+from cyconv._kernels.simd cimport REAL_SIZE, TILE_ROWS, VL, flush_subnormals, real_t, restore_mode, vstore, vzero
 from cyconv._kernels.tile cimport TILE_VECS, Finish, Start, run_tile, start_at_columns
 from cyconv._kernels.winograd_geometry cimport PANEL, Box, Geometry, Job, balanced, box_at, cuts
 from cyconv._kernels.winograd_input cimport MAX_LINE, fill_lanes, transform_chunk
@@ -137,6 +137,9 @@ cdef void _multiply_panel(const Job *job, const Box *box, int64_t group, int64_t
         for q in range(panels):
             first = balanced(box.tiles, panels, q)
             rows = balanced(box.tiles, panels, q + 1) - first
+            # the next weights, of which each tile asks for its share
+            start.ahead = <const char *>(weight + depth * width + depth * width * q // panels)
+            start.ahead_step = width * REAL_SIZE // panels
             run_tile(<int>rows, <int>(width // VL), depth, values + depth * first, weight, width,
                      product + first * width, width, &start, &job.finish, 0)
         values += g.step_values
