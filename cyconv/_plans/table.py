@@ -135,14 +135,14 @@ WINOGRAD_MOST_TILES = 128
 #: Input cells that are gathered before they are transformed: half a first-level cache.
 WINOGRAD_CHUNK_BYTES = 16 << 10
 
-#: Cycles, fitted to 175 calls of 20 layers in every form (float32, 3 to 512 channels, 7x7 to 224x224, one core, root
-#: mean square deviation 6 %, in units of the dense model, whose calls take 1.35 times its estimate there): per vector
+#: Cycles, fitted to 180 calls of 20 layers in every form (float32, 3 to 512 channels, 7x7 to 224x224, one core, root
+#: mean square deviation 8 %, in units of the dense model, whose calls took 1.2 times its estimate there): per vector
 #: of a frequency, transforming it and collecting each piece of it; starting, storing and loading a row of a product;
 #: making and storing a result; per byte of the transformed input, reading it again if it left the second-level cache.
-WINOGRAD_INPUT_CYCLES = 3.4
-WINOGRAD_TILE_CYCLES = 2.65
-WINOGRAD_STORE_CYCLES = 1.93
-WINOGRAD_SPILL_CYCLES = 0.08
+WINOGRAD_INPUT_CYCLES = 2.8
+WINOGRAD_TILE_CYCLES = 4.5
+WINOGRAD_STORE_CYCLES = 1.86
+WINOGRAD_SPILL_CYCLES = 0.07
 
 #: The same per byte that another core has just written: threads that share a box (what was lost against half the time
 #: of one thread: 1.1 to 1.7 for 64 to 256 channels, 14x14 to 56x56, 0.6 to 1.3 MB per box).
@@ -150,8 +150,8 @@ WINOGRAD_SHARE_CYCLES = 1.15
 
 #: Bytes per cycle at which weights stream from the second level, the third level, memory (same fit; the third level
 #: was shared with other work), and the part of the shorter of multiplying and streaming that is not hidden.
-WINOGRAD_STREAM = (64.0, 11.0, 6.0)
-WINOGRAD_OVERLAP = 0.17
+WINOGRAD_STREAM = (64.0, 10.0, 6.0)
+WINOGRAD_OVERLAP = 0.1
 #: What is used again after more than this share of the second-level cache begins to miss there, and all of it does
 #: beyond the second share (same fit: boxes of a fifth of the cache were up to 25 % quicker than those of a half).
 WINOGRAD_ROOM = (0.1, 1.6)
