@@ -16,7 +16,8 @@ cdef enum:
     #: more cells have indices that are no places, of 8 bits and of 16
     MOST_PLACES = 65535
     FEW_PLACES = 255
-    #: what was found, as bits: BOX for rows of the box, BOX for its columns, and this
+    #: what was found, as bits: the first and the last of the BOX rows of the box, and of its columns; or this
+    BOX_BITS = 256
     NO_CODES = 65536
     #: cells of the largest window of which codes are of use
     LARGEST = 3
@@ -27,23 +28,30 @@ cdef inline int64_t find_codes(const int64_t *at, const int32_t *first, const in
     """``n`` codes; ``first`` and ``column`` are the flat position and the column of the boxes' first cells, or those
     of ``one`` box. Returns what was found.
 
-    What must not be negative, or above BOX - 1, is collected bit by bit.
+    ``cells`` are fewer than 2**30. What must lie within bounds is followed by its least and its largest value.
     """
-    cdef int64_t i
-    cdef int64_t wrong_index = 0
-    cdef uint32_t cell, col, row, x, wrong = 0, wrong_x = 0, seen = 0
+    cdef int64_t i, either = 0
+    cdef uint32_t cell, largest = 0
+    cdef int32_t row, col, x
+    cdef int32_t least_row = 0x7fffffff, most_row = -1, least_col = 0x7fffffff, most_col = -1
+    cdef int32_t least_x = 0x7fffffff, most_x = -1
     cdef float inverse = <float>1 / <float>width
     for i in range(n):
-        wrong_index |= at[i] | <int64_t>(<uint64_t>(cells - 1) - <uint64_t>at[i])
-        cell = <uint32_t>at[i] - <uint32_t>first[0 if one else i]
-        row = <uint32_t><int32_t>(<float><int32_t>cell * inverse + <float>0.5 * inverse)
-        col = cell - row * <uint32_t>width
-        wrong |= row | col
-        x = <uint32_t>column[0 if one else i] + col
-        wrong_x |= x | (<uint32_t>width - 1 - x)
-        seen |= <uint32_t>1 << (row & 7) | <uint32_t>256 << (col & 7)
-        code[i] = <uint8_t>(row * BOX + col)
-    return seen | (NO_CODES if wrong_index < 0 or wrong >= BOX or <int32_t>wrong_x < 0 else 0)
+        either |= at[i]
+        cell = <uint32_t>at[i]
+        largest = max(largest, cell)
+        cell -= <uint32_t>first[0 if one else i]
+        row = <int32_t>(<float><int32_t>cell * inverse + <float>0.5 * inverse)
+        col = <int32_t>(cell - <uint32_t>row * <uint32_t>width)
+        x = <int32_t>(<uint32_t>column[0 if one else i] + <uint32_t>col)
+        least_row, most_row = min(least_row, row), max(most_row, row)
+        least_col, most_col = min(least_col, col), max(most_col, col)
+        least_x, most_x = min(least_x, x), max(most_x, x)
+        code[i] = <uint8_t>(<uint32_t>row * BOX + <uint32_t>col)
+    if (either >> 31 or <int64_t>largest >= cells or least_row < 0 or most_row >= BOX or least_col < 0 or most_col >= BOX
+            or least_x < 0 or most_x >= width):
+        return NO_CODES
+    return 1 << least_row | 1 << most_row | BOX_BITS << least_col | BOX_BITS << most_col
 
 
 cdef inline bint is_large(int64_t seen) noexcept nogil:
