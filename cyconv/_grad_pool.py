@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cyconv import _checks
+from cyconv import _checks, _grad_known
 from cyconv._arrays import Array, Image
 from cyconv._grad_conv import filled, image_of_size, read_gradient
 from cyconv._plans.arrays import triple
@@ -34,11 +34,13 @@ def maximum(
     num_threads: int | None,
 ) -> Array:  # fmt: skip
     """The gradient of max-pooling, sliding or adaptive."""
+    threads = threads_for(_checks.check_threads(num_threads))
+    if out is not None and _grad_known.again(axes, grad_output, indices, input_size, layout, out, threads):
+        return out
     image = image_of_size("input_size", input_size, axes, layout)
     places = _checks.as_image("indices", indices, axes, layout)
     shape = _like_result(places, places.array.shape[2:])
     grad = read_gradient(grad_output, axes, layout, shape)
-    threads = _checks.check_threads(num_threads)
     if places.array.dtype.kind not in "iu":
         raise TypeError(f"indices must be integers, got dtype {places.array.dtype}")
     if (places.rank, places.array.shape[:2]) != (image.rank, image.array.shape[:2]):
@@ -57,8 +59,8 @@ def maximum(
         target = values if values.flags.c_contiguous else np.empty(values.shape, dtype)
         source = _in_memory(grad.astype(dtype, copy=False), image.channels_last)
         if maxima is not None:
-            scatter(maxima, source, target, threads_for(threads))
-        elif follow(Maxima(planes, None, flat), source, target, threads_for(threads)):
+            scatter(maxima, source, target, threads)
+        elif follow(Maxima(planes, None, flat), source, target, threads):
             _refuse_indices(flat, cells)
         if target is not values:
             values[...] = target
@@ -67,10 +69,12 @@ def maximum(
     if out is None or flat.size == 0:
         return filled(out, _shape(input_size), named, lambda values, dtype: fill(values, dtype, None))
     with scratch_for(flat) as scratch:
-        maxima = read(flat, planes, scratch, threads_for(threads))
+        maxima = read(flat, planes, scratch, threads)
         if maxima is None:
             _refuse_indices(flat, cells)  # before `out` is touched
-        return filled(out, _shape(input_size), named, lambda values, dtype: fill(values, dtype, maxima))
+        filled(out, _shape(input_size), named, lambda values, dtype: fill(values, dtype, maxima))
+    _grad_known.remember(axes, grad_output, input_size, layout, planes)
+    return out
 
 
 def _in_memory(array: Array, channels_last: bool) -> Array:

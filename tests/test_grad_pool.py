@@ -209,6 +209,29 @@ def test_ranks_dtypes_and_out():
     assert grad.max_pool2d(np.ones((0, 2, 2)), np.ones((0, 2, 2), int), (0, 4, 4)).shape == (0, 4, 4)
 
 
+def test_the_second_call_is_like_the_first():
+    """What is known of a call holds for calls like it, not for those that compare equal."""
+    x = np.random.default_rng(6).normal(size=(1, 3, 6, 8)).astype(np.float32)
+    y, indices = cyconv.max_pool2d(x, 3, stride=1, padding=1, return_indices=True)
+    expected = grad.max_pool2d(y, indices, x.shape)
+    for _ in range(2):
+        over = y.copy()
+        assert grad.max_pool2d(over, indices, x.shape, out=over) is over
+        np.testing.assert_array_equal(over, expected)
+        out = np.empty_like(x)
+        grad.max_pool2d(y, indices, x.shape, out=out)
+        np.testing.assert_array_equal(out, expected)
+        for dtype in (np.float16, np.float64):
+            given, wide = y.astype(dtype), np.empty(x.shape, dtype)
+            grad.max_pool2d(given, indices, x.shape, out=wide)
+            np.testing.assert_allclose(wide, expected, atol=2e-2)
+    for size in [(True, 3, 6, 8), (1.0, 3, 6, 8)]:
+        with pytest.raises(TypeError):
+            grad.max_pool2d(y, indices, size, out=out)
+    with pytest.raises(ValueError, match="out"):
+        grad.max_pool2d(y, indices, x.shape, out=np.empty((1, 3, 8, 6), np.float32))
+
+
 @pytest.mark.parametrize(
     ("g", "indices", "size"),
     [

@@ -278,6 +278,9 @@ static inline vec_t vchoose(vec_t a, vec_t b, ivec_t from) {
 #endif
 }
 
+/* The same of integers, of one vector. */
+static inline ivec_t ivchoose(ivec_t v, ivec_t from) { return (ivec_t)vchoose((vec_t)v, (vec_t)v, from); }
+
 /* Lanes from first to before stop from memory, where nothing else is read; the others replaced. */
 static inline __attribute__((always_inline)) vec_t vload_part(const real_t *p, int first, int stop, real_t other) {
 #if CYCONV_VEC_BYTES == 64

@@ -10,6 +10,7 @@ cdef extern from "lanes.h" nogil:
     enum:
         CHOOSES "CYCONV_CHOOSES"
     vec_t vchoose(vec_t a, vec_t b, ivec_t lanes)
+    ivec_t ivchoose(ivec_t v, ivec_t lanes)
     vec_t vload_part(const real_t *p, int first, int stop, real_t other)
     vec_t vshift(vec_t a, vec_t b, int n)
     void vstore_part(real_t *p, vec_t v, int n)

@@ -22,7 +22,7 @@ from cyconv._kernels.poolgrad_codes cimport (AHEAD, BOX, FEW_PLACES, LARGEST, MO
 from cyconv._kernels.poolgrad_places cimport PITCH, PLANES, SMALL_PLANE, add_places
 from cyconv._kernels.poolgrad_rows cimport (MOST_TAPS, ROW_SLACK, Spreading, copy_rows, prepare_spreading,
                                             prepare_weaving)
-from cyconv._kernels.poolgrad_picks cimport PICKED, Picks, pick_planes
+from cyconv._kernels.poolgrad_picks cimport PICKED, Picks, choose_planes, pick_planes
 from cyconv._kernels.poolgrad_spread cimport Covering, spread_band
 from cyconv._kernels.simd cimport VL, inlined, real_t, vec_t, vset, vstore
 
@@ -177,6 +177,24 @@ cdef void _choose_bands(real_t *out, const real_t *grad, const uint8_t *code, co
         copy_rows(to, rows, (last - first) * how.width * inner, stream)
     if stream:
         stream_end()
+
+
+def choose_small(const real_t[:, ::1] grad, const uint8_t[::1] code, real_t[:, ::1] out, const int64_t[::1] base,
+                 const lane_int_t[:, ::1] lanes, const lane_int_t[:, ::1] wanted, real_t[:, ::1] copies, int num_threads):
+    """`choose` for small planes with windows that do not overlap, whose cells pick theirs: by vectors of cells, the
+    first output, lanes from there on, the code of each. ``copies`` has for each thread a plane of g and a vector more.
+    """
+    cdef int64_t planes = out.shape[0], cells = out.shape[1], outputs = grad.shape[1]
+    cdef int64_t group = max(1, CHUNK // cells), items = (planes + group - 1) // group
+    cdef int64_t item
+    if (not CHOOSES or grad.shape[0] != planes or code.shape[0] != planes * outputs + 2 * CODE_SLACK
+            or base.shape[0] * VL < cells or lanes.shape[0] != base.shape[0] or lanes.shape[1] != VL
+            or wanted.shape[0] != base.shape[0] or wanted.shape[1] != VL or copies.shape[0] < num_threads
+            or copies.shape[1] < outputs + VL):
+        raise ValueError("no choices of these planes")
+    for item in prange(items, nogil=True, schedule="static", num_threads=num_threads, use_threads_if=num_threads > 1):
+        choose_planes(&out[0, 0], &grad[0, 0], &code[CODE_SLACK], &base[0], &lanes[0, 0], &wanted[0, 0], cells, outputs,
+                      item * group, min((item + 1) * group, planes), planes, &copies[threadid(), 0])
 
 
 def scatter_small(const real_t[:, ::1] grad, const any_place_t[:, ::1] index, real_t[:, ::1] out, real_t[:, ::1] sums,

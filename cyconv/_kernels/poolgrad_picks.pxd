@@ -7,10 +7,12 @@ rows of g, which are also picked, then the cells:
 
 with a vector of i at a time, whose ``from`` lie within two vectors of the source.
 """
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy
 
-from cyconv._kernels.lanes cimport ivec_t, ivload, lane_int_t, vchoose, vselect, vstore_part
+from cyconv._kernels.lanes cimport (
+    ivchoose, ivec_t, ivload, ivload_bytes, lane_int_t, vadd_where, vchoose, vselect, vstore_part,
+)
 from cyconv._kernels.simd cimport VL, inlined, real_t, vec_t, vload, vstore, vzero
 
 cdef enum:
@@ -96,3 +98,30 @@ cdef inline void pick_planes(real_t *out, const real_t *grad, const Picks *rows,
     if cells.size > 0:
         for plane in range(begin, end):
             pick_cells(0, out + plane * cells.size, work + (plane - begin) * pitch, cells)
+
+
+cdef inline void choose_planes(real_t *out, const real_t *grad, const uint8_t *code, const int64_t *base,
+                               const lane_int_t *lanes, const lane_int_t *wanted, int64_t cells, int64_t outputs,
+                               int64_t begin, int64_t end, int64_t planes, real_t *copy) noexcept nogil:
+    """The same for maxima of windows that do not overlap: each cell picks its window and takes what it gives if the
+    window's code is the one that it wants."""
+    cdef int64_t plane, v
+    cdef const real_t *source
+    cdef real_t *to
+    cdef const uint8_t *at
+    cdef ivec_t from_
+    cdef vec_t some
+    for plane in range(begin, end):
+        source, at, to = grad + plane * outputs, code + plane * outputs, out + plane * cells
+        if (planes - plane - 1) * outputs < VL:
+            memcpy(copy, source, outputs * sizeof(real_t))
+            source = copy
+        for v in range((cells + VL - 1) // VL):
+            from_ = ivload(lanes + v * VL)
+            some = vload(source + base[v])
+            some = vadd_where(vzero(), ivchoose(ivload_bytes(at + base[v]), from_), ivload(wanted + v * VL),
+                              vchoose(some, some, from_))
+            if cells < VL:
+                vstore_part(to, some, <int>cells)
+            else:
+                vstore(to + min(v * VL, cells - VL), some)

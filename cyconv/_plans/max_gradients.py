@@ -15,7 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cyconv import _memory, _runtime
-from cyconv._plans.table import GRADIENT_BAND_BYTES, GRADIENT_STREAM_BYTES, GRADIENT_THREAD_CELLS
+from cyconv._plans.pool_picks import by_vectors, picks
+from cyconv._plans.table import (
+    GRADIENT_BAND_BYTES,
+    GRADIENT_PICK_CELLS,
+    GRADIENT_STREAM_BYTES,
+    GRADIENT_THREAD_CELLS,
+)
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -108,6 +114,25 @@ def _choices(found: int, step: int) -> Choices | None:
     return Choices(K, before_h, before_w, corner[0] * kernel.IN_ROW + corner[1])
 
 
+@lru_cache(maxsize=64)
+def _pick_cells(planes: Planes, choices: Choices, lanes: int, dtype: np.dtype[Any]) -> tuple[Array, ...] | None:
+    """For vectors of cells of small planes the first output, lanes from there on and the codes that cells want; None
+    where windows overlap or lie too far apart."""
+    step, size, out = _step(planes), planes.size, planes.out
+    if planes.inner > 1 or step != choices.K or prod(size) > GRADIENT_PICK_CELLS:
+        return None
+    row, row_at = np.divmod(np.arange(prod(size[:-1])) + choices.before_h, step)
+    column, column_at = np.divmod(np.arange(size[-1]) + choices.before_w, step)
+    there = (row < prod(out[:-1]))[:, np.newaxis] & (column < out[-1])
+    source = np.where(there, row[:, np.newaxis] * out[-1] + column, -1)
+    wanted = np.where(there, choices.corner + row_at[:, np.newaxis] * _kernel().IN_ROW + column_at, -1)
+    picked = picks(source.reshape(-1, 1), None, None, lanes, dtype)
+    if picked is None or not picked.near:
+        return None
+    codes = by_vectors(wanted.reshape(-1, 1).astype(picked.lanes.dtype), lanes)
+    return picked.base[:, 0], picked.lanes[:, 0], codes[:, 0]
+
+
 def scratch_for(indices: Array) -> _memory.scratch:
     """Memory for `read`."""
     return _memory.scratch(2 * indices.size + 2 * _kernel().SLACK)
@@ -165,6 +190,14 @@ def scatter(maxima: Maxima, grad: Array, out: Array, threads: int) -> None:
         return
     kernel = _runtime.kernel("poolgrad", grad.dtype)
     threads = worthwhile(threads, out.size)
+    cells = _pick_cells(planes, choices, kernel.LANES, grad.dtype) if kernel.PICKS else None
+    if cells:
+        outputs = prod(planes.out)
+        copies = np.empty((threads, outputs + kernel.LANES), grad.dtype)
+        kernel.choose_small(
+            grad.reshape(planes.lead, outputs), places, out.reshape(planes.lead, -1), *cells, copies, threads
+        )
+        return
     step = _step(planes)
     lead, height, width = planes.lead, prod(planes.size[:-1]), planes.size[-1]
     out_h, out_w = prod(planes.out[:-1]), planes.out[-1]

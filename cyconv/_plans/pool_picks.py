@@ -44,7 +44,7 @@ def _windows(axis: Covering) -> Array:
     return np.where((windows >= 0) & (windows < axis.hi[:, np.newaxis]), windows, -1)
 
 
-def _by_vectors(table: Array, lanes: int) -> Array:
+def by_vectors(table: Array, lanes: int) -> Array:
     """Rows of a table as (vector, its other axis, lane); the last vector ends with the last row."""
     size = len(table)
     vectors = -(-size // lanes)
@@ -59,11 +59,11 @@ def _aligned(table: Array) -> Array:
     return found
 
 
-def _picks(
+def picks(
     sources: Array, factor: Array | None, scale: Array | None, lanes: int, dtype: np.dtype[Any]
 ) -> Picks | None:
     """``sources``, -1 for none, and factors by cells and taps, scales by cells; None where they lie too far apart."""
-    at = _by_vectors(sources, lanes)
+    at = by_vectors(sources, lanes)
     there = at >= 0
     base = np.where(there, at, max(0, at.max())).min(axis=2)
     offset = np.where(there, at - base[..., np.newaxis], 0)
@@ -76,8 +76,8 @@ def _picks(
         base,
         _aligned(offset.astype(ints)),
         _aligned(-there.astype(ints)),
-        None if factor is None else _by_vectors(factor.astype(dtype), lanes),
-        None if scale is None else _by_vectors(scale.astype(dtype)[:, np.newaxis], lanes)[:, 0],
+        None if factor is None else by_vectors(factor.astype(dtype), lanes),
+        None if scale is None else by_vectors(scale.astype(dtype)[:, np.newaxis], lanes)[:, 0],
     )
 
 
@@ -101,13 +101,13 @@ def plan_picks(
     if reached.shape[1] == w.shape[1] == 1:
         rows = np.where((reached < 0) | (w.T < 0), -1, reached * out_w + w.T).reshape(-1, 1)
         by_cell = np.broadcast_to(factor, (len(reached), len(w))).reshape(-1, 1)
-        picked = _picks(rows, by_cell, np.tile(by_w[w[:, 0]], len(reached)), lanes, dtype)
+        picked = picks(rows, by_cell, np.tile(by_w[w[:, 0]], len(reached)), lanes, dtype)
         return picked and Plan(picked, None)
     at = np.where(reached < 0, -1, reached * out_w)[:, np.newaxis]
     sums = np.where(at < 0, -1, at + np.arange(out_w)[:, np.newaxis]).reshape(-1, reached.shape[1])
-    first = _picks(sums, np.repeat(factor, out_w, axis=0), np.tile(by_w, len(reached)), lanes, dtype)
+    first = picks(sums, np.repeat(factor, out_w, axis=0), np.tile(by_w, len(reached)), lanes, dtype)
     cells = np.where(w < 0, -1, np.arange(len(reached))[:, np.newaxis, np.newaxis] * out_w + w)
-    second = _picks(cells.reshape(-1, w.shape[1]), None, None, lanes, dtype)
+    second = picks(cells.reshape(-1, w.shape[1]), None, None, lanes, dtype)
     return Plan(first, second) if first and second else None
 
 
