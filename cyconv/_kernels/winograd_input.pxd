@@ -236,7 +236,7 @@ cdef inline void _transform_panel(const Job *job, const Box *box, const real_t *
                 into, step = to + q * VL, g.step_values
                 if last:
                     into, step = exact, VL
-                transform_input(g.points, g.planar, source, at, into, step, job.input_numbers)
+                transform_input(g.points, g.planar, source, at, into, step, 2 * rows, job.input_numbers)
                 if last:
                     only = vmask_of(lanes_up_to(rows - q * VL))
                     for f in range(g.frequencies):

@@ -16,7 +16,7 @@ An axis that is not transformed has ``a = m = 1``.
 """
 from libc.stdint cimport int64_t
 
-from cyconv._kernels.simd cimport TILE_ROWS, VL, inlined, prefetch, real_t, vec_t, vload, vset, vstore
+from cyconv._kernels.simd cimport VL, inlined, prefetch, real_t, vec_t, vload, vset, vstore
 
 cdef enum:
     MAX_POINTS = 10
@@ -77,9 +77,9 @@ cdef inline inlined output_axis(const int a, const int m, const vec_t *d, vec_t 
 
 
 cdef inline inlined input_tile(const int ah, const int aw, const real_t *source, const int64_t *offset, real_t *to,
-                               int64_t step, const real_t *numbers) noexcept nogil:
+                               int64_t step, int64_t soon, const real_t *numbers) noexcept nogil:
     """Cells ``source[offset[.]]`` of VL tiles to frequencies ``to[. * step]``. Too many streams for the processor to
-    foresee: the lines of the channel after the next are asked for (3 to 10 % of the whole convolution)."""
+    foresee: those of a later call, ``soon`` scalars further on, are asked for (3 to 10 % of the whole convolution)."""
     cdef vec_t half[MAX_CELLS]
     cdef vec_t before[MAX_POINTS]
     cdef vec_t after[MAX_POINTS]
@@ -94,7 +94,7 @@ cdef inline inlined input_tile(const int ah, const int aw, const real_t *source,
         input_axis(aw, half + i * aw, after, numbers)
         for j in range(aw):
             vstore(to + (i * aw + j) * step, after[j])
-            prefetch(to + (i * aw + j) * step + 2 * TILE_ROWS)
+            prefetch(to + (i * aw + j) * step + soon)
 
 
 cdef inline inlined output_tile(const int ah, const int aw, const int mh, const int mw, const real_t *source,
@@ -119,23 +119,23 @@ cdef inline inlined output_tile(const int ah, const int aw, const int mh, const 
 
 
 cdef inline void transform_input(int64_t a, bint planar, const real_t *source, const int64_t *offset, real_t *to,
-                                 int64_t step, const real_t *numbers) noexcept nogil:
+                                 int64_t step, int64_t soon, const real_t *numbers) noexcept nogil:
     """`input_tile` for the forms that the plan uses."""
     if planar:
         if a == 8:
-            input_tile(8, 8, source, offset, to, step, numbers)
+            input_tile(8, 8, source, offset, to, step, soon, numbers)
         elif a == 7:
-            input_tile(7, 7, source, offset, to, step, numbers)
+            input_tile(7, 7, source, offset, to, step, soon, numbers)
         elif a == 6:
-            input_tile(6, 6, source, offset, to, step, numbers)
+            input_tile(6, 6, source, offset, to, step, soon, numbers)
         else:
-            input_tile(4, 4, source, offset, to, step, numbers)
+            input_tile(4, 4, source, offset, to, step, soon, numbers)
     elif a == 10:
-        input_tile(1, 10, source, offset, to, step, numbers)
+        input_tile(1, 10, source, offset, to, step, soon, numbers)
     elif a == 8:
-        input_tile(1, 8, source, offset, to, step, numbers)
+        input_tile(1, 8, source, offset, to, step, soon, numbers)
     else:
-        input_tile(1, 6, source, offset, to, step, numbers)
+        input_tile(1, 6, source, offset, to, step, soon, numbers)
 
 
 cdef inline void transform_output(int64_t a, int64_t m, bint planar, const real_t *source, int64_t step, vec_t *pixels,

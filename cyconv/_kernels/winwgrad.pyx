@@ -216,7 +216,8 @@ cdef void _transform_inputs(const Job *job, const Box *box, int64_t c0, int64_t 
             else:
                 fill_row(&row, image + h * job.x.h, box.w0 * g.pixels - g.pad_w, count, cells + j * pitch)
         for w in range(box.w):
-            transform_input(g.points, 1, cells + w * g.pixels * VL, job.cell, to, g.step_inputs, job.input_numbers)
+            transform_input(g.points, 1, cells + w * g.pixels * VL, job.cell, to, g.step_inputs, 2 * PANEL,
+                            job.input_numbers)
             to += PANEL
 
 
@@ -238,7 +239,7 @@ cdef void _transform_gradients(const Job *job, const Box *box, int64_t k0, int64
                 zero_row(&row, count, cells + j * count * VL)
         for w in range(box.w):
             spread_gradient(g.points, g.pixels, cells + w * g.pixels * VL, count * VL, to, g.step_gradients,
-                            job.output_numbers)
+                            2 * g.block_k, job.output_numbers)
             to += g.block_k
 
 

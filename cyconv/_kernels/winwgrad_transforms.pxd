@@ -10,7 +10,7 @@ odd ones with opposite signs (the even ones, if 0 is not a point).
 """
 from libc.stdint cimport int64_t
 
-from cyconv._kernels.simd cimport VL, inlined, real_t, vec_t, vload, vset, vstore
+from cyconv._kernels.simd cimport VL, inlined, prefetch, real_t, vec_t, vload, vset, vstore
 from cyconv._kernels.winograd_transforms cimport MAX_CELLS, MAX_POINTS
 
 
@@ -58,8 +58,8 @@ cdef inline inlined _weight_axis(const int a, const int r, const vec_t *v, vec_t
 
 
 cdef inline inlined _spread_tile(const int a, const int m, const real_t *source, int64_t row, real_t *to, int64_t step,
-                                 const real_t *numbers) noexcept nogil:
-    """``m x m`` cells, rows ``row`` apart, to frequencies ``to[. * step]``."""
+                                 int64_t soon, const real_t *numbers) noexcept nogil:
+    """``m x m`` cells, rows ``row`` apart, to frequencies ``to[. * step]``; ``soon`` as in ``input_tile``."""
     cdef vec_t half[MAX_CELLS]
     cdef vec_t before[MAX_POINTS]
     cdef vec_t after[MAX_POINTS]
@@ -74,6 +74,7 @@ cdef inline inlined _spread_tile(const int a, const int m, const real_t *source,
         _spread_axis(a, m, half + i * m, after, numbers)
         for j in range(a):
             vstore(to + (i * a + j) * step, after[j])
+            prefetch(to + (i * a + j) * step + soon)
 
 
 cdef inline inlined _weight_tile(const int a, const int r, const real_t *source, int64_t step, vec_t *taps,
@@ -93,22 +94,22 @@ cdef inline inlined _weight_tile(const int a, const int r, const real_t *source,
 
 
 cdef inline void spread_gradient(int64_t a, int64_t m, const real_t *source, int64_t row, real_t *to, int64_t step,
-                                 const real_t *numbers) noexcept nogil:
+                                 int64_t soon, const real_t *numbers) noexcept nogil:
     """The transposed output transform for the forms that the plan uses."""
     if a == 8 and m == 6:
-        _spread_tile(8, 6, source, row, to, step, numbers)
+        _spread_tile(8, 6, source, row, to, step, soon, numbers)
     elif a == 8 and m == 4:
-        _spread_tile(8, 4, source, row, to, step, numbers)
+        _spread_tile(8, 4, source, row, to, step, soon, numbers)
     elif a == 8:
-        _spread_tile(8, 2, source, row, to, step, numbers)
+        _spread_tile(8, 2, source, row, to, step, soon, numbers)
     elif a == 7:
-        _spread_tile(7, 5, source, row, to, step, numbers)
+        _spread_tile(7, 5, source, row, to, step, soon, numbers)
     elif a == 6 and m == 4:
-        _spread_tile(6, 4, source, row, to, step, numbers)
+        _spread_tile(6, 4, source, row, to, step, soon, numbers)
     elif a == 6:
-        _spread_tile(6, 2, source, row, to, step, numbers)
+        _spread_tile(6, 2, source, row, to, step, soon, numbers)
     else:
-        _spread_tile(4, 2, source, row, to, step, numbers)
+        _spread_tile(4, 2, source, row, to, step, soon, numbers)
 
 
 cdef inline void collect_taps(int64_t a, int64_t r, const real_t *source, int64_t step, vec_t *taps,
