@@ -44,17 +44,12 @@ def name_of(form):
 def only(monkeypatch):
     """Leave one form to choose from, or one box."""
 
-    def restrict(form=None, box=None, shared=None, build=None):
+    def restrict(form=None, box=None, build=None):
         monkeypatch.setattr(winograd, "blocks_for", winograd.blocks_for.__wrapped__)
         if form is not None:
             monkeypatch.setattr(winograd, "allowed_forms", lambda spec: (form,))
         if box is not None:
             monkeypatch.setattr(winograd, "_boxes", lambda grid, most: [box(grid)])
-        if shared is not None:
-            cost = winograd._cost
-            monkeypatch.setattr(
-                winograd, "_cost", lambda *a, shared=shared: cost(*a) if a[5] == shared else float("inf")
-            )
         if build is not None:
             monkeypatch.setattr(_runtime, "kernel", lambda family, dtype: kernel_of(build, family, dtype))
 
@@ -329,11 +324,12 @@ def test_boxes_and_threads_do_not_change_a_bit(monkeypatch, case):
     results = [convolve(x, w, b, padding=1, dilation=dilation)]
     cost = winograd._cost
     for box in BOXES.values():
-        for shared in (False, True):
+        for parts in (lambda threads: 0, lambda threads: 1, lambda threads: min(threads, 3)):
             for threads in (1, 2, 3, 7):
+                wanted = parts(threads)
                 monkeypatch.setattr(winograd, "_boxes", lambda grid, most, box=box: [box(grid)])
                 monkeypatch.setattr(
-                    winograd, "_cost", lambda *a, s=shared: cost(*a) if a[5] == s else float("inf")
+                    winograd, "_cost", lambda *a, parts=wanted: cost(*a) if a[5] == parts else float("inf")
                 )
                 results.append(convolve(x, w, b, padding=1, dilation=dilation, threads=threads))
     for y in results[1:]:

@@ -7,7 +7,7 @@ multiply-adds. Only height and width are transformed, or one of them; the taps o
 lengthen the sum, and stride and dilation there are what they were. A dilation on a transformed axis splits the
 results into *phases* that do not touch each other; image and phase together are a *picture*.
 
-    for each item = (box of tiles, group):                                  <- threads, if there are enough items
+    for each item = (box of tiles, group, part of the outputs):             <- threads, if there are enough items
         for each chunk of channels: gather cells, transform    -> values[frequency][panel of tiles][kk][tile]
         for each panel of outputs:                                          <- else threads here and one line up
             a product per frequency on the register tile       -> product[frequency][tile][output]
@@ -43,7 +43,7 @@ FIELDS = (
     "slots_d", "slots_h", "slots_w", "strips_d", "strips_h", "strips_w",
     "points", "outputs", "planar", "frequencies", "taps",
     "pixels_h", "pixels_w", "phases_h", "phases_w", "tiles_h", "tiles_w",
-    "box_p", "box_d", "box_h", "box_w", "chunk", "shared", "lines", "reach",
+    "box_p", "box_d", "box_h", "box_w", "chunk", "parts", "lines", "reach",
     "step_values", "step_product", "at_values", "at_source", "at_product", "at_threads", "thread_bytes",
     "is_silu", "has_activation",
 )
@@ -89,8 +89,8 @@ def run(const real_t[:, :, :, :, :] x, const real_t[::1] weight, const real_t[::
              * cuts(g.tiles_h, g.box_h) * cuts(g.tiles_w, g.box_w))
     chunks = cuts(g.group_inputs, g.chunk)
     panels = cuts(g.group_outputs, PANEL)
-    if not g.shared:
-        for item in prange(items, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads,
+    if g.parts > 0:
+        for item in prange(items * g.parts, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads,
                            use_threads_if=num_threads > 1):
             _run_item(&job, item, &scratch[g.at_threads + threadid() * g.thread_bytes])
         return
@@ -106,12 +106,15 @@ def run(const real_t[:, :, :, :, :] x, const real_t[::1] weight, const real_t[::
 
 cdef void _run_item(const Job *job, int64_t item, uint8_t *own) noexcept nogil:
     cdef const Geometry *g = job.g
-    cdef Box box = box_at(g, item // g.groups)
+    cdef int64_t part = item % g.parts
+    cdef int64_t group = item // g.parts % g.groups
+    cdef Box box = box_at(g, item // g.parts // g.groups)
+    cdef int64_t panels = cuts(g.group_outputs, PANEL)
     cdef int64_t task
     for task in range(cuts(g.group_inputs, g.chunk)):
-        transform_chunk(job, &box, item % g.groups, task, <real_t *>(own + g.at_values), own)
-    for task in range(cuts(g.group_outputs, PANEL)):
-        _multiply_panel(job, &box, item % g.groups, task, <real_t *>(own + g.at_values), own)
+        transform_chunk(job, &box, group, task, <real_t *>(own + g.at_values), own)
+    for task in range(balanced(panels, g.parts, part), balanced(panels, g.parts, part + 1)):
+        _multiply_panel(job, &box, group, task, <real_t *>(own + g.at_values), own)
 
 
 # ---------------------------------------------------------------------------------------------- values to result

@@ -231,17 +231,21 @@ def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
     """
     threads = max(1, min(threads, flops(spec, call) // table.THREAD_FLOPS))
     form = min((_ways(spec, call, form, 1)[0][0], form) for form in allowed_forms(spec))[1]
-    seconds, shared, box = _ways(spec, call, form, threads)[0]
-    return _describe(spec, call, form, box, shared, threads, seconds)
+    seconds, parts, box = _ways(spec, call, form, threads)[0]
+    return _describe(spec, call, form, box, parts, threads, seconds)
 
 
-def _ways(spec: ConvSpec, call: Call, form: Form, threads: int) -> list[tuple[float, bool, Box]]:
-    """(seconds, shared, box) of every way to run a form, the best one first."""
+def _ways(spec: ConvSpec, call: Call, form: Form, threads: int) -> list[tuple[float, int, Box]]:
+    """(seconds, parts, box) of every way to run a form, the best one first.
+
+    A thread computes the results of a box, or one of several `parts` of their channels, for which each makes the
+    transformed input anew; with 0, the threads work on a box together, and make it once.
+    """
     grid = _grid(spec, call, form)
     return sorted(
-        (_cost(spec, call, form, grid, box, shared, threads), shared, box)
+        (_cost(spec, call, form, grid, box, parts, threads), parts, box)
         for box in _boxes(grid, _most_tiles(spec, form, threads))
-        for shared in ((False, True) if threads > 1 else (False,))
+        for parts in sorted({0, 1, min(threads, _panels(spec))} if threads > 1 else {1})
     )
 
 
@@ -286,8 +290,8 @@ def _boxes(grid: Box, most: int) -> list[Box]:
     return [box for box in found if prod(box) >= whole // 2] or found
 
 
-def _cost(spec: ConvSpec, call: Call, form: Form, grid: Box, box: Box, shared: bool, threads: int) -> float:
-    """Estimated seconds with these boxes; `shared`: the threads work on one box together."""
+def _cost(spec: ConvSpec, call: Call, form: Form, grid: Box, box: Box, parts: int, threads: int) -> float:
+    """Estimated seconds with these boxes in these parts."""
     # one axis at most is cut, and may end with a smaller box
     axis = next((i for i in range(4) if box[i] > 1), 3)
     copies = spec.groups * prod(grid[:axis])
@@ -296,9 +300,8 @@ def _cost(spec: ConvSpec, call: Call, form: Form, grid: Box, box: Box, shared: b
     if rest:
         smaller = [rest if i == axis else size for i, size in enumerate(box)]
         kinds.append((copies, _cycles(spec, form, smaller)))
-    if shared:
-        kernel = _runtime.kernel("winograd", spec.dtype)
-        outputs = ceil(spec.group_outputs / (int(kernel.LANES) * int(kernel.VECS)))
+    outputs = _panels(spec)
+    if not parts:
         seconds = 0.0
         for count, (read, multiply, values) in kinds:
             cycles = read / threads + multiply * ceil(outputs / threads) / outputs
@@ -306,8 +309,12 @@ def _cost(spec: ConvSpec, call: Call, form: Form, grid: Box, box: Box, shared: b
             seconds += count * (cycles / table.CLOCK_HZ + 2 * table.BARRIER_SECONDS)
     else:
         # threads take the whole boxes in turn; who has one less takes the smaller ones
-        turns = [(count // threads, ceil(count / threads), read + multiply) for count, (read, multiply, _) in kinds]
-        cycles = max(turns[0][1] * turns[0][2], turns[0][0] * turns[0][2] + sum(n * each for _, n, each in turns[1:]))
+        share = ceil(outputs / parts) / outputs
+        turns = [(count * parts, read + multiply * share) for count, (read, multiply, _) in kinds]
+        cycles = max(
+            ceil(turns[0][0] / threads) * turns[0][1],
+            turns[0][0] // threads * turns[0][1] + sum(ceil(count / threads) * each for count, each in turns[1:]),
+        )
         seconds = cycles / table.CLOCK_HZ
     return max(seconds, bytes_moved(spec, call) / table.BANDWIDTH) + table.CALL_SECONDS
 
@@ -343,6 +350,12 @@ def _cycles(spec: ConvSpec, form: Form, box: Sequence[int]) -> tuple[float, floa
     return read, multiply + write, values
 
 
+def _panels(spec: ConvSpec) -> int:
+    """Panels of the outputs of a group."""
+    kernel = _runtime.kernel("winograd", spec.dtype)
+    return ceil(spec.group_outputs / (int(kernel.LANES) * int(kernel.VECS)))
+
+
 def _missed(size: int) -> float:
     """The part of so many bytes that the second-level cache does not keep until they are used again."""
     room, most = table.WINOGRAD_ROOM
@@ -353,7 +366,7 @@ def _missed(size: int) -> float:
 
 
 def _describe(
-    spec: ConvSpec, call: Call, form: Form, box: Box, shared: bool, threads: int, seconds: float
+    spec: ConvSpec, call: Call, form: Form, box: Box, parts: int, threads: int, seconds: float
 ) -> Blocks:
     """Everything the kernel wants to know, as two integer vectors, and the scratch it needs."""
     kernel = _runtime.kernel("winograd", spec.dtype)
@@ -362,7 +375,7 @@ def _describe(
     steps, layouts = _lay_out(spec, form, box, lanes)
     taps = _direct_taps(spec, form)
     depth, tiles = spec.group_inputs * taps, prod(box)
-    panels = ceil(spec.group_outputs / (kernel.VECS * lanes))
+    panels = _panels(spec)
 
     cells = box[0] * prod(layout.slots for layout in layouts)
     chunk = max(1, min(ceil(spec.group_inputs / threads), table.WINOGRAD_CHUNK_BYTES // (cells * item)))
@@ -376,8 +389,8 @@ def _describe(
     needed = (box[3] - 1) * steps[2] + reach + 2 * lanes * steps[2]
     lines = form.wide and call.x_strides[4] == 1 and steps[2] <= 8 and needed <= kernel.LINE
     items = spec.groups * prod(ceil(n / b) for n, b in zip(grid, box, strict=True))
-    threads = max(1, min(threads, max(panels, ceil(spec.group_inputs / chunk)) if shared else items))
-    at_source = 0 if shared else values
+    threads = max(1, min(threads, items * parts or max(panels, ceil(spec.group_inputs / chunk))))
+    at_source = values if parts else 0
     numbers_of = {
         "batch": call.batch, "groups": spec.groups,
         "group_inputs": spec.group_inputs, "group_outputs": spec.group_outputs,
@@ -386,11 +399,11 @@ def _describe(
         "frequencies": form.frequencies, "taps": taps,
         "pixels_h": form.m if form.high else 1, "pixels_w": form.m if form.wide else 1,
         "phases_h": phases[0], "phases_w": phases[1], "tiles_h": grid[2], "tiles_w": grid[3],
-        "box_p": box[0], "box_d": box[1], "box_h": box[2], "box_w": box[3], "chunk": chunk, "shared": shared,
+        "box_p": box[0], "box_d": box[1], "box_h": box[2], "box_w": box[3], "chunk": chunk, "parts": parts,
         "lines": lines, "reach": reach,
         "step_values": step_values, "step_product": step_product,
         "at_values": 0, "at_source": at_source, "at_product": at_source + source,
-        "at_threads": values if shared else 0, "thread_bytes": at_source + source + produced,
+        "at_threads": 0 if parts else values, "thread_bytes": at_source + source + produced,
         "is_silu": spec.activation.silu,
         "has_activation": not spec.activation.silu and spec.activation.kind != "none",
     }  # fmt: skip
