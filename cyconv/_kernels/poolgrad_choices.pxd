@@ -9,7 +9,9 @@ vectors of g that are shifted. A cell is summed in the order of the outputs, as 
 """
 from libc.stdint cimport int64_t, uint8_t
 
-from cyconv._kernels.lanes cimport ivec_t, ivload_bytes, ivset, vadd_where, vload_part, vstore_part
+from cyconv._kernels.lanes cimport (
+    ivec_t, ivload_bytes, ivset, part_t, vadd_where, vload_of, vload_part, vpart_of, vstore_part,
+)
 from cyconv._kernels.poolgrad_codes cimport BOX
 from cyconv._kernels.simd cimport VL, inlined, prefetch_write, real_t, vec_t, vload, vstore, vzero
 from cyconv._kernels.transpose cimport vpick
@@ -17,6 +19,8 @@ from cyconv._kernels.transpose cimport vpick
 cdef enum:
     #: what is read of the codes before the first and after the last
     CODE_SLACK = 80
+    #: of a vector at a step of 2, or of two vectors at a step of 1
+    MOST_SUMS = 6
 
 cdef struct Chosen:
     int64_t K, step
@@ -26,16 +30,16 @@ cdef struct Chosen:
     ivec_t low, high
 
 
-cdef inline inlined _sweep(const int K, const int step, const int odd, const bint edge, real_t *to, real_t *out,
-                           const real_t *g, const uint8_t *code, const Chosen *how, int64_t at,
+cdef inline inlined _sweep(const int K, const int step, const int odd, const int count, const bint edge, real_t *to,
+                           real_t *out, const real_t *g, const uint8_t *code, const Chosen *how, int64_t at,
                            int64_t first, int64_t last) noexcept nogil:
-    """Cells step * at, ... of a vector or two, of the rows first to before last, whose first is at ``to``.
+    """Cells step * at, ... of ``count`` vectors of outputs, of the rows first to before last, whose first is at ``to``.
 
     ``odd`` is before_w % step.
     """
     cdef int reach = (K - 1) // step
     cdef int shifts = reach + 1 + (odd + step - 1) // step
-    cdef int i, r, c, j
+    cdef int i, n, r, c, j, part
     # by value: what is stored could else be any of these
     cdef int64_t before = how.before_h, width = how.width, out_h = how.out_h, out_w = how.out_w
     cdef int64_t begin = at + how.before_w // step - reach
@@ -44,47 +48,59 @@ cdef inline inlined _sweep(const int K, const int step, const int odd, const bin
     cdef const real_t *values = g + t * out_w + begin
     cdef const uint8_t *codes = code + t * out_w + begin
     cdef real_t *row
-    cdef vec_t sums[6]
+    cdef real_t *ahead
+    cdef vec_t sums[MOST_SUMS]
     cdef vec_t v
     cdef ivec_t chosen
     cdef ivec_t wanted[9]
     cdef ivec_t low = how.low, high = how.high
-    cdef int starts[3]
-    cdef int stops[3]
+    cdef part_t parts[2 * 3]
     to += step * at
     out += step * at
-    for i in range(shifts):
-        starts[i] = <int>max(0, min(<int64_t>VL, -begin - i))
-        stops[i] = <int>max(0, min(<int64_t>VL, out_w - begin - i))
+    for n in range(count):
+        for i in range(shifts):
+            parts[n * 3 + i] = vpart_of(<int>max(0, min(<int64_t>VL, -begin - i - n * VL)),
+                                        <int>max(0, min(<int64_t>VL, out_w - begin - i - n * VL)))
     for i in range(K * K):
         wanted[i] = ivset(<int>how.corner + i // K * BOX + i % K)
-    for i in range(K * step):
+    for i in range(count * K * step):
         sums[i] = vzero()
     while True:
         if t < out_h:
             for i in range(shifts):
-                v = vload_part(values + i, starts[i], stops[i], <real_t>0) if edge else vload(values + i)
-                chosen = ivload_bytes(codes + i)
-                for r in range(K):
-                    for j in range(step):
-                        c = odd + j - step * (i - reach)
-                        if 0 <= c < K:
-                            sums[r * step + j] = vadd_where(sums[r * step + j], chosen, wanted[r * K + c], v)
+                for n in range(count):
+                    part = n * K * step
+                    if edge:
+                        v = vload_of(values + i + n * VL, parts[n * 3 + i])
+                    else:
+                        v = vload(values + i + n * VL)
+                    chosen = ivload_bytes(codes + i + n * VL)
+                    for r in range(K):
+                        for j in range(step):
+                            c = odd + j - step * (i - reach)
+                            if 0 <= c < K:
+                                sums[part + r * step + j] = vadd_where(sums[part + r * step + j], chosen,
+                                                                       wanted[r * K + c], v)
         for r in range(step):
             y = step * t + r - before
             if y >= last:
                 return
             if y >= first:
-                row = to + (y - first) * width
-                prefetch_write(out + (y - first) * width)
-                if step == 1:
-                    vstore(row, sums[0])
-                else:
-                    vstore(row, vpick(sums[r * 2], sums[r * 2 + 1], low))
-                    prefetch_write(out + (y - first) * width + VL)
-                    vstore(row + VL, vpick(sums[r * 2], sums[r * 2 + 1], high))
-        for i in range(K * step):
-            sums[i] = sums[i + step * step] if i < (K - step) * step else vzero()
+                for n in range(count - 1, -1, -1):
+                    part = n * K * step
+                    row = to + (y - first) * width + n * step * VL
+                    ahead = out + (y - first) * width + n * step * VL
+                    prefetch_write(ahead)
+                    if step == 1:
+                        vstore(row, sums[part])
+                    else:
+                        vstore(row, vpick(sums[part + r * 2], sums[part + r * 2 + 1], low))
+                        prefetch_write(ahead + VL)
+                        vstore(row + VL, vpick(sums[part + r * 2], sums[part + r * 2 + 1], high))
+        for n in range(count):
+            part = n * K * step
+            for i in range(K * step):
+                sums[part + i] = sums[part + i + step * step] if i < (K - step) * step else vzero()
         values += out_w
         codes += out_w
         t += 1
@@ -93,16 +109,27 @@ cdef inline inlined _sweep(const int K, const int step, const int odd, const bin
 cdef inline inlined _sweep_all(const int K, const int step, const int odd, real_t *to, real_t *out,
                                const real_t *g, const uint8_t *code, const Chosen *how, int64_t first,
                                int64_t last) noexcept nogil:
-    """From right to left: what a vector writes beyond its row belongs to vectors that come later."""
-    cdef int64_t at = ((how.width + step - 1) // step - 1) // VL * VL
-    cdef int64_t begin
-    while at >= 0:
+    """From right to left: what a vector writes beyond its row belongs to vectors that come later. At a step of 1 two
+    vectors go down together, since the sums of one wait for each other."""
+    cdef int64_t vectors = ((how.width + step - 1) // step + VL - 1) // VL
+    cdef int64_t at, begin
+    while vectors > 0:
+        if step == 1 and vectors > 1:
+            vectors -= 2
+            at = vectors * VL
+            begin = at + how.before_w
+            if begin - 2 >= 0 and begin + 1 + 2 * VL <= how.out_w:
+                _sweep(K, 1, 0, 2, 0, to, out, g, code, how, at, first, last)
+            else:
+                _sweep(K, 1, 0, 2, 1, to, out, g, code, how, at, first, last)
+            continue
+        vectors -= 1
+        at = vectors * VL
         begin = at + how.before_w // step
         if begin - 2 >= 0 and begin + 1 + VL <= how.out_w:
-            _sweep(K, step, odd, 0, to, out, g, code, how, at, first, last)
+            _sweep(K, step, odd, 1, 0, to, out, g, code, how, at, first, last)
         else:
-            _sweep(K, step, odd, 1, to, out, g, code, how, at, first, last)
-        at -= VL
+            _sweep(K, step, odd, 1, 1, to, out, g, code, how, at, first, last)
 
 
 cdef inline void choose_rows(real_t *to, real_t *out, const real_t *g, const uint8_t *code, const Chosen *how,
