@@ -177,6 +177,17 @@ cdef inline inlined _shift(const int rows, const int vecs, vec_t (*acc)[4], vec_
     _begin(vecs, acc[rows - 1], start)
 
 
+cdef inline inlined _end(const int vecs, vec_t *acc) noexcept nogil:
+    """The sums of an output are complete here, whether or not it will be stored: left to the compiler, they would be
+    added up where that is known, one chain with nothing beside it."""
+    acc[0] = vhold(acc[0])
+    acc[1] = vhold(acc[1])
+    if vecs > 2:
+        acc[2] = vhold(acc[2])
+    if vecs > 3:
+        acc[3] = vhold(acc[3])
+
+
 cdef inline inlined _store(const bint paired, const int masks, const int vecs, vec_t *acc, real_t *c,
                            const Target *to) noexcept nogil:
     cdef vec_t whole
@@ -209,6 +220,7 @@ cdef inline inlined _every_row(const int R, const bint paired, const int masks, 
             _paired_row(R, acc, w, vload_two(x, source.mask[0], x + source.other - HALF, source.mask[1]), shift)
         else:
             _row(1, R, R, masks, vecs, acc, w, x, source)
+        _end(vecs, acc[0])
         if q >= R - 1:
             _store(paired, masks, vecs, acc[0], c, to)
             c += to.row
@@ -236,6 +248,7 @@ cdef inline inlined _every_second(const int masks, const int vecs, const Strip *
     for k in range(strip.rows + 2):
         if first <= 2 * k < last:
             _row(2, 3, 5, masks, vecs, acc, w, x, source)
+        _end(vecs, acc[0])
         if k >= 2:
             _store(0, masks, vecs, acc[0], c, to)
             c += to.row

@@ -28,6 +28,7 @@ from cyconv._kernels.simd cimport (
     VL,
     hold_pointer,
     inlined,
+    prefetch,
     real_t,
     vactivate,
     vec_t,
@@ -41,6 +42,11 @@ from cyconv._kernels.sliding_tile cimport VECS
 
 cdef enum:
     STREAM_VECS = VECS * VECS   # 4 or 1: three rows of four and the weights fill 32 registers, one and they fill 16
+
+    # bytes, measured: one core and 576 x 14 x 14 take 24.7 us instead of 27.3, 192 x 28 x 28 at stride 2 16.0 instead of
+    # 18.7, 96 x 112 x 112 222 instead of 229; 144 x 56 x 56 at stride 1, from the third level, 156 instead of 145
+    NEAR = 512
+    AHEAD = 2048
 
 cdef enum Masks:
     NONE, OUTER, ALL
@@ -103,6 +109,15 @@ cdef inline inlined _add(vec_t *acc, const vec_t *weight, const vec_t *x) noexce
     acc[0] = acc[0] + weight[2] * x[2]
 
 
+cdef inline inlined _ask(const int step, const bint paired, const bint lanes, const int vecs, const char *x) noexcept nogil:
+    """Ask for cells that will be read soon. Where stride 1 has several vectors to a row, the processor does it better."""
+    if step == 2 and not paired:
+        prefetch(x + AHEAD)
+        prefetch(x + AHEAD + VL * sizeof(real_t))
+    elif step == 1 and vecs == 1 and not paired and not lanes:
+        prefetch(x + NEAR)
+
+
 cdef inline inlined _feed(const int v, const int step, const bint paired, const bint lanes, const int masks, const int vecs,
                           const bint ends, const bint middle, const bint begins, vec_t *a, vec_t *b, vec_t *n,
                           const vec_t *weight, const real_t *x, const Source *source) noexcept nogil:
@@ -110,6 +125,7 @@ cdef inline inlined _feed(const int v, const int step, const bint paired, const 
     cdef vec_t taps[3]
     if v < vecs:
         x += source.vec if 0 < v == vecs - 1 else v * VL * step
+        _ask(step, paired, lanes, vecs, <const char *>x)
         _load(step, paired, lanes, masks, v == 0, v == vecs - 1, taps, x, source.mask + (2 if v > 0 else 0), source)
         if ends:
             _add(a + v, weight + 6, taps)
