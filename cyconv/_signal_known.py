@@ -9,16 +9,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cyconv import _signal_run
+from cyconv import _memory, _signal_run
 from cyconv._arrays import FLOAT32, FLOAT64, Array, takes_result
 from cyconv._plans import exact
 from cyconv._plans import signal_table as table
 from cyconv._plans.convolution import Algorithm
+from cyconv._plans.sliding import Sliding
 from cyconv._plans.spec import Call, contiguous_strides
 from cyconv._runtime import threads_for
 from cyconv._signal_check import is_swapped, place
 
 Key = tuple[Any, ...]
+
+
+class Band(NamedTuple):
+    """Some rows of the result, and the rows of the image that they read."""
+
+    call: Call
+    read: slice
+    written: slice
 
 
 class Known(NamedTuple):
@@ -28,6 +37,8 @@ class Known(NamedTuple):
     call: Call
     shape: tuple[int, int]
     threads: int
+    bands: tuple[Band, ...]
+    """For images of another type than the kernel's; empty if they are converted as a whole."""
 
 
 _known: dict[Key, Known] = {}
@@ -63,6 +74,9 @@ def run(key: Key, in1: Array, out: Array | None) -> Array | None:
         result = out
     else:
         return None
+    if known.bands:
+        _run_bands(known, in1, result)
+        return result
     x = in1 if in1.dtype is dtype else in1.astype(dtype)
     known.algorithm.run(
         known.call, x.reshape(1, 1, *known.call.size), result.reshape(1, 1, 1, *shape), known.threads
@@ -70,9 +84,41 @@ def run(key: Key, in1: Array, out: Array | None) -> Array | None:
     return result
 
 
+def _run_bands(known: Known, in1: Array, result: Array) -> None:
+    """Convert and correlate some rows at a time: they do not leave the cache in between."""
+    most = max(band.call.size[1] for band in known.bands)
+    with _memory.scratch(most * in1.shape[1] * result.itemsize) as scratch:
+        for call, read, written in known.bands:
+            rows = scratch[: call.size[1] * in1.shape[1] * result.itemsize].view(result.dtype)
+            rows = rows.reshape(1, 1, *call.size)
+            rows[0, 0, 0] = in1[read]
+            known.algorithm.run(call, rows, result[written].reshape(1, 1, *call.out), known.threads)
+
+
+def _find_bands(algorithm: Algorithm, call: Call, taps: int, itemsize: int) -> tuple[Band, ...]:
+    """None where one band is enough, or where a band would add up in another order than the call as a whole."""
+    _, height, width = call.size
+    (above, _), results = call.pads[1], call.out[1]
+    rows = table.BAND_BYTES // (width * itemsize) - taps
+    if not isinstance(algorithm, Sliding) or rows < taps or rows >= results:
+        return ()
+    found = []
+    for first in range(0, results, rows):
+        stop = min(results, first + rows)
+        top, bottom = first - above, stop - above + taps - 1
+        read = slice(max(0, top), min(height, bottom))
+        size, out = (1, read.stop - read.start, width), (1, stop - first, call.out[2])
+        pads = call.pads[0], (read.start - top, bottom - read.stop), call.pads[2]
+        strides = contiguous_strides(1, size, False), contiguous_strides(1, out, False)
+        found.append(Band(Call(1, size, pads, out, *strides), read, slice(first, stop)))
+    order = algorithm.order(call)
+    alike = order is not None and all(algorithm.order(band.call) == order for band in found)
+    return tuple(found) if alike else ()
+
+
 def remember(key: Key, in2: Array) -> None:
     """Keep this correlation, whose arguments were checked, unless the larger array is the kernel."""
-    size, _, taps, _, _, mode, flip, threads = key
+    size, given, taps, dtype, _, mode, flip, threads = key
     if 0 in (*size, *taps) or is_swapped(mode, size, taps):
         return
     frame = place(mode, size, taps, flip)
@@ -86,4 +132,5 @@ def remember(key: Key, in2: Array) -> None:
     algorithm, threads = convolution.choice(call, threads)
     if len(_known) >= table.KNOWN_KERNELS:
         _known.clear()
-    _known[key] = Known(algorithm, call, frame.out, threads)
+    bands = () if given == dtype else _find_bands(algorithm, call, taps[0], dtype.itemsize)
+    _known[key] = Known(algorithm, call, frame.out, threads, bands)

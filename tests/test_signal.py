@@ -307,6 +307,20 @@ def test_threads_do_not_change_a_bit(char, boundary):
         np.testing.assert_array_equal(result, results[0])
 
 
+@pytest.mark.parametrize("taps", [(3, 3), (5, 5), (7, 1), (1, 7), (2, 9), (11, 11), (1, 1)])
+@pytest.mark.parametrize("mode", ["full", "same", "valid"])
+@pytest.mark.parametrize("char", ["Bf", "hd"])
+def test_a_kernel_that_came_before_gives_the_same_bits(char, mode, taps):
+    """Large images of another type are converted some rows at a time then."""
+    rng = np.random.default_rng(18)
+    in1, in2 = draw_array(rng, (1000, 811), char[0]), draw_array(rng, taps, char[1])
+    first, *others = (signal.correlate2d(in1, in2, mode, num_threads=n) for n in (1, 1, 1, 2, 2, 2))
+    for other in others:
+        assert other.tobytes() == first.tobytes()
+    rows = signal.correlate2d(in1[300:400], in2, "valid")
+    np.testing.assert_allclose(signal.correlate2d(in1, in2, "valid")[300:][: len(rows)], rows, rtol=1e-4, atol=1e-2)
+
+
 @pytest.mark.parametrize("build", cyconv.show_config()["builds"])
 def test_every_build(build, run_python):
     """Integers and floats, small and large, in a process that was told which build to take."""

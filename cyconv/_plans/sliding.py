@@ -117,6 +117,11 @@ class Sliding:
             self.run(straight, source, result, threads)
             out[n : n + 1] = result
 
+    def order(self, call: Call) -> tuple[planes.Form, bool] | None:
+        """What the order of summation of a call that is read in place depends on; None for other calls."""
+        placed = place(self.spec, call, 1, self._finite)
+        return (placed.form, placed.swapped) if placed else None
+
     @staticmethod
     def supports(spec: ConvSpec) -> str | None:
         """Few channels per group, and a kernel whose rows fit into scratch memory."""
