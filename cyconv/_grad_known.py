@@ -1,56 +1,59 @@
-"""Gradients of max-pooling that came before: plain arrays of shapes that were checked go straight to the kernels."""
+"""Gradients of calls that came before: plain arrays of shapes and settings that were checked go straight to work."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from cyconv import _checks
 from cyconv._arrays import Array
-from cyconv._plans.max_gradients import Planes, read, scatter, scratch_for
 
-_INT64 = np.dtype(np.int64)
 _FLOATS = frozenset(np.dtype(name) for name in ("f4", "f8"))
-_MOST = 256
-_known: dict[tuple[Any, ...], Planes] = {}
+_INT64 = np.dtype(np.int64)
+_MOST = 512
 
 
-def _key(axes: int, grad_output: Array, input_size: tuple[int, ...], layout: str) -> tuple[Any, ...]:
-    return axes, layout, input_size, grad_output.shape, grad_output.dtype
+class Known(NamedTuple):
+    """Shape of the result, and what the checks of the first call found."""
+
+    shape: tuple[int, ...]
+    value: Any
 
 
-def remember(axes: int, grad_output: object, input_size: object, layout: object, planes: Planes) -> None:
-    """Let calls like this one, which went well, take the short way."""
-    if not (type(grad_output) is np.ndarray and type(input_size) is tuple and type(layout) is str):
+_known: dict[tuple[Any, ...], Known] = {}
+
+
+def _key(kind: object, size: Any, settings: Sequence[object], arrays: Sequence[Any]) -> tuple[Any, ...] | None:
+    """What a call is known by; None if its arrays are no plain ones, or other types could compare equal."""
+    if set(map(type, arrays)) != {np.ndarray} or type(size) is not tuple:
+        return None
+    if set(map(type, size)) != {int} or not {int, str}.issuperset(map(type, settings)):
+        return None  # 1.0 and True compare equal to 1
+    return kind, size, settings, *[(array.shape, array.dtype) for array in arrays]
+
+
+def remember(
+    kind: object, size: object, settings: Sequence[object], arrays: Sequence[Any], result: Array, value: Any
+) -> None:
+    """Let calls like this one, which went well, take the short way: all of one float dtype, indices of 64 bits."""
+    key = _key(kind, size, settings, arrays)
+    if key is None or result.dtype not in _FLOATS or result.size == 0:
         return
-    if grad_output.dtype in _FLOATS:
+    if {array.dtype for array in arrays} - {_INT64} == {result.dtype} and all(array.size for array in arrays):
         if len(_known) >= _MOST:
             _known.clear()
-        _known[_key(axes, grad_output, input_size, layout)] = planes
+        _known[key] = Known(result.shape, value)
 
 
-def again(
-    axes: int, grad_output: object, indices: object, input_size: object, layout: object, out: object, threads: int
-) -> bool:
-    """Fill ``out`` if the call is like one that is known; False, and nothing done, if it needs the long way."""
-    if not (type(grad_output) is type(indices) is np.ndarray and type(input_size) is tuple and type(layout) is str):
-        return False
-    if set(map(type, input_size)) != {int}:  # 1.0 and True compare equal to 1
-        return False
-    planes = _known.get(_key(axes, grad_output, input_size, layout))
-    if (
-        planes is None
-        or indices.dtype is not _INT64
-        or indices.shape != grad_output.shape
-        or not _checks.takes_result(out, input_size, grad_output.dtype)
-        or not (indices.flags.carray and grad_output.flags.carray)
-        or np.may_share_memory(out, grad_output)
-    ):
-        return False
-    flat = indices.reshape(-1)
-    with scratch_for(flat) as scratch:
-        maxima = read(flat, planes, scratch, threads)
-        if maxima is not None:
-            scatter(maxima, grad_output, out, threads)
-    return maxima is not None
+def recall(kind: object, size: object, settings: Sequence[object], arrays: Sequence[Any], out: Any) -> Any:
+    """What was found by a call like this one, if the arrays can be worked on as they are; else None."""
+    key = None if out is None else _key(kind, size, settings, arrays)
+    known = None if key is None else _known.get(key)
+    if known is None or not _checks.takes_result(out, known.shape, arrays[0].dtype):
+        return None
+    for array in arrays:
+        if not array.flags.carray or np.may_share_memory(out, array):
+            return None
+    return known.value

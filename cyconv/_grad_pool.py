@@ -35,8 +35,14 @@ def maximum(
 ) -> Array:  # fmt: skip
     """The gradient of max-pooling, sliding or adaptive."""
     threads = threads_for(_checks.check_threads(num_threads))
-    if out is not None and _grad_known.again(axes, grad_output, indices, input_size, layout, out, threads):
-        return out
+    call = ("max", axes), input_size, (layout,), (grad_output, indices)
+    planes: Planes | None = _grad_known.recall(*call, out)
+    if planes is not None and out is not None:
+        with scratch_for(np.asarray(indices)) as scratch:
+            maxima = read(np.asarray(indices).reshape(-1), planes, scratch, threads)
+            if maxima is not None:
+                scatter(maxima, np.asarray(grad_output), out, threads)
+                return out
     image = image_of_size("input_size", input_size, axes, layout)
     places = _checks.as_image("indices", indices, axes, layout)
     shape = _like_result(places, places.array.shape[2:])
@@ -73,7 +79,7 @@ def maximum(
         if maxima is None:
             _refuse_indices(flat, cells)  # before `out` is touched
         filled(out, _shape(input_size), named, lambda values, dtype: fill(values, dtype, maxima))
-    _grad_known.remember(axes, grad_output, input_size, layout, planes)
+    _grad_known.remember(*call, out, planes)
     return out
 
 

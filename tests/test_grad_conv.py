@@ -432,3 +432,33 @@ def test_agrees_with_torch(case):
     y.backward(torch.tensor(g))
     np.testing.assert_allclose(grad.conv2d_input(x.shape, w, g, **case), tx.grad.numpy(), atol=1e-11)
     np.testing.assert_allclose(grad.conv2d_weight(x, w.shape, g, **case), tw.grad.numpy(), atol=1e-11)
+
+
+def test_the_second_call_is_like_the_first():
+    """What is known of a call holds for calls like it, not for those that compare equal or share memory."""
+    rng = np.random.default_rng(10)
+    x, w = rng.normal(size=(2, 4, 6, 6)), rng.normal(size=(4, 4, 3, 3))
+    g = rng.normal(size=x.shape)
+    how = {"stride": 1, "padding": 1}
+    by_input = grad.conv2d_input(x.shape, w, g, **how)
+    by_weight = grad.conv2d_weight(x, w.shape, g, **how)
+    for _ in range(2):
+        over = g.copy()
+        assert grad.conv2d_input(x.shape, w, over, out=over, **how) is over
+        np.testing.assert_array_equal(over, by_input)
+        out = np.empty_like(w)
+        assert grad.conv2d_weight(x, w.shape, g, out=out, **how) is out
+        np.testing.assert_array_equal(out, by_weight)
+        into = np.empty_like(x)
+        for threads in (1, 2):
+            grad.conv2d_input(x.shape, w, g, out=into, num_threads=threads, **how)
+            np.testing.assert_array_equal(into, by_input)
+        grad.conv2d_input(x.shape, w.astype("f4"), g, out=into, **how)
+        np.testing.assert_allclose(into, by_input, rtol=1e-5, atol=1e-5)
+    for change in ({"stride": True}, {"padding": 1.0}, {"groups": True}, {"num_threads": 0}):
+        with pytest.raises((TypeError, ValueError)):
+            grad.conv2d_input(x.shape, w, g, out=into, **how | change)
+        with pytest.raises((TypeError, ValueError)):
+            grad.conv2d_weight(x, w.shape, g, out=out, **how | change)
+    with pytest.raises(TypeError):
+        grad.conv2d_input((2.0, 4, 6, 6), w, g, out=into, **how)

@@ -177,6 +177,7 @@ class Sliding:
         return self._packed[key]
 
 
+@lru_cache(maxsize=512)
 def place(spec: ConvSpec, call: Call, threads: int, finite: bool) -> planes.InPlace | None:
     """The layout of a call that can be read in place.
 
@@ -190,6 +191,7 @@ def place(spec: ConvSpec, call: Call, threads: int, finite: bool) -> planes.InPl
     return planes.lay_out(spec, call, threads, passes[0], finite, swapped) if len(passes) == 1 else None
 
 
+@lru_cache(maxsize=512)
 def _straight(spec: ConvSpec, call: Call, finite: bool) -> Call | None:
     """One image of the call with contiguous arrays, if that one is read in place and this one cannot be: the kernels
     add up in different orders, and gaps in the arrays may not change a bit, so they are copied."""

@@ -73,6 +73,48 @@ def axis_phases(size: int, out: int, kernel: int, stride: int, padding: int, dil
     return tuple(phases)
 
 
+class Pass(NamedTuple):
+    """A convolution that computes one phase of each axis."""
+
+    phases: Phases
+    taps: tuple[slice, ...]
+    """Its part of the kernel."""
+    spec: ConvSpec
+
+
+class Plan(NamedTuple):
+    """All passes, and whether no output is the bias alone."""
+
+    passes: tuple[Pass, ...]
+    covers: bool
+
+
+@lru_cache(maxsize=256)
+def _plan(
+    size: tuple[int, ...], out: tuple[int, ...], weight: tuple[int, ...], stride: tuple[int, ...],
+    padding: tuple[int, ...], dilation: tuple[int, ...], groups: int, dtype: np.dtype[Any],
+) -> Plan:  # fmt: skip
+    """The passes from these spatial sizes to those, with a weight of this shape."""
+    channels, group_outputs, *kernel = weight
+    axes = [axis_phases(*axis) for axis in zip(size, out, kernel, stride, padding, dilation, strict=True)]
+    covered = [sum(len(range(o)[phase.outputs]) for phase in phases) for phases, o in zip(axes, out, strict=True)]
+    passes = []
+    for phases in product(*axes):
+        spec = ConvSpec(
+            in_channels=channels,
+            out_channels=groups * group_outputs,
+            kernel=triple([len(phase.taps) for phase in phases]),
+            stride=(1, 1, 1),
+            dilation=triple([phase.dilation for phase in phases]),
+            groups=groups,
+            padding_mode="zeros",
+            activation=Activation(),
+            dtype=dtype,
+        )
+        passes.append(Pass(phases, tuple(phase.tap_slice for phase in phases), spec))
+    return Plan(tuple(passes), covered == list(out))
+
+
 def run_transposed(
     x: Array,
     weight: Array,
@@ -90,38 +132,19 @@ def run_transposed(
     ``padding`` is what is cut off before the first output; the size of ``out`` says what is cut off behind.
     """
     channels, group_outputs = weight.shape[:2]
-    kernel = weight.shape[2:]
-    axes = [
-        axis_phases(*axis)
-        for axis in zip(x.shape[2:], out.shape[2:], kernel, stride, padding, dilation, strict=True)
-    ]
-    covered = [
-        sum(len(range(o)[phase.outputs]) for phase in phases) for phases, o in zip(axes, out.shape[2:], strict=True)
-    ]
+    steps = tuple(stride), tuple(padding), tuple(dilation)
+    found = _plan(x.shape[2:], out.shape[2:], weight.shape, *steps, groups, x.dtype)
     woven = channels > 0 and _can_weave(out, stride)
-    if (not woven and covered != list(out.shape[2:])) or channels == 0:
+    if (not woven and not found.covers) or channels == 0:
         fill_with_bias(out, bias, Activation())
     if channels == 0:
         return
     # (C, K/g) per group to (K, C/g): the kernel of the convolution that this is the transpose of, seen from the input
-    turned = weight.reshape(groups, channels // groups, group_outputs, *kernel).swapaxes(1, 2)
-    turned = turned.reshape(groups * group_outputs, channels // groups, *kernel)
+    turned = weight.reshape(groups, channels // groups, *weight.shape[1:]).swapaxes(1, 2)
+    turned = turned.reshape(groups * group_outputs, channels // groups, *weight.shape[2:])
     passes = []
-    for phases in product(*axes):
-        taps = turned
-        for axis, phase in enumerate(phases, start=2):
-            taps = taps[(slice(None),) * axis + (phase.tap_slice,)]
-        spec = ConvSpec(
-            in_channels=channels,
-            out_channels=groups * group_outputs,
-            kernel=triple(taps.shape[2:]),
-            stride=(1, 1, 1),
-            dilation=triple([phase.dilation for phase in phases]),
-            groups=groups,
-            padding_mode="zeros",
-            activation=Activation(),
-            dtype=x.dtype,
-        )
+    for phases, slices, spec in found.passes:
+        taps = turned[:, :, *slices]
         convolution = Convolution(spec, taps.reshape(*taps.shape[:2], *spec.kernel), bias, once=True)
         passes.append((phases, convolution))
     if woven:
