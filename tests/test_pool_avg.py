@@ -184,6 +184,20 @@ def test_results_do_not_depend_on_threads(layout):
         assert len(results) == 1
 
 
+@pytest.mark.parametrize("kind", FLOATS)
+@pytest.mark.parametrize("cells", [*range(2, 20), 31, 32, 33, 47, 48, 49, 50, 63, 64, 65, 66, 100, 144, 196, 1000])
+def test_whole_planes_have_the_same_bits_wherever_they_lie(cells, kind):
+    planes = noise((1, 75, cells, 1), kind)
+    planes[:, ::5] = -0.0
+    expected = cyconv.global_avg_pool2d(np.pad(planes, ((0, 0), (0, 0), (0, 3), (0, 0)))[:, :, :cells])
+    room = np.empty(planes.size + 40, planes.dtype)
+    for first in range(20):
+        x = room[first : first + planes.size].reshape(planes.shape)
+        x[...] = planes
+        assert cyconv.global_avg_pool2d(x).tobytes() == expected.tobytes(), first
+    check_avg_pool(planes, (cells, 1))
+
+
 # ---------------------------------------------------------------------------------------------------------------- Lp
 
 POWERS = [1, 2, 3, 0.5, 2.5, np.inf, np.float32(4)]

@@ -281,6 +281,39 @@ static inline vec_t vchoose(vec_t a, vec_t b, ivec_t from) {
 /* The same of integers, of one vector. */
 static inline ivec_t ivchoose(ivec_t v, ivec_t from) { return (ivec_t)vchoose((vec_t)v, (vec_t)v, from); }
 
+/* Two vectors of pieces of 2 h lanes each: the first halves of all pieces, or the second ones. */
+static inline __attribute__((always_inline)) vec_t vfold(vec_t a, vec_t b, int h, int second) {
+#if defined(__clang__)
+    vec_t r;
+    for (int l = 0; l < CYCONV_VL; l++) {
+        int from = l / h * 2 * h + l % h + second * h;
+        r[l] = from < CYCONV_VL ? a[from] : b[from - CYCONV_VL];
+    }
+    return r;
+#else
+    ivec_t lanes;
+    for (int l = 0; l < CYCONV_VL; l++) lanes[l] = (lane_int_t)(l / h * 2 * h + l % h + second * h);
+    return __builtin_shuffle(a, b, lanes);
+#endif
+}
+
+/* a + v in the lanes whose bit is set, elsewhere a (or a + 0); up to 32 lanes. */
+static inline vec_t vadd_lanes(vec_t a, vec_t v, uint32_t lanes) {
+#if CYCONV_VEC_BYTES == 64 && CYCONV_REAL_IS_FLOAT
+    lanes_t r = {.v = a}, b = {.v = v};
+#if CYCONV_REAL_SIZE == 8
+    r.pd = _mm512_mask_add_pd(r.pd, (__mmask8)lanes, r.pd, b.pd);
+#else
+    r.ps = _mm512_mask_add_ps(r.ps, (__mmask16)lanes, r.ps, b.ps);
+#endif
+    return r.v;
+#else
+    ivec_t chosen;
+    for (int l = 0; l < CYCONV_VL; l++) chosen[l] = -(lane_int_t)(lanes >> l & 1);
+    return a + (vec_t)((ivec_t)v & chosen);
+#endif
+}
+
 /* Lanes from first to before stop from memory, where nothing else is read; the others replaced. */
 static inline __attribute__((always_inline)) vec_t vload_part(const real_t *p, int first, int stop, real_t other) {
 #if CYCONV_VEC_BYTES == 64

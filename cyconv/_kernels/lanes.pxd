@@ -1,5 +1,5 @@
 """Names of ``lanes.h`` for Cython."""
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint32_t
 
 from cyconv._kernels.simd cimport real_t, vec_t
 
@@ -14,6 +14,8 @@ cdef extern from "lanes.h" nogil:
     ctypedef int part_t
     part_t vpart_of(int first, int stop)
     vec_t vload_of(const real_t *p, part_t part)
+    vec_t vfold(vec_t a, vec_t b, int h, int second)
+    vec_t vadd_lanes(vec_t a, vec_t v, uint32_t lanes)
     vec_t vload_part(const real_t *p, int first, int stop, real_t other)
     vec_t vshift(vec_t a, vec_t b, int n)
     void vstore_part(real_t *p, vec_t v, int n)

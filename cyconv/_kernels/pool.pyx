@@ -29,12 +29,13 @@ from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
 
 from cyconv._kernels.rows cimport (
-    FEW, MAX, SUM, Quotient, Room, Rows, Sources, Times, combine, combine_halves, combine_line, combine_lines, combine_rows,
+    FEW, MAX, SUM, Quotient, Room, Rows, Sources, Times, combine, combine_halves, combine_line, combine_rows,
     divide, fill, identity, once, quotient_of, pick, point_at, split, windows,
 )
 from cyconv._kernels.best cimport best_row
 from cyconv._kernels.chosen cimport chosen_rows
 from cyconv._kernels.lanes cimport CHOOSES, apart, vall_zero
+from cyconv._kernels.lines cimport combine_lines
 from cyconv._kernels.narrow cimport Finish, Line, narrow_rows
 from cyconv._kernels.pairs cimport pair_rows
 from cyconv._kernels.placed cimport placed_rows
