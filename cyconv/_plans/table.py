@@ -150,7 +150,7 @@ WINOGRAD_SHARE_CYCLES = 1.15
 
 #: Bytes per cycle at which weights stream from the second level, the third level, memory (same fit; the third level
 #: was shared with other work), and the part of the shorter of multiplying and streaming that is not hidden.
-WINOGRAD_STREAM = (64.0, 10.0, 6.0)
+WINOGRAD_STREAM = (64.0, 8.0, 6.0)
 WINOGRAD_OVERLAP = 0.1
 #: What is used again after more than this share of the second-level cache begins to miss there, and all of it does
 #: beyond the second share (same fit: boxes of a fifth of the cache were up to 25 % quicker than those of a half).
