@@ -24,11 +24,12 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
 from cyconv import _runtime
-from cyconv._plans import table, winograd
+from cyconv._plans import table, winograd_blocks
 from cyconv._plans.arrays import run_convolution, triple
 from cyconv._plans.dense import Dense
 from cyconv._plans.spec import Activation, Call, ConvSpec
-from cyconv._plans.winograd import Form, Winograd
+from cyconv._plans.winograd import Winograd
+from cyconv._plans.winograd_blocks import Form
 from cyconv._plans.winograd_points import PAIRS, numbers
 
 PLANAR = [Form(m, r, True, True) for m, r in table.WINOGRAD_PLANAR]
@@ -45,11 +46,11 @@ def only(monkeypatch):
     """Leave one form to choose from, or one box."""
 
     def restrict(form=None, box=None, build=None):
-        monkeypatch.setattr(winograd, "blocks_for", winograd.blocks_for.__wrapped__)
+        monkeypatch.setattr(winograd_blocks, "blocks_for", winograd_blocks.blocks_for.__wrapped__)
         if form is not None:
-            monkeypatch.setattr(winograd, "allowed_forms", lambda spec: (form,))
+            monkeypatch.setattr(winograd_blocks, "allowed_forms", lambda spec: (form,))
         if box is not None:
-            monkeypatch.setattr(winograd, "_boxes", lambda grid, most: [box(grid)])
+            monkeypatch.setattr(winograd_blocks, "_boxes", lambda grid, most: [box(grid)])
         if build is not None:
             monkeypatch.setattr(_runtime, "kernel", lambda family, dtype: kernel_of(build, family, dtype))
 
@@ -200,7 +201,7 @@ def test_every_form_is_within_its_derived_bound(only, form, dilation, kind):
 def test_the_error_that_is_stated(only, form, channels, kind, limit):
     """Normal data: below the limit in every form that the plan may choose, and near what the table says."""
     x, w = noise((1, channels, 14, 14), kind), noise(weight_shape(form, 8, channels), kind)
-    allowed = winograd.allowed_forms(spec_of(x, w))
+    allowed = winograd_blocks.allowed_forms(spec_of(x, w))
     only(form)
     error = oracle.relative_l2(convolve(x, w, padding=1), oracle.correlate(x, w, padding=1))
     if form in allowed:
@@ -215,7 +216,7 @@ def test_inaccurate_forms_are_left_out():
     known = {}
     for channels in (64, 512, 4096):
         x, w = noise((1, channels, 3, 3)), noise((1, channels, 3, 3))
-        known[channels] = {form.m for form in winograd.allowed_forms(spec_of(x, w))}
+        known[channels] = {form.m for form in winograd_blocks.allowed_forms(spec_of(x, w))}
     assert known[64] == {2, 4, 5, 6}
     assert 6 not in known[512]
     assert known[4096] <= {2, 4}
@@ -318,18 +319,18 @@ def test_boxes_and_threads_do_not_change_a_bit(monkeypatch, case):
     kernel, dilation = case
     x, w, b = noise((3, 21, 25, 23)), noise((70, 21, *kernel)), noise((70,))
     x[1, 3, 7, 9] = np.nan
-    form = winograd.allowed_forms(spec_of(x, w))[-1]
-    monkeypatch.setattr(winograd, "blocks_for", winograd.blocks_for.__wrapped__)
-    monkeypatch.setattr(winograd, "allowed_forms", lambda spec: (form,))
+    form = winograd_blocks.allowed_forms(spec_of(x, w))[-1]
+    monkeypatch.setattr(winograd_blocks, "blocks_for", winograd_blocks.blocks_for.__wrapped__)
+    monkeypatch.setattr(winograd_blocks, "allowed_forms", lambda spec: (form,))
     results = [convolve(x, w, b, padding=1, dilation=dilation)]
-    cost = winograd._cost
+    cost = winograd_blocks._cost
     for box in BOXES.values():
         for parts in (lambda threads: 0, lambda threads: 1, lambda threads: min(threads, 3)):
             for threads in (1, 2, 3, 7):
                 wanted = parts(threads)
-                monkeypatch.setattr(winograd, "_boxes", lambda grid, most, box=box: [box(grid)])
+                monkeypatch.setattr(winograd_blocks, "_boxes", lambda grid, most, box=box: [box(grid)])
                 monkeypatch.setattr(
-                    winograd, "_cost", lambda *a, parts=wanted: cost(*a) if a[5] == parts else float("inf")
+                    winograd_blocks, "_cost", lambda *a, parts=wanted: cost(*a) if a[5] == parts else float("inf")
                 )
                 results.append(convolve(x, w, b, padding=1, dilation=dilation, threads=threads))
     for y in results[1:]:
@@ -342,7 +343,7 @@ def test_boxes_and_threads_do_not_change_a_bit(monkeypatch, case):
 def test_the_form_does_not_depend_on_the_threads(shape):
     """Forms do not round alike, and results are the same bits for any number of threads."""
     spec, call = call_of(shape, 96, 3, 1)
-    assert len({winograd.blocks_for(spec, call, threads).form for threads in (1, 2, 3, 8, 64)}) == 1
+    assert len({winograd_blocks.blocks_for(spec, call, threads).form for threads in (1, 2, 3, 8, 64)}) == 1
 
 
 @pytest.mark.parametrize("build", _runtime.AVAILABLE_BUILDS)

@@ -20,7 +20,7 @@ wherever its tile lies, so boxes and threads do not change a bit of it. A tile w
 reported in ``bad``; the plan computes it by the definition.
 
 FLOPs 2 K CT a^2 per tile; bytes: x and out once, the weights once per box.
-Assumptions (guaranteed by ``_plans/winograd.py``): no size is zero; x, out, weights and scratch have the sizes that
+Assumptions (guaranteed by ``_plans/winograd_blocks.py``): no size is zero; x, out, weights and scratch have the sizes that
 the geometry says; the block of gathered cells ends with a vector of slack.
 """
 from cython.parallel cimport prange, threadid

@@ -1,0 +1,328 @@
+"""How a Winograd call is cut: which F(m, r), boxes of tiles, what each thread does, scratch; and what that costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+from math import ceil, prod, sqrt
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cyconv import _runtime
+from cyconv._plans import table
+from cyconv._plans.gathering import AxisLayout, lay_out_axis
+from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, bytes_moved, flops, round_up
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Box = tuple[int, int, int, int]
+_LINE = 64
+
+
+class Form(NamedTuple):
+    """One F(m, r), and the axes that it transforms: height and width, or one of them."""
+
+    m: int
+    r: int
+    high: bool
+    wide: bool
+
+    @property
+    def planar(self) -> bool:
+        return self.high and self.wide
+
+    @property
+    def points(self) -> int:
+        return self.m + self.r - 1
+
+    @property
+    def frequencies(self) -> int:
+        return self.points**2 if self.planar else self.points
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """One call's layout, in the form that the kernel takes."""
+
+    form: Form
+    geometry: Array
+    tables: Array
+    flags: tuple[int, ...]
+    scratch_bytes: int
+    threads: int
+    seconds: float
+
+
+# -------------------------------------------------------------------------------------------- forms and accuracy
+
+
+@lru_cache(maxsize=512)
+def forms(spec: ConvSpec) -> tuple[Form, ...]:
+    """Every F(m, r) that fits the kernel and the stride."""
+    _, tall, wide = spec.kernel
+    can_high = tall in (3, 5, 7) and spec.stride[1] == 1
+    can_wide = wide in (3, 5, 7) and spec.stride[2] == 1
+    if can_high and can_wide and tall == wide:
+        return tuple(Form(m, tall, True, True) for m, r in table.WINOGRAD_PLANAR if r == tall)
+    if can_wide and (wide >= tall or not can_high):
+        return tuple(Form(m, wide, False, True) for m, r in table.WINOGRAD_LINEAR if r == wide)
+    if can_high:
+        return tuple(Form(m, tall, True, False) for m, r in table.WINOGRAD_LINEAR if r == tall)
+    return ()
+
+
+def allowed_forms(spec: ConvSpec) -> tuple[Form, ...]:
+    """The forms whose error stays within the bound: it grows like the square root of the sum's length."""
+    depth = spec.depth
+
+    def error(form: Form) -> float:
+        errors = table.WINOGRAD_PLANAR if form.planar else table.WINOGRAD_LINEAR
+        return errors[form.m, form.r] * sqrt(direct_taps(spec, form) * spec.group_inputs / 64)
+
+    return tuple(form for form in forms(spec) if depth and error(form) < table.WINOGRAD_ERROR)
+
+
+def direct_taps(spec: ConvSpec, form: Form) -> int:
+    """Taps of the axes that are not transformed."""
+    return spec.taps // (form.r * form.r if form.planar else form.r)
+
+
+# ------------------------------------------------------------------------------------------------- block sizes
+
+
+@lru_cache(maxsize=512)
+def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
+    """The cheapest form, box and way to share the work for this call.
+
+    Forms do not round alike, so the form is the one that suits a single thread, whatever the number of threads.
+    """
+    threads = max(1, min(threads, flops(spec, call) // table.THREAD_FLOPS))
+    form = min((_ways(spec, call, form, 1)[0][0], form) for form in allowed_forms(spec))[1]
+    seconds, parts, box = _ways(spec, call, form, threads)[0]
+    return _describe(spec, call, form, box, parts, threads, seconds)
+
+
+def _ways(spec: ConvSpec, call: Call, form: Form, threads: int) -> list[tuple[float, int, Box]]:
+    """(seconds, parts, box) of every way to run a form, the best one first.
+
+    A thread computes the results of a box, or one of several `parts` of their channels, for which each makes the
+    transformed input anew; with 0, the threads work on a box together, and make it once.
+    """
+    grid = _grid(spec, call, form)
+    return sorted(
+        (_cost(spec, call, form, grid, box, parts, threads), parts, box)
+        for box in _boxes(grid, _most_tiles(spec, form, threads))
+        for parts in sorted({0, 1, min(threads, _panels(spec))} if threads > 1 else {1})
+    )
+
+
+def _grid(spec: ConvSpec, call: Call, form: Form) -> Box:
+    """Pictures, depth, rows and columns of tiles. The first phase is the largest."""
+    phases = phases_of(spec, call, form)
+    sides = form.m if form.high else 1, form.m if form.wide else 1
+    tiles = [ceil(ceil(call.out[i + 1] / phases[i]) / sides[i]) for i in (0, 1)]
+    return call.batch * phases[0] * phases[1], call.out[0], tiles[0], tiles[1]
+
+
+def phases_of(spec: ConvSpec, call: Call, form: Form) -> tuple[int, int]:
+    """Into how many independent sets a dilation splits the results of a transformed axis; no empty ones."""
+    return (
+        min(spec.dilation[1], call.out[1]) if form.high else 1,
+        min(spec.dilation[2], call.out[2]) if form.wide else 1,
+    )
+
+
+def _most_tiles(spec: ConvSpec, form: Form, threads: int) -> int:
+    """Tiles of a box that the bound on scratch memory leaves room for."""
+    depth = spec.group_inputs * direct_taps(spec, form)
+    values = form.frequencies * (depth + 64) * spec.dtype.itemsize
+    return max(1, min(table.WINOGRAD_MOST_TILES, table.SCRATCH_BYTES // (threads * values)))
+
+
+def _boxes(grid: Box, most: int) -> list[Box]:
+    """Boxes of up to ``most`` tiles: inner axes are whole before an outer one is more than 1, cuts are equal."""
+    found: list[Box] = []
+    inner = 1
+    for axis in (3, 2, 1, 0):
+        length = grid[axis]
+        if inner > most:
+            break
+        sizes = {ceil(length / ceil(length / size)) for size in range(1, min(length, most // inner) + 1)}
+        for size in sizes:
+            box = [1] * axis + [size, *grid[axis + 1 :]]
+            if axis == 3 or size > 1:
+                found.append((box[0], box[1], box[2], box[3]))
+        inner *= length
+    whole = min(most, prod(grid), _runtime.VECTOR_BYTES // 4)
+    return [box for box in found if prod(box) >= whole // 2] or found
+
+
+def _cost(spec: ConvSpec, call: Call, form: Form, grid: Box, box: Box, parts: int, threads: int) -> float:
+    """Estimated seconds with these boxes in these parts."""
+    # one axis at most is cut, and may end with a smaller box
+    axis = next((i for i in range(4) if box[i] > 1), 3)
+    copies = spec.groups * prod(grid[:axis])
+    whole, rest = divmod(grid[axis], box[axis])
+    kinds = [(copies * whole, _cycles(spec, form, box))]
+    if rest:
+        smaller = [rest if i == axis else size for i, size in enumerate(box)]
+        kinds.append((copies, _cycles(spec, form, smaller)))
+    outputs = _panels(spec)
+    if not parts:
+        seconds = 0.0
+        for count, (read, multiply, values) in kinds:
+            cycles = read / threads + multiply * ceil(outputs / threads) / outputs
+            cycles += table.WINOGRAD_SHARE_CYCLES * values * (threads - 1) / threads
+            seconds += count * (cycles / table.CLOCK_HZ + 2 * table.BARRIER_SECONDS)
+    else:
+        # threads take the whole boxes in turn; who has one less takes the smaller ones
+        share = ceil(outputs / parts) / outputs
+        turns = [(count * parts, read + multiply * share) for count, (read, multiply, _) in kinds]
+        cycles = max(
+            ceil(turns[0][0] / threads) * turns[0][1],
+            turns[0][0] // threads * turns[0][1] + sum(ceil(count / threads) * each for count, each in turns[1:]),
+        )
+        seconds = cycles / table.CLOCK_HZ
+    return max(seconds, bytes_moved(spec, call) / table.BANDWIDTH) + table.CALL_SECONDS
+
+
+def _cycles(spec: ConvSpec, form: Form, box: Sequence[int]) -> tuple[float, float, int]:
+    """Cycles that a box takes until its values are there, and from there on; bytes of the values."""
+    kernel = _runtime.kernel("winograd", spec.dtype)
+    lanes, tile_rows, vecs, item = int(kernel.LANES), int(kernel.ROWS), int(kernel.VECS), spec.dtype.itemsize
+    depth = spec.group_inputs * direct_taps(spec, form)
+    tiles = prod(box)
+    panels, vectors = ceil(tiles / tile_rows), ceil(spec.group_outputs / lanes)
+    rows = tiles / panels
+    # input: gather cells, collect each vector of tiles from its pieces of rows, transform
+    pieces = ceil(rows / lanes) + (rows - 1) / box[3]
+    read = table.WINOGRAD_INPUT_CYCLES * (1 + pieces) * panels * depth * form.frequencies
+    # products: rows multiply-adds per vector, but never quicker than loads, latency, or the weights' way to the core
+    steps = form.frequencies * vectors * panels
+    multiply = table.DENSE_STEP_CYCLES * steps * depth * max(rows, 0.5 * rows + 2.0, 2.5)
+    multiply += table.WINOGRAD_TILE_CYCLES * steps * rows
+    # what is held between two uses: the values from panel to panel of outputs, the weights from box to box
+    weights = form.frequencies * vectors * lanes * depth * item
+    values = form.frequencies * tiles * depth * item
+    outputs = ceil(vectors / vecs)
+    held = values + form.frequencies * tiles * min(vectors, vecs) * lanes * item
+    near, far, memory = table.WINOGRAD_STREAM
+    if weights * spec.groups > _runtime.CACHES[2]:
+        far = memory
+    missed = _missed(held + weights * spec.groups)
+    stream = weights * ((1.0 - missed) / near + missed / far)
+    multiply = max(multiply, stream) + table.WINOGRAD_OVERLAP * min(multiply, stream)
+    multiply += table.WINOGRAD_SPILL_CYCLES * values * outputs * _missed(held + weights // outputs)
+    write = table.WINOGRAD_STORE_CYCLES * tiles * vectors * lanes * form.m * (form.m if form.planar else 1)
+    return read, multiply + write, values
+
+
+def _panels(spec: ConvSpec) -> int:
+    """Panels of the outputs of a group."""
+    kernel = _runtime.kernel("winograd", spec.dtype)
+    return ceil(spec.group_outputs / (int(kernel.LANES) * int(kernel.VECS)))
+
+
+def _missed(size: int) -> float:
+    """The part of so many bytes that the second-level cache does not keep until they are used again."""
+    room, most = table.WINOGRAD_ROOM
+    return min(max((size / _runtime.CACHES[1] - room) / (most - room), 0.0), 1.0)
+
+
+# -------------------------------------------------------------------------------------------------- description
+
+
+def _describe(
+    spec: ConvSpec, call: Call, form: Form, box: Box, parts: int, threads: int, seconds: float
+) -> Blocks:
+    """Everything the kernel wants to know, as two integer vectors, and the scratch it needs."""
+    kernel = _runtime.kernel("winograd", spec.dtype)
+    item, lanes = spec.dtype.itemsize, kernel.LANES
+    phases, grid = phases_of(spec, call, form), _grid(spec, call, form)
+    steps, layouts = _lay_out(spec, form, box, lanes)
+    taps = direct_taps(spec, form)
+    depth, tiles = spec.group_inputs * taps, prod(box)
+    panels = _panels(spec)
+
+    cells = box[0] * prod(layout.slots for layout in layouts)
+    chunk = max(1, min(ceil(spec.group_inputs / threads), table.WINOGRAD_CHUNK_BYTES // (cells * item)))
+    chunk = ceil(spec.group_inputs / ceil(spec.group_inputs / chunk))
+    step_values = _odd_lines(tiles * depth, item)
+    step_product = _odd_lines(tiles * kernel.VECS * lanes, item)
+    values = round_up(form.frequencies * step_values * item, _LINE)
+    source = round_up((cells * chunk + lanes) * item, _LINE)
+    produced = round_up(form.frequencies * step_product * item, _LINE)
+    reach = (form.points - 1) * spec.dilation[2] + 1
+    needed = (box[3] - 1) * steps[2] + reach + 2 * lanes * steps[2]
+    lines = form.wide and call.x_strides[4] == 1 and steps[2] <= 8 and needed <= kernel.LINE
+    items = spec.groups * prod(ceil(n / b) for n, b in zip(grid, box, strict=True))
+    threads = max(1, min(threads, items * parts or max(panels, ceil(spec.group_inputs / chunk))))
+    at_source = values if parts else 0
+    numbers_of = {
+        "batch": call.batch, "groups": spec.groups,
+        "group_inputs": spec.group_inputs, "group_outputs": spec.group_outputs,
+        "padding_mode": PADDING_MODES[spec.padding_mode],
+        "points": form.points, "outputs": form.m, "planar": form.planar,
+        "frequencies": form.frequencies, "taps": taps,
+        "pixels_h": form.m if form.high else 1, "pixels_w": form.m if form.wide else 1,
+        "phases_h": phases[0], "phases_w": phases[1], "tiles_h": grid[2], "tiles_w": grid[3],
+        "box_p": box[0], "box_d": box[1], "box_h": box[2], "box_w": box[3], "chunk": chunk, "parts": parts,
+        "lines": lines, "reach": reach,
+        "step_values": step_values, "step_product": step_product,
+        "at_values": 0, "at_source": at_source, "at_product": at_source + source,
+        "at_threads": 0 if parts else values, "thread_bytes": at_source + source + produced,
+        "is_silu": spec.activation.silu,
+        "has_activation": not spec.activation.silu and spec.activation.kind != "none",
+    }  # fmt: skip
+    for i, axis in enumerate("dhw"):
+        numbers_of |= {
+            f"size_{axis}": call.size[i], f"out_{axis}": call.out[i], f"stride_{axis}": steps[i],
+            f"pad_{axis}": call.pads[i][0], f"slots_{axis}": layouts[i].slots,
+            f"strips_{axis}": len(layouts[i].strips),
+        }  # fmt: skip
+    return Blocks(
+        form=form,
+        geometry=np.array([numbers_of[name] for name in kernel.FIELDS], np.int64),
+        tables=_tables(layouts, form),
+        flags=(spec.groups * panels, call.batch, phases[0] * phases[1], grid[1], grid[2], grid[3]),
+        scratch_bytes=numbers_of["at_threads"] + threads * numbers_of["thread_bytes"],
+        threads=threads,
+        seconds=seconds,
+    )
+
+
+def _odd_lines(scalars: int, item: int) -> int:
+    """A step between frequencies that is an odd number of cache lines: the same cell of all frequencies then lies in
+    different sets of the cache."""
+    return (round_up(scalars * item, 2 * _LINE) + _LINE) // item
+
+
+def _lay_out(spec: ConvSpec, form: Form, box: Sequence[int], lanes: int) -> tuple[list[int], list[AxisLayout]]:
+    """Steps between tiles, and the strips: a tile reads ``points`` cells of an axis that is transformed.
+
+    Rows end with a vector of slack, so that strips can be stored in whole vectors.
+    """
+    steps, layouts = [], []
+    for i, transformed in enumerate((False, form.high, form.wide)):
+        taps, step = (form.points, form.m * spec.dilation[i]) if transformed else (spec.kernel[i], spec.stride[i])
+        steps.append(step)
+        layouts.append(lay_out_axis(taps, step, spec.dilation[i], box[i + 1]))
+    layouts[2] = layouts[2]._replace(slots=layouts[2].slots + lanes)
+    return steps, layouts
+
+
+def _tables(layouts: list[AxisLayout], form: Form) -> Array:
+    """The strips of the three axes, then the offset in the gathered block of every cell, direct taps outside."""
+    strips = [number for layout in layouts for strip in layout.strips for number in strip]
+    slots_h, slots_w = layouts[1].slots, layouts[2].slots
+    depth, tall, wide = (layout.tap_slots for layout in layouts)
+    outer = depth, (0,) if form.high else tall, (0,) if form.wide else wide
+    inner = tall if form.high else (0,), wide if form.wide else (0,)
+    offsets = [
+        (d * slots_h + h0 + h) * slots_w + w0 + w
+        for d, h0, w0 in product(*outer)
+        for h, w in product(*inner)
+    ]
+    return np.array(strips + offsets, np.int64)
