@@ -15,11 +15,13 @@ from cython.parallel cimport prange
 from libc.stdint cimport int64_t
 
 from cyconv._kernels.lanes cimport ivec_t, lane_int_t
-from cyconv._kernels.simd cimport VL, real_t, vcopy_part, vec_t, vload, vset, vstore
+from cyconv._kernels.simd cimport VL, prefetch_write, real_t, vcopy_part, vec_t, vload, vset, vstore
 from cyconv._kernels.transpose cimport vpick
 
 cdef enum:
     MOST = 16
+    #: cells of the result that are asked for before they are written
+    AHEAD = 4096
 
 cdef struct Weave:
     real_t *out
@@ -64,6 +66,7 @@ cdef void _weave_image(const Weave *job, int64_t n, int64_t k) noexcept nogil:
     cdef int64_t d, h, j
     cdef const int64_t *place
     cdef real_t *to
+    cdef real_t *end
     for d in range(job.depth):
         for h in range(job.height):
             for j in range(job.stride_w):
@@ -74,31 +77,42 @@ cdef void _weave_image(const Weave *job, int64_t n, int64_t k) noexcept nogil:
                                                      + h // job.stride_h) * place[3]
             to = job.out + n * job.step_n + k * job.step_k + d * job.step_d + h * job.step_h
             if job.stride_w == 2:
-                _weave_two(job, row[0], row[1], job.bias[k], to)
+                end = to + job.width
+                if job.step_h == job.width:  # a row may be written into the next one, which comes later
+                    end += (job.height - 1 - h) * job.step_h
+                _weave_two(job, row[0], row[1], job.bias[k], to, end)
             else:
                 for j in range(job.stride_w):
                     _spread_row(row[j], job.bias[k], to + j, job.stride_w,
                                 (job.width - j + job.stride_w - 1) // job.stride_w)
 
 
-cdef inline void _weave_two(const Weave *job, const real_t *even, const real_t *odd, real_t other,
-                            real_t *to) noexcept nogil:
+cdef inline void _weave_two(const Weave *job, const real_t *even, const real_t *odd, real_t other, real_t *to,
+                            const real_t *end) noexcept nogil:
+    """A row; what lies between its end and ``end`` may be written too."""
     cdef int64_t w = 0, i
     cdef vec_t a = vset(other)
     cdef vec_t b = vset(other)
-    cdef vec_t woven[2]
+    cdef vec_t low, high
     while w < job.width:
         if even != NULL:
             a = vload(even + w // 2)
         if odd != NULL:
             b = vload(odd + w // 2)
-        woven[0], woven[1] = vpick(a, b, job.low), vpick(a, b, job.high)
-        for i in range(2):
-            if w + VL <= job.width:
-                vstore(to + w, woven[i])
-            elif w < job.width:
-                vcopy_part(to + w, <real_t *>&woven[i], job.width - w)
-            w += VL
+        low, high = vpick(a, b, job.low), vpick(a, b, job.high)
+        prefetch_write(to + w + AHEAD)
+        prefetch_write(to + w + AHEAD + VL)
+        if to + w + 2 * VL <= end:
+            vstore(to + w, low)
+            if w + VL < job.width:
+                vstore(to + w + VL, high)
+        else:
+            for i in range(2):
+                if w + (i + 1) * VL <= job.width:
+                    vstore(to + w + i * VL, high if i else low)
+                elif w + i * VL < job.width:
+                    vcopy_part(to + w + i * VL, <real_t *>(&high if i else &low), job.width - w - i * VL)
+        w += 2 * VL
 
 
 cdef inline void _spread_row(const real_t *row, real_t other, real_t *to, int64_t stride, int64_t cells) noexcept nogil:
