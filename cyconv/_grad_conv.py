@@ -243,7 +243,7 @@ def conv_input(
 
     shape = tuple(int(n) for n in input_size)
     result = filled(out, shape, [("grad_output", grad), ("weight", w)], compute)
-    if len(shape) == axes + 2 and not image.channels_last:
+    if out is not None and len(shape) == axes + 2 and not image.channels_last:
         _grad_known.remember(*call, result, windows)
     return result
 
@@ -275,7 +275,7 @@ def conv_weight(
         )  # fmt: skip
 
     result = filled(out, shape, [("x", image.array), ("grad_output", grad)], compute)
-    if len(shape) == axes + 2 and image.rank == "batch" and not image.channels_last:
+    if out is not None and len(shape) == axes + 2 and image.rank == "batch" and not image.channels_last:
         _grad_known.remember(*call, result, windows)
     return result
 

@@ -12,6 +12,7 @@ from cyconv._arrays import Array
 
 _FLOATS = frozenset(np.dtype(name) for name in ("f4", "f8"))
 _INT64 = np.dtype(np.int64)
+_SIMPLE = frozenset((int, str, bool, type(None)))
 _MOST = 512
 
 
@@ -29,15 +30,17 @@ def _key(kind: object, size: Any, settings: Sequence[object], arrays: Sequence[A
     """What a call is known by; None if its arrays are no plain ones, or other types could compare equal."""
     if set(map(type, arrays)) != {np.ndarray} or type(size) is not tuple:
         return None
-    if set(map(type, size)) != {int} or not {int, str}.issuperset(map(type, settings)):
-        return None  # 1.0 and True compare equal to 1
-    return kind, size, settings, *[(array.shape, array.dtype) for array in arrays]
+    types = tuple(map(type, settings))  # 1.0 and True compare equal to 1
+    if set(map(type, size)) != {int} or not _SIMPLE.issuperset(types):
+        return None
+    return kind, size, settings, types, *[(array.shape, array.dtype) for array in arrays]
 
 
 def remember(
     kind: object, size: object, settings: Sequence[object], arrays: Sequence[Any], result: Array, value: Any
 ) -> None:
-    """Let calls like this one, which went well, take the short way: all of one float dtype, indices of 64 bits."""
+    """Let calls like this one into a given array, which went well, take the short way: of one float dtype, indices of
+    64 bits."""
     key = _key(kind, size, settings, arrays)
     if key is None or result.dtype not in _FLOATS or result.size == 0:
         return

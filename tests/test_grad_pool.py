@@ -425,3 +425,29 @@ def test_results_beyond_the_caches():
     inner = expected[..., :1000, :].reshape(1, 7, 500, 2, 500, 2)
     np.testing.assert_array_equal(inner.sum(axis=(3, 5)), y)
     np.testing.assert_array_equal(expected[..., 1000, :], 0)
+
+
+def test_the_second_average_is_like_the_first():
+    g, shape = np.random.default_rng(11).normal(size=(2, 3, 3, 4)), (2, 3, 6, 8)
+    averages = {
+        "avg": lambda out, size=shape, **how: grad.avg_pool2d(g, size, 2, out=out, **how),
+        "adaptive": lambda out, size=shape, **how: grad.adaptive_avg_pool2d(g, size, out=out, **how),
+    }
+    for name, average in averages.items():
+        expected, out = average(None), np.empty(shape)
+        for threads in (1, 1, 2):
+            assert average(out, num_threads=threads) is out
+            np.testing.assert_array_equal(out, expected)
+        spaced = np.empty((2, 3, 6, 16))[..., ::2]
+        np.testing.assert_array_equal(average(spaced), expected)
+        for change in ({"size": (2.0, 3, 6, 8)}, {"num_threads": 0}):
+            with pytest.raises((TypeError, ValueError)):
+                average(out, **change)
+        if name == "avg":
+            for change in ({"ceil_mode": 0}, {"stride": 2.0}, {"padding": False}, {"divisor_override": True}):
+                with pytest.raises(TypeError):
+                    average(out, **change)
+    same = g.copy()
+    for _ in range(2):
+        assert grad.avg_pool2d(same, g.shape, 1, out=same) is same
+        np.testing.assert_array_equal(same, g)

@@ -14,8 +14,8 @@ part is C-contiguous and a vector of it may be read beyond its end.
 from cython.parallel cimport prange
 from libc.stdint cimport int64_t
 
-from cyconv._kernels.lanes cimport ivec_t, lane_int_t
-from cyconv._kernels.simd cimport VL, prefetch_write, real_t, vcopy_part, vec_t, vload, vset, vstore
+from cyconv._kernels.lanes cimport ivec_t, lane_int_t, vstore_part
+from cyconv._kernels.simd cimport VL, prefetch_write, real_t, vec_t, vload, vset, vstore
 from cyconv._kernels.transpose cimport vpick
 
 cdef enum:
@@ -111,7 +111,7 @@ cdef inline void _weave_two(const Weave *job, const real_t *even, const real_t *
                 if w + (i + 1) * VL <= job.width:
                     vstore(to + w + i * VL, high if i else low)
                 elif w + i * VL < job.width:
-                    vcopy_part(to + w + i * VL, <real_t *>(&high if i else &low), job.width - w - i * VL)
+                    vstore_part(to + w + i * VL, high if i else low, <int>(job.width - w - i * VL))
         w += 2 * VL
 
 
