@@ -15,6 +15,17 @@ import cyconv
 DISGUISED = [(d, k) for k in FLOATS for d in DISGUISES if not (k == "bfloat16" and d.endswith("endian"))]
 
 
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("channels", [1, 4, 8, 16])
+@pytest.mark.parametrize("pads", [(1, 1), (2, 0), (3, 3)])
+def test_images_of_one_column(pads, channels, layout):
+    """Of an axis of one cell, what NumPy calls the stride may be anything."""
+    x, w = noise((1, 2 * channels, 1, 1)), noise((2, channels, 1, 3))
+    if layout == "NHWC":
+        x = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    check_conv(x, w, padding=((0, 0), pads), groups=2, layout=layout)
+
+
 @pytest.mark.parametrize(("disguise", "kind"), DISGUISED)
 @pytest.mark.parametrize("operand", ["x", "weight", "bias"])
 @pytest.mark.parametrize("groups", [1, 6])

@@ -18,15 +18,15 @@ level of caches about 30 per cycle, which is where layers of the usual networks 
 byte would be needed).
 
 Assumptions (guaranteed by ``_plans/planes.py``): no size is zero; x, out and the packed weights have the sizes that the
-geometry says, tables are those of ``tabulate``; vectors run where x and out have neighbours; weights are finite; arrays are
-NumPy's, of the right types (of a small call, buffers for them would take a third).
+geometry says, tables are those of ``tabulate``; vectors run where x and out have neighbours; weights are finite; the others
+are NumPy's arrays, of the right types (buffers for all of them would take a quarter of a small call).
 """
 from cython.parallel cimport prange
 from libc.stdint cimport int64_t, uint64_t
 
 from cyconv._kernels.activation cimport silu
 from cyconv._kernels.masks cimport HAS_MASKS
-from cyconv._kernels.ndarray cimport PyArray_DATA, PyArray_DIMS, PyArray_STRIDES, as_array, npy_intp
+from cyconv._kernels.ndarray cimport PyArray_DATA, PyArray_DIMS, as_array
 from cyconv._kernels.planes_three cimport STREAM_VECS, Strip, stream_channels, stream_rows
 from cyconv._kernels.planes_taps cimport stream_pairs, stream_taps
 from cyconv._kernels.planes_tile cimport Rows, Slide, Sweep, pick_tile
@@ -82,24 +82,24 @@ cdef struct Job:
     Sweep sweep
 
 
-def run(x, weight, bias, out, geometry, tables, activation, int num_threads):
+def run(const real_t[:, :, :, :, :] x, weight, bias, real_t[:, :, :, :, :] out, geometry, tables, activation,
+        int num_threads):
     """The whole convolution of arrays. ``tables`` are the rows of tiles, the tiles along W and their masks; ``activation``
-    is (slope, lo, hi)."""
+    is (slope, lo, hi). Where x and out have one cell, a buffer says more of strides than the array does."""
     cdef Job job
     cdef const Geometry *g = <const Geometry *>PyArray_DATA(as_array(geometry))
     cdef const real_t *limits = <const real_t *>PyArray_DATA(as_array(activation))
-    cdef const npy_intp *x_step = PyArray_STRIDES(as_array(x))
-    cdef const npy_intp *out_step = PyArray_STRIDES(as_array(out))
     cdef int64_t items, chunk
     cdef int64_t size = sizeof(real_t)
     if PyArray_DIMS(as_array(geometry))[0] * 8 != sizeof(Geometry):
         raise ValueError("geometry does not have the fields of this kernel")
     job.g = g
-    job.x = <const real_t *>PyArray_DATA(as_array(x))
-    job.x_n, job.x_c, job.x_h, job.x_w = x_step[0] // size, x_step[1] // size, x_step[3] // size, x_step[4] // size
-    job.out = <real_t *>PyArray_DATA(as_array(out))
-    job.out_n, job.out_k = out_step[0] // size, out_step[1] // size
-    job.out_h, job.out_w = out_step[3] // size, out_step[4] // size
+    job.x = &x[0, 0, 0, 0, 0]
+    job.x_n, job.x_c = x.strides[0] // size, x.strides[1] // size
+    job.x_h, job.x_w = x.strides[3] // size, x.strides[4] // size
+    job.out = &out[0, 0, 0, 0, 0]
+    job.out_n, job.out_k = out.strides[0] // size, out.strides[1] // size
+    job.out_h, job.out_w = out.strides[3] // size, out.strides[4] // size
     job.weight = <const real_t *>PyArray_DATA(as_array(weight))
     job.bias = <const real_t *>PyArray_DATA(as_array(bias))
     job.rows = <const Rows *>PyArray_DATA(as_array(tables))

@@ -17,13 +17,15 @@ An output element is one chain of multiply-adds over (pass, c, t, s, r): neither
 FLOPs 2 K CRS P; bytes: x (and what neighbouring boxes share) and out once.
 
 Assumptions (guaranteed by ``_plans/sliding.py``): no size is zero; x, out and the packed weights have the sizes that the
-geometry says; scratch holds ``num_threads * scratch_bytes``; coordinates and offsets fit in 63 bits.
+geometry says; scratch holds ``num_threads * scratch_bytes``; coordinates and offsets fit in 63 bits; the others are
+NumPy's arrays, of the right types.
 """
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from cyconv._kernels.activation cimport silu
 from cyconv._kernels.gather cimport Axis, Source
+from cyconv._kernels.ndarray cimport PyArray_DATA, PyArray_DIMS, as_array
 from cyconv._kernels.simd cimport VL, flush_subnormals, real_t, restore_mode
 from cyconv._kernels.sliding_fill cimport Block, Box, Span, clear_block, copy_cells, fill_block, find_spans
 from cyconv._kernels.sliding_tile cimport ROWS, VECS, LONGEST_RUN, Slide, Sweep, pick_tile
@@ -76,41 +78,43 @@ cdef struct Job:
     Finish finish
 
 
-def run(const real_t[:, :, :, :, :] x, const real_t[::1] weight, const real_t[::1] bias,
-        real_t[:, :, :, :, :] out, const int64_t[::1] geometry, const int64_t[::1] tables,
-        const real_t[::1] activation, uint8_t[::1] scratch, int num_threads):
-    """The whole convolution. ``tables`` are the strips of D, H, W, then planes, columns and passes; ``activation`` is
-    (slope, lo, hi)."""
+def run(const real_t[:, :, :, :, :] x, weight, bias, real_t[:, :, :, :, :] out, geometry, tables, activation, scratch,
+        int num_threads):
+    """The whole convolution of arrays. ``tables`` are the strips of D, H, W, then planes, columns and passes;
+    ``activation`` is (slope, lo, hi), ``scratch`` bytes."""
     cdef Job job
-    cdef const Geometry *g = <const Geometry *>&geometry[0]
+    cdef const Geometry *g = <const Geometry *>PyArray_DATA(as_array(geometry))
+    cdef const real_t *limits = <const real_t *>PyArray_DATA(as_array(activation))
+    cdef uint8_t *memory = <uint8_t *>PyArray_DATA(as_array(scratch))
     cdef int64_t items, chunk
     cdef int64_t step = sizeof(real_t)
-    if geometry.shape[0] != len(FIELDS) or sizeof(Geometry) != 8 * len(FIELDS):
+    if PyArray_DIMS(as_array(geometry))[0] * 8 != sizeof(Geometry):
         raise ValueError("geometry does not have the fields of this kernel")
-    if scratch.shape[0] < num_threads * g.scratch_bytes:
+    if PyArray_DIMS(as_array(scratch))[0] < num_threads * g.scratch_bytes:
         raise ValueError("scratch is too small")
     job.g = g
     job.x = Source(&x[0, 0, 0, 0, 0], x.strides[0] // step, x.strides[1] // step, x.strides[2] // step,
                    x.strides[3] // step, x.strides[4] // step)
-    job.axis_d = Axis(g.size_d, g.stride_d, g.pad_d, g.slots_d, g.strips_d, &tables[0])
+    job.axis_d = Axis(g.size_d, g.stride_d, g.pad_d, g.slots_d, g.strips_d,
+                      <const int64_t *>PyArray_DATA(as_array(tables)))
     job.axis_h = Axis(g.size_h, g.stride_h, g.pad_h, g.slots_h, g.strips_h, job.axis_d.strip + 3 * g.strips_d)
     job.axis_w = Axis(g.size_w, g.stride_w, g.pad_w, g.slots_w, g.strips_w, job.axis_h.strip + 3 * g.strips_h)
     job.plane = job.axis_w.strip + 3 * g.strips_w
     job.column = job.plane + g.planes
     job.passes = <const Pass *>(job.column + g.columns)
-    job.weight = &weight[0]
-    job.bias = &bias[0]
+    job.weight = <const real_t *>PyArray_DATA(as_array(weight))
+    job.bias = <const real_t *>PyArray_DATA(as_array(bias))
     job.out = &out[0, 0, 0, 0, 0]
     job.out_n, job.out_k = out.strides[0] // step, out.strides[1] // step
     job.out_d, job.out_h, job.out_w = out.strides[2] // step, out.strides[3] // step, out.strides[4] // step
     job.lane = job.out_k * g.group_outputs if g.by_channels else job.out_w
     job.cells = g.box_c if g.by_channels else 1
-    job.finish = Finish(g.has_activation, activation[0], activation[1], activation[2])
+    job.finish = Finish(g.has_activation, limits[0], limits[1], limits[2])
     items = g.batch * g.units * _cuts(g.out_d, g.box_d) * _cuts(g.out_h, g.box_h) * _cuts(g.out_w, g.box_w)
     for chunk in prange(g.chunks, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads,
                         use_threads_if=num_threads > 1):
         _run_items(&job, items * chunk // g.chunks, items * (chunk + 1) // g.chunks,
-                   &scratch[threadid() * g.scratch_bytes])
+                   memory + threadid() * g.scratch_bytes)
 
 
 cdef inline int64_t _cuts(int64_t total, int64_t box) noexcept nogil:
