@@ -48,9 +48,9 @@ def check_conv(x, weight, bias=None, *, naxes=2, transposed=False, exact=False, 
     """Call the public function, hold its result against the oracle, see that the inputs stayed.
 
     `result` is the dtype that must come back (default: what x and weight promote to); `exact`
-    leaves no room for rounding, which only the direct algorithm promises. What `auto` takes depends on the machine: where it is beyond the bound
-    of the direct algorithm in some cell, direct must not be, and the whole within what is promised of
-    the quick ones.
+    leaves no room for rounding, which only the direct algorithm promises. What `auto` takes depends on the
+    machine: where it is beyond the bound of the direct algorithm in some cell, direct must not be, and the
+    whole within what is promised of the quick ones.
     """
     function = (CONV_TRANSPOSE if transposed else CONV)[naxes]
     if exact and not transposed:
