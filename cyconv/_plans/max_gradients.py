@@ -170,7 +170,7 @@ def follow(maxima: Maxima, grad: Array, out: Array, threads: int) -> bool:
     threads = worthwhile(threads, out.size)
     cells, outputs = prod(planes.size), prod(planes.out)
     if planes.inner == 1 and cells <= kernel.SMALL:
-        sums = _memory.empty((threads, kernel.SUMS), grad.dtype)
+        sums = _memory.lent((threads, kernel.SUMS), grad.dtype)
         places = np.empty((threads, kernel.SIDE * outputs), np.uint16)
         flat = (array.reshape(planes.lead, -1) for array in (grad, maxima.places, out))
         wrong: bool = kernel.scatter_small(*flat, sums, places, threads)

@@ -114,5 +114,5 @@ def plan_picks(
 def pick(found: Plan, grad: Array, out: Array, threads: int) -> None:
     """Fill ``out`` (M, cells) from ``grad`` (M, outputs)."""
     kernel = _runtime.kernel("poolgrad", grad.dtype)
-    work = _memory.empty((threads, kernel.pick_size(found.rows.size, grad.shape[1])), grad.dtype)
+    work = _memory.lent((threads, kernel.pick_size(found.rows.size, grad.shape[1])), grad.dtype)
     kernel.pick(grad, out, found.rows, found.cells, work, threads)
