@@ -24,7 +24,7 @@ from libc.stdint cimport int64_t, uint8_t, uintptr_t
 
 from cyconv._kernels.dense_geometry cimport PANEL, Box, Geometry, Job, Operand, cuts
 from cyconv._kernels.gather cimport LINE_BYTES, Axis, copy_run, gather_block, source_index
-from cyconv._kernels.masks cimport HAS_MASKS, vload_chosen, vmask_of
+from cyconv._kernels.masks cimport lanes_up_to, load_lanes
 from cyconv._kernels.simd cimport REAL_SIZE, VL, outlined, prefetch, real_t, vec_t, vevery_second, vload, vstore, vzero
 from cyconv._kernels.tile cimport SOON
 
@@ -187,20 +187,12 @@ cdef inline void _find_rows(const Job *job, const Box *box, int64_t *at) noexcep
 
 cdef inline void _choose_lanes(const Rows *rows, int64_t *chosen, int64_t size) noexcept nogil:
     """Which lanes of every vector that a row is made of lie on its ``size`` columns."""
-    cdef int64_t s, i, at, start, stop
+    cdef int64_t s, i, at
     for s in range(rows.places):
         for i in range(cuts(rows.width, VL) * rows.stride):
             at = rows.start[s] + i * VL
-            start = min(max(-at, <int64_t>0), <int64_t>VL)
-            stop = max(min(size - at, <int64_t>VL), start)
-            chosen[0] = (<int64_t>1 << stop) - (<int64_t>1 << start)
+            chosen[0] = lanes_up_to(size - at) & ~lanes_up_to(-at)
             chosen += 1
-
-
-cdef inline vec_t _cells(const real_t *p, int64_t chosen) noexcept nogil:
-    if HAS_MASKS or chosen != (1 << VL) - 1:
-        return vload_chosen(p, vmask_of(chosen))
-    return vload(p)
 
 
 cdef inline outlined _shift(real_t *to, const Rows *rows, int64_t channel) noexcept nogil:
@@ -238,15 +230,15 @@ cdef inline outlined _shift(real_t *to, const Rows *rows, int64_t channel) noexc
                 for s in range(places):
                     from_ = row + rows.start[s]
                     for i in range(whole):
-                        vstore(here + i * VL, _cells(from_ + i * VL, chosen[i]))
+                        vstore(here + i * VL, load_lanes(from_ + i * VL, chosen[i]))
                     chosen += whole
                     here += place
             else:
                 for s in range(places):
                     from_ = row + rows.start[s]
                     for i in range(whole):
-                        vstore(here + i * VL, vevery_second(_cells(from_ + 2 * i * VL, chosen[2 * i]),
-                                                            _cells(from_ + 2 * i * VL + VL, chosen[2 * i + 1]), 0))
+                        vstore(here + i * VL, vevery_second(load_lanes(from_ + 2 * i * VL, chosen[2 * i]),
+                                                            load_lanes(from_ + 2 * i * VL + VL, chosen[2 * i + 1]), 0))
                     chosen += 2 * whole
                     here += place
             i = 0

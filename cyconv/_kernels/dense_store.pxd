@@ -9,7 +9,7 @@ Assumptions: as ``dense.pyx``; the lines of the product may be read by whole vec
 from libc.stdint cimport int64_t
 
 from cyconv._kernels.gather cimport copy_run
-from cyconv._kernels.masks cimport vmask_of, vmask_t, vstore_chosen
+from cyconv._kernels.masks cimport lanes_up_to, vmask_of, vmask_t, vstore_chosen
 from cyconv._kernels.simd cimport VL, real_t, vec_t, vload, vstore
 from cyconv._kernels.transpose cimport vtranspose
 
@@ -24,7 +24,7 @@ cdef inline void cross(real_t *to, int64_t to_ld, const real_t *from_, int64_t f
     i = 0
     while i < rows:
         high = min(rows - i, <int64_t>VL)
-        chosen = vmask_of((<int64_t>1 << high) - 1)
+        chosen = vmask_of(lanes_up_to(high))
         j = 0
         while j < columns:
             wide = min(columns - j, <int64_t>VL)

@@ -343,34 +343,6 @@ static inline __attribute__((always_inline)) vec_t vload_part(const real_t *p, i
 #endif
 }
 
-/* Which lanes to load, found once for many loads; zeros for the others. */
-#if CYCONV_VEC_BYTES == 64
-typedef uint64_t part_t;
-static inline part_t vpart_of(int first, int stop) {
-    uint64_t all = ~(uint64_t)0;
-    return (first < 64 ? all << first : 0) & (stop < 64 ? ~(all << stop) : all);
-}
-static inline __attribute__((always_inline)) vec_t vload_of(const real_t *p, part_t part) {
-    lanes_t x;
-#if CYCONV_REAL_SIZE == 1
-    x.epi64 = _mm512_maskz_loadu_epi8((__mmask64)part, p);
-#elif CYCONV_REAL_SIZE == 2
-    x.epi64 = _mm512_maskz_loadu_epi16((__mmask32)part, p);
-#elif CYCONV_REAL_SIZE == 4
-    x.epi64 = _mm512_maskz_loadu_epi32((__mmask16)part, p);
-#else
-    x.epi64 = _mm512_maskz_loadu_epi64((__mmask8)part, p);
-#endif
-    return x.v;
-}
-#else
-typedef struct { int first, stop; } part_t;
-static inline part_t vpart_of(int first, int stop) { return (part_t){first, stop}; }
-static inline __attribute__((always_inline)) vec_t vload_of(const real_t *p, part_t part) {
-    return vload_part(p, part.first, part.stop, (real_t)0);
-}
-#endif
-
 /* The first n lanes of v to memory, n < VL. */
 #if CYCONV_VEC_BYTES == 64
 static inline void vstore_part(real_t *p, vec_t v, int n) {

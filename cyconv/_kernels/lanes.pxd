@@ -11,9 +11,6 @@ cdef extern from "lanes.h" nogil:
         CHOOSES "CYCONV_CHOOSES"
     vec_t vchoose(vec_t a, vec_t b, ivec_t lanes)
     ivec_t ivchoose(ivec_t v, ivec_t lanes)
-    ctypedef int part_t
-    part_t vpart_of(int first, int stop)
-    vec_t vload_of(const real_t *p, part_t part)
     vec_t vfold(vec_t a, vec_t b, int h, int second)
     vec_t vadd_lanes(vec_t a, vec_t v, uint32_t lanes)
     vec_t vload_part(const real_t *p, int first, int stop, real_t other)

@@ -1,7 +1,7 @@
-"""Names of ``masks.h`` for Cython."""
+"""Names of ``masks.h`` for Cython; sets of lanes as the bits of a number."""
 from libc.stdint cimport int64_t
 
-from cyconv._kernels.simd cimport real_t, vec_t
+from cyconv._kernels.simd cimport VL, real_t, vec_t, vload
 
 cdef extern from "masks.h" nogil:
     ctypedef int vmask_t
@@ -12,3 +12,15 @@ cdef extern from "masks.h" nogil:
     vec_t vload_over(vec_t v, const real_t *p, vmask_t mask)
     vec_t vload_two(const real_t *p, vmask_t of_p, const real_t *q, vmask_t of_q)
     void vstore_chosen(real_t *p, vec_t v, vmask_t mask)
+
+
+cdef inline int64_t lanes_up_to(int64_t count) noexcept nogil:
+    """The first lanes: so many of them, none or all if there are not."""
+    return (<int64_t>1 << min(max(count, <int64_t>0), <int64_t>VL)) - 1
+
+
+cdef inline vec_t load_lanes(const real_t *p, int64_t lanes) noexcept nogil:
+    """These lanes from memory, the others zero; all of them are loaded without a mask where masks are slow."""
+    if HAS_MASKS or lanes != lanes_up_to(VL):
+        return vload_chosen(p, vmask_of(lanes))
+    return vload(p)

@@ -10,8 +10,9 @@ vectors of g that are shifted. A cell is summed in the order of the outputs, as 
 from libc.stdint cimport int64_t, uint8_t
 
 from cyconv._kernels.lanes cimport (
-    ivec_t, ivload_bytes, ivset, part_t, vadd_where, vload_of, vload_part, vpart_of, vstore_part,
+    ivec_t, ivload_bytes, ivset, vadd_where, vload_part, vstore_part,
 )
+from cyconv._kernels.masks cimport lanes_up_to, vload_chosen, vmask_of, vmask_t
 from cyconv._kernels.poolgrad_codes cimport BOX
 from cyconv._kernels.simd cimport VL, inlined, prefetch_write, real_t, vec_t, vload, vstore, vzero
 from cyconv._kernels.transpose cimport vpick
@@ -54,13 +55,12 @@ cdef inline inlined _sweep(const int K, const int step, const int odd, const int
     cdef ivec_t chosen
     cdef ivec_t wanted[9]
     cdef ivec_t low = how.low, high = how.high
-    cdef part_t parts[2 * 3]
+    cdef vmask_t there[2 * 3]      # lanes of the outputs that there are
     to += step * at
     out += step * at
     for n in range(count):
         for i in range(shifts):
-            parts[n * 3 + i] = vpart_of(<int>max(0, min(<int64_t>VL, -begin - i - n * VL)),
-                                        <int>max(0, min(<int64_t>VL, out_w - begin - i - n * VL)))
+            there[n * 3 + i] = vmask_of(lanes_up_to(out_w - begin - i - n * VL) & ~lanes_up_to(-begin - i - n * VL))
     for i in range(K * K):
         wanted[i] = ivset(<int>how.corner + i // K * BOX + i % K)
     for i in range(count * K * step):
@@ -71,7 +71,7 @@ cdef inline inlined _sweep(const int K, const int step, const int odd, const int
                 for n in range(count):
                     part = n * K * step
                     if edge:
-                        v = vload_of(values + i + n * VL, parts[n * 3 + i])
+                        v = vload_chosen(values + i + n * VL, there[n * 3 + i])
                     else:
                         v = vload(values + i + n * VL)
                     chosen = ivload_bytes(codes + i + n * VL)

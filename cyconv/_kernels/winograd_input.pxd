@@ -4,7 +4,7 @@ from libc.string cimport memset
 
 from cyconv._kernels.gather cimport LINE_BYTES, ZEROS, Axis, gather_block, source_index
 from cyconv._kernels.lanes cimport ivec_t, lane_int_t
-from cyconv._kernels.masks cimport HAS_MASKS, vload_chosen, vload_over, vmask_of, vmask_t, vstore_chosen
+from cyconv._kernels.masks cimport HAS_MASKS, lanes_up_to, load_lanes, vload_over, vmask_of, vmask_t, vstore_chosen
 from cyconv._kernels.simd cimport (REAL_SIZE, TILE_ROWS, VL, flush_subnormals, inlined, prefetch, real_t, restore_mode,
                                    vec_t, vload, vstore)
 from cyconv._kernels.transpose cimport vpick
@@ -87,10 +87,6 @@ cdef inline void _choose_cells(const Geometry *g, const Box *box, const Axis *ax
             row.chosen[i] = lanes_up_to(axis.size - row.at - i * VL) & ~lanes_up_to(-row.at - i * VL)
 
 
-cdef inline int64_t lanes_up_to(int64_t count) noexcept nogil:
-    return (<int64_t>1 << min(max(count, <int64_t>0), <int64_t>VL)) - 1
-
-
 cdef inline void _gather_rows(const Job *job, const Box *box, int64_t n, int64_t c0, int64_t channels,
                               const Axis *axis_h, const Axis *axis_w, const Row *row, real_t *block) noexcept nogil:
     """What `gather_block` does, for rows whose cells are neighbours in memory: all strips of a row at once."""
@@ -162,7 +158,7 @@ cdef inline inlined _spread(const int step, const real_t *cells, const Axis *axi
     while i >= 0:
         needed = row.cells - i * step * VL
         for k in range(step):
-            cell[k] = _chosen_cells(cells + (i * step + k) * VL, row.chosen[i * step + k])
+            cell[k] = load_lanes(cells + (i * step + k) * VL, row.chosen[i * step + k])
         for q in range(axis.strips):
             v = vpick(cell[0], cell[1], lanes[q * MAX_STEP + 1])
             for k in range(2, step):
@@ -170,12 +166,6 @@ cdef inline inlined _spread(const int step, const real_t *cells, const Axis *axi
                     v = vpick(v, cell[k], lanes[q * MAX_STEP + k])
             vstore(to + axis.strip[3 * q + 2] + i * VL, v)
         i -= 1
-
-
-cdef inline vec_t _chosen_cells(const real_t *p, int64_t chosen) noexcept nogil:
-    if HAS_MASKS:
-        return vload_chosen(p, vmask_of(chosen))
-    return vload(p)
 
 
 cdef inline void fill_lanes(ivec_t *lanes, const Axis *axis) noexcept nogil:

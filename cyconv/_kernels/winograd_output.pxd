@@ -11,7 +11,7 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy
 
 from cyconv._kernels.activation cimport silu
-from cyconv._kernels.masks cimport vmask_of, vstore_chosen
+from cyconv._kernels.masks cimport lanes_up_to, vmask_of, vstore_chosen
 from cyconv._kernels.simd cimport VL, real_t, vactivate, vec_t, vload, vset, vstore, vzero
 from cyconv._kernels.transpose cimport vtranspose
 from cyconv._kernels.winograd_geometry cimport PANEL, Box, Geometry, Job, cuts
@@ -114,5 +114,5 @@ cdef inline void _write_pixels(vec_t *pixels, int64_t channels, int64_t columns,
             elif count == VL:
                 vstore(to + k * step_k + x, pixels[x + k])
             else:
-                vstore_chosen(to + k * step_k + x, pixels[x + k], vmask_of((<int64_t>1 << count) - 1))
+                vstore_chosen(to + k * step_k + x, pixels[x + k], vmask_of(lanes_up_to(count)))
         x += VL

@@ -206,7 +206,7 @@ def _cycles(spec: ConvSpec, form: Form, box: Sequence[int]) -> tuple[float, floa
     # what is held between two uses: the values from panel to panel of outputs, the weights from box to box
     weights = form.frequencies * vectors * lanes * depth * item
     values = form.frequencies * tiles * depth * item
-    outputs = ceil(vectors / vecs)
+    outputs = _panels(spec)
     held = values + form.frequencies * tiles * min(vectors, vecs) * lanes * item
     near, far, memory = table.WINOGRAD_STREAM
     if weights * spec.groups > _runtime.CACHES[2]:
