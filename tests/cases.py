@@ -213,6 +213,9 @@ CASES = {
     "weight_gradient_winograd": _weight_gradient(
         (3, 37, 17, 22), (42, 37, 3, 3), (3, 42, 17, 22), padding=1, direct=False
     ),
+    "weight_gradient_cells": _weight_gradient((5, 9, 7, 9), (17, 9, 1, 1), (5, 17, 7, 9)),
+    "weight_gradient_cells_turned": _weight_gradient((5, 34, 11, 13), (6, 17, 1, 1), (5, 6, 11, 13), groups=2),
+    "weight_gradient_cells_strided": _weight_gradient((2, 19, 13, 33), (21, 19, 1, 1), (2, 21, 7, 17), stride=2),
     "weight_gradient_depthwise": _weight_gradient((1, 7, 9, 21), (7, 1, 3, 3), (1, 7, 5, 17), dilation=2, groups=7),
     "weight_gradient_one_axis": _weight_gradient((3, 5, 40), (6, 5, 7), (3, 6, 34), naxes=1),
     "linear": _linear(5, 300, 37),

@@ -20,7 +20,7 @@ from cyconv._kernels.gather cimport copy_run
 from cyconv._kernels.lanes cimport vload_part
 from cyconv._kernels.simd cimport TILE_ROWS, VL, flush_subnormals, real_t, restore_mode, vec_t, vload, vstore, vzero
 from cyconv._kernels.tile cimport TILE_VECS, Start, start_at_columns, start_at_result
-from cyconv._kernels.tile_planes cimport run_tile_on_planes
+from cyconv._kernels.tile_planes cimport Planes, run_tile_on_planes
 from cyconv._kernels.transpose cimport vtranspose
 
 cdef enum:
@@ -179,6 +179,7 @@ cdef inline void _tile(const Matrix *a, int64_t row, int64_t count, int64_t j0, 
     cdef real_t *c = to
     cdef int64_t ldc = out.step, vecs = _cuts(width, VL), i
     cdef bint in_place = width == vecs * VL
+    cdef Planes rows
     cdef Start start
     if not in_place:
         c, ldc = edge, PANEL
@@ -186,7 +187,8 @@ cdef inline void _tile(const Matrix *a, int64_t row, int64_t count, int64_t j0, 
             for i in range(count):
                 copy_run(edge + i * PANEL, to + i * out.step, width)
     start = start_at_columns(zeros) if j0 == 0 else start_at_result(c, ldc)
-    run_tile_on_planes(<int>count, <int>vecs, depth, a.data + row * a.step + j0, a.step, b, ldb, c, ldc, &start)
+    rows = Planes(a.data + row * a.step + j0, a.step, 1, 0, depth)
+    run_tile_on_planes(<int>count, <int>vecs, &rows, b, ldb, c, ldc, &start)
     if not in_place:
         for i in range(count):
             copy_run(to + i * out.step, edge + i * PANEL, width)

@@ -23,8 +23,8 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from cyconv._kernels.channel_rows cimport Row, fill_row, zero_row
 from cyconv._kernels.gather cimport source_index
 from cyconv._kernels.simd cimport TILE_ROWS, VL, flush_subnormals, real_t, restore_mode, vload, vstore, vzero
-from cyconv._kernels.tile cimport TILE_VECS, Start, start_at_columns, start_at_result
-from cyconv._kernels.tile_planes cimport run_tile_on_planes_and_vectors
+from cyconv._kernels.tile cimport SOON, TILE_VECS, Start, start_at_columns, start_at_result
+from cyconv._kernels.tile_planes cimport Planes, run_tile_on_planes_and_vectors
 
 cdef enum:
     PANEL = TILE_VECS * VL
@@ -43,6 +43,8 @@ FIELDS = (
 ROWS = TILE_ROWS
 LANES = VL
 VECS = TILE_VECS
+#: entries of ``offset`` behind the last position
+OFFSETS_AHEAD = SOON
 
 cdef struct Job:
     const Geometry *g
@@ -127,10 +129,11 @@ cdef void _multiply(const Job *job, int64_t n, int64_t segment, int64_t group, i
     cdef const real_t *grad = job.grad + (n * g.groups * g.group_outputs + k0) * plane + h0 * g.out_w
     cdef real_t *product = job.products + (segment * g.groups * g.group_outputs + k0) * ld
     cdef const real_t *source
-    cdef int64_t r, q, column, row
+    cdef int64_t r, q, column, row, count
     cdef real_t *to
     cdef real_t zeros[PANEL]
-    cdef Start start = start_at_columns(zeros)
+    cdef Planes planes
+    cdef Start start
     for q in range(TILE_VECS):
         vstore(zeros + q * VL, vzero())
     for r in range(g.taps_h):
@@ -139,12 +142,14 @@ cdef void _multiply(const Job *job, int64_t n, int64_t segment, int64_t group, i
         while column < g.ld_row:
             for q in range(panels):
                 row = g.group_outputs * q // panels
+                count = g.group_outputs * (q + 1) // panels - row
                 to = product + row * ld + r * g.ld_row + column
-                if not fresh:
-                    start = start_at_result(to, ld)
-                run_tile_on_planes_and_vectors(<int>(g.group_outputs * (q + 1) // panels - row),
-                                               <int>min(<int64_t>TILE_VECS, (g.ld_row - column) // VL), h * g.out_w,
-                                               grad + row * plane, plane, source + column, job.offset, to, ld, &start)
+                start = start_at_columns(zeros) if fresh else start_at_result(to, ld)
+                start.ahead = <const char *>(grad + (row + count) % g.group_outputs * plane)
+                start.ahead_step = plane * <Py_ssize_t>sizeof(real_t)
+                planes = Planes(grad + row * plane, plane, 1, 0, h * g.out_w)
+                run_tile_on_planes_and_vectors(<int>count, <int>min(<int64_t>TILE_VECS, (g.ld_row - column) // VL),
+                                               &planes, source + column, job.offset, to, ld, &start)
             column += PANEL
 
 

@@ -1,104 +1,130 @@
-"""The register tile of ``tile.pxd`` whose A is not packed: row i of the tile is a run of memory of its own.
+"""The register tile of ``tile.pxd`` whose A is not packed: row i of the tile is a run of memory of its own, or several.
 
-    C[i, j] (+)= sum over k of  a[i * lda + k] * b[k * ldb + j],      or  b[offset[k] + j]  with offsets
+    C[i, j] (+)= sum over n, k of  a[n * apart + i * lda + k] * b[(n * depth + k) * ldb + j],   or  b[offset[k] + j]
 
-Assumptions: ``a`` has ``depth`` scalars in each of its ``rows`` runs; the others are those of ``tile.pxd``.
+Runs of A that a later tile reads are asked for meanwhile: they are too many for the processor to foresee. Here
+``Start.ahead`` is the first of these and ``ahead_step`` the bytes from one to the next.
+
+Assumptions: ``a`` has ``depth`` scalars in each of its runs; ``offset`` has SOON more entries than ``depth``; the others are
+those of ``tile.pxd``.
 """
 from libc.stdint cimport int64_t
 
-from cyconv._kernels.simd cimport TILE_ROWS, VL, assume, inlined, real_t, vec_t, vload, vset, vstore
-from cyconv._kernels.tile cimport Start
+from cyconv._kernels.simd cimport (REAL_SIZE, TILE_ROWS, VL, assume, inlined, prefetch, prefetch_far, real_t, vec_t, vload,
+                                   vset, vstore)
+from cyconv._kernels.tile cimport SOON, Start
+
+cdef enum:
+    #: scalars of a line of the cache: in as many steps, a line of as many runs is asked for
+    LINE = 64 / REAL_SIZE
 
 
-cdef inline inlined _tile(const int rows, const int vecs, const int indexed, Py_ssize_t depth, const real_t *a, Py_ssize_t lda,
-                          const real_t *b, Py_ssize_t ldb, const int64_t *offset, real_t *c, Py_ssize_t ldc,
+cdef struct Planes:
+    # the rows of A: their first scalars, ``lda`` scalars apart; ``count`` times ``depth`` of them, ``apart`` scalars apart
+    const real_t *a
+    Py_ssize_t lda, count, apart, depth
+
+
+cdef inline inlined _tile(const int rows, const int vecs, const int indexed, const Planes *planes, const real_t *b,
+                          Py_ssize_t ldb, const int64_t *offset, real_t *c, Py_ssize_t ldc,
                           const Start *start) noexcept nogil:
     # One pointer per four rows: the others are at one, two and three times lda from it, which addresses can express.
     cdef vec_t acc0[TILE_ROWS]
     cdef vec_t acc1[TILE_ROWS]
     cdef vec_t av, b0, b1
-    cdef const real_t *a0 = a
-    cdef const real_t *a4 = a + 4 * lda
-    cdef const real_t *a8 = a + 8 * lda
-    cdef const real_t *a12 = a + 12 * lda
+    cdef Py_ssize_t lda = planes.lda, depth = planes.depth, _n, k
+    cdef const real_t *a0 = planes.a
+    cdef const real_t *a4 = a0 + 4 * lda
+    cdef const real_t *a8 = a0 + 8 * lda
+    cdef const real_t *a12 = a0 + 12 * lda
     cdef const real_t *bk = b
-    cdef Py_ssize_t k
+    cdef const char *ahead = start.ahead
+    cdef Py_ssize_t ahead_step = start.ahead_step
     cdef int i
     assume(depth > 0)
     for i in range(rows):
         acc0[i] = vload(start.data + i * start.row)
         if vecs > 1:
             acc1[i] = vload(start.data + i * start.row + start.column)
-    for k in range(depth):
-        if indexed:
-            bk = b + offset[k]
-        b0 = vload(bk)
-        if vecs > 1:
-            b1 = vload(bk + VL)
-        for i in range(rows):
-            av = vset((a0 if i < 4 else a4 if i < 8 else a8 if i < 12 else a12)[i % 4 * lda])
-            acc0[i] = acc0[i] + av * b0
+    for _n in range(planes.count):
+        for k in range(depth):
+            if indexed:
+                bk = b + offset[k]
+                prefetch(b + offset[k + SOON])
+                if vecs > 1:
+                    prefetch(b + offset[k + SOON] + VL)
+            prefetch_far(ahead + k % LINE * ahead_step + k // LINE * 64)
+            b0 = vload(bk)
             if vecs > 1:
-                acc1[i] = acc1[i] + av * b1
-        a0 += 1
-        a4 += 1
-        a8 += 1
-        a12 += 1
-        bk += ldb
+                b1 = vload(bk + VL)
+            for i in range(rows):
+                av = vset((a0 if i < 4 else a4 if i < 8 else a8 if i < 12 else a12)[i % 4 * lda])
+                acc0[i] = acc0[i] + av * b0
+                if vecs > 1:
+                    acc1[i] = acc1[i] + av * b1
+            a0 += 1
+            a4 += 1
+            a8 += 1
+            a12 += 1
+            bk += ldb
+        a0 += planes.apart - depth
+        a4 += planes.apart - depth
+        a8 += planes.apart - depth
+        a12 += planes.apart - depth
+        ahead += planes.apart * <Py_ssize_t>REAL_SIZE
     for i in range(rows):
         vstore(c + i * ldc, acc0[i])
         if vecs > 1:
             vstore(c + i * ldc + VL, acc1[i])
 
 
-cdef inline inlined _any_rows(int rows, const int vecs, const int indexed, Py_ssize_t depth, const real_t *a,
-                              Py_ssize_t lda, const real_t *b, Py_ssize_t ldb, const int64_t *offset, real_t *c, Py_ssize_t ldc,
+cdef inline inlined _any_rows(int rows, const int vecs, const int indexed, const Planes *planes,
+                              const real_t *b, Py_ssize_t ldb, const int64_t *offset, real_t *c, Py_ssize_t ldc,
                               const Start *start) noexcept nogil:
     if TILE_ROWS >= 14 and rows == 14:
-        _tile(14, vecs, indexed, depth, a, lda, b, ldb, offset, c, ldc, start)
+        _tile(14, vecs, indexed, planes, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 13 and rows == 13:
-        _tile(13, vecs, indexed, depth, a, lda, b, ldb, offset, c, ldc, start)
+        _tile(13, vecs, indexed, planes, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 12 and rows == 12:
-        _tile(12, vecs, indexed, depth, a, lda, b, ldb, offset, c, ldc, start)
+        _tile(12, vecs, indexed, planes, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 11 and rows == 11:
-        _tile(11, vecs, indexed, depth, a, lda, b, ldb, offset, c, ldc, start)
+        _tile(11, vecs, indexed, planes, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 10 and rows == 10:
-        _tile(10, vecs, indexed, depth, a, lda, b, ldb, offset, c, ldc, start)
+        _tile(10, vecs, indexed, planes, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 9 and rows == 9:
-        _tile(9, vecs, indexed, depth, a, lda, b, ldb, offset, c, ldc, start)
+        _tile(9, vecs, indexed, planes, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 8 and rows == 8:
-        _tile(8, vecs, indexed, depth, a, lda, b, ldb, offset, c, ldc, start)
+        _tile(8, vecs, indexed, planes, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 7 and rows == 7:
-        _tile(7, vecs, indexed, depth, a, lda, b, ldb, offset, c, ldc, start)
+        _tile(7, vecs, indexed, planes, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 6 and rows == 6:
-        _tile(6, vecs, indexed, depth, a, lda, b, ldb, offset, c, ldc, start)
+        _tile(6, vecs, indexed, planes, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 5 and rows == 5:
-        _tile(5, vecs, indexed, depth, a, lda, b, ldb, offset, c, ldc, start)
+        _tile(5, vecs, indexed, planes, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 4 and rows == 4:
-        _tile(4, vecs, indexed, depth, a, lda, b, ldb, offset, c, ldc, start)
+        _tile(4, vecs, indexed, planes, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 3 and rows == 3:
-        _tile(3, vecs, indexed, depth, a, lda, b, ldb, offset, c, ldc, start)
+        _tile(3, vecs, indexed, planes, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 2 and rows == 2:
-        _tile(2, vecs, indexed, depth, a, lda, b, ldb, offset, c, ldc, start)
+        _tile(2, vecs, indexed, planes, b, ldb, offset, c, ldc, start)
     elif rows == 1:
-        _tile(1, vecs, indexed, depth, a, lda, b, ldb, offset, c, ldc, start)
+        _tile(1, vecs, indexed, planes, b, ldb, offset, c, ldc, start)
 
 
-cdef inline void run_tile_on_planes(int rows, int vecs, Py_ssize_t depth, const real_t *a, Py_ssize_t lda,
-                                    const real_t *b, Py_ssize_t ldb, real_t *c, Py_ssize_t ldc,
-                                    const Start *start) noexcept nogil:
+cdef inline void run_tile_on_planes(int rows, int vecs, const Planes *planes, const real_t *b, Py_ssize_t ldb, real_t *c,
+                                    Py_ssize_t ldc, const Start *start) noexcept nogil:
     """The tile for these run-time ``rows`` (1 to TILE_ROWS) and ``vecs`` (1 to TILE_VECS)."""
     if vecs == 2:
-        _any_rows(rows, 2, 0, depth, a, lda, b, ldb, NULL, c, ldc, start)
+        _any_rows(rows, 2, 0, planes, b, ldb, NULL, c, ldc, start)
     else:
-        _any_rows(rows, 1, 0, depth, a, lda, b, ldb, NULL, c, ldc, start)
+        _any_rows(rows, 1, 0, planes, b, ldb, NULL, c, ldc, start)
 
 
-cdef inline void run_tile_on_planes_and_vectors(int rows, int vecs, Py_ssize_t depth, const real_t *a, Py_ssize_t lda,
-                                                const real_t *b, const int64_t *offset, real_t *c, Py_ssize_t ldc,
+cdef inline void run_tile_on_planes_and_vectors(int rows, int vecs, const Planes *planes, const real_t *b,
+                                                const int64_t *offset, real_t *c, Py_ssize_t ldc,
                                                 const Start *start) noexcept nogil:
-    """The same with row k of B at ``b + offset[k]``."""
+    """The same, of one plane, with row k of B at ``b + offset[k]``."""
     if vecs == 2:
-        _any_rows(rows, 2, 1, depth, a, lda, b, 0, offset, c, ldc, start)
+        _any_rows(rows, 2, 1, planes, b, 0, offset, c, ldc, start)
     else:
-        _any_rows(rows, 1, 1, depth, a, lda, b, 0, offset, c, ldc, start)
+        _any_rows(rows, 1, 1, planes, b, 0, offset, c, ldc, start)

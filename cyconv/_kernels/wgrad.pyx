@@ -23,9 +23,10 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from cyconv._kernels.gather cimport Axis, Source, gather_block
 from cyconv._kernels.lanes cimport vload_part
-from cyconv._kernels.simd cimport TILE_ROWS, VL, flush_subnormals, real_t, restore_mode, vec_t, vload, vstore, vzero
+from cyconv._kernels.simd cimport (TILE_ROWS, VL, flush_subnormals, inlined, prefetch_far, real_t, restore_mode, vec_t,
+                                   vevery_second, vload, vstore, vzero)
 from cyconv._kernels.tile cimport TILE_VECS, Finish, Start, run_tile, start_at_columns, start_at_result
-from cyconv._kernels.tile_planes cimport run_tile_on_planes
+from cyconv._kernels.tile_planes cimport Planes, run_tile_on_planes
 from cyconv._kernels.transpose cimport vtranspose
 
 cdef enum:
@@ -33,8 +34,6 @@ cdef enum:
     ROW_GROUPS = (TILE_ROWS + VL - 1) / VL
     #: positions that are added before double precision takes over
     LONGEST_RUN = 65536
-    #: positions of an image that are worth a tile of their own
-    LEAST_RUN = 128
 
 cdef struct Geometry:
     int64_t batch, groups, group_inputs, group_outputs
@@ -61,6 +60,12 @@ VECS = TILE_VECS
 
 cdef struct Box:
     int64_t n0, n, d0, d, h0, h, w0, w, positions
+
+cdef struct Cells:
+    # what is packed: its first cell, scalars from one image, plane and row to the next; how far away are the cells that
+    # will be packed next
+    const real_t *data
+    int64_t n, d, h, ahead
 
 cdef struct Job:
     const Geometry *g
@@ -134,18 +139,20 @@ cdef void _run_item(const Job *job, int64_t item, uint8_t *scratch) noexcept nog
     cdef int64_t first_column = panels * part // g.parts * PANEL
     cdef int64_t last_column = min(panels * (part + 1) // g.parts * PANEL, g.ld)
     cdef int64_t first_box = boxes * segment // g.segments
+    cdef int64_t last_box = boxes * (segment + 1) // g.segments
     cdef int64_t index
-    cdef Box box
-    for index in range(first_box, boxes * (segment + 1) // g.segments):
-        box = box_at(g, index)
-        _pack_columns(job, &box, group, first_column, last_column, scratch)
-        _multiply(job, &box, segment, group, first_column, last_column, index == first_box, scratch)
+    cdef Box box, later
+    for index in range(first_box, last_box):
+        box, later = box_at(g, index), box_at(g, min(index + 1, last_box - 1))
+        _pack_columns(job, &box, &later, group, first_column, last_column, scratch)
+        _multiply(job, &box, &later, segment, group, first_column, last_column, index == first_box, scratch)
     restore_mode(mode)
 
 
-cdef void _pack_columns(const Job *job, const Box *box, int64_t group, int64_t first, int64_t last,
+cdef void _pack_columns(const Job *job, const Box *box, const Box *later, int64_t group, int64_t first, int64_t last,
                         uint8_t *scratch) noexcept nogil:
-    """Panels ``[panel][position][kk]`` for kk from ``first`` to ``last``; beyond the last real one they are zero."""
+    """Panels ``[panel][position][kk]`` for kk from ``first`` to ``last``; beyond the last real one they are zero. Cells
+    that the box ``later`` begins with are asked for meanwhile."""
     cdef const Geometry *g = job.g
     cdef real_t *panel = <real_t *>(scratch + g.at_columns)
     cdef real_t *block = <real_t *>(scratch + g.at_source)
@@ -153,61 +160,85 @@ cdef void _pack_columns(const Job *job, const Box *box, int64_t group, int64_t f
     cdef int64_t real_last = min(last, g.group_inputs * g.taps)
     cdef int64_t c0 = first // g.taps
     cdef int64_t channels = _cuts(real_last, g.taps) - c0
-    cdef int64_t step_n, step_c, step_d, step_h, column, width, half
-    cdef const real_t *source
+    cdef int64_t column, width, half, columns
+    cdef Cells cells
     if g.direct_in:
-        # one tap, no padding, neighbours are neighbours: the input itself is the block
-        step_n, step_c = job.x.n, job.x.c
-        step_d, step_h = job.x.d * g.stride_d, job.x.h * g.stride_h
-        source = (job.x.data + box.n0 * step_n + (group * g.group_inputs + c0) * step_c + box.d0 * step_d
-                  + box.h0 * step_h + box.w0)
+        # one tap, no padding: the input itself is the block
+        cells = Cells(_cells_at(job, box, group * g.group_inputs + c0), job.x.n, job.x.d * g.stride_d,
+                      job.x.h * g.stride_h, VL * job.x.c)
     else:
-        step_h = g.slots_w
-        step_d = step_h * g.slots_h
-        step_c = step_d * g.slots_d
-        gather_block(block, step_c, &job.x, box.n0, box.n, group * g.group_inputs + c0, channels, box.d0, box.d, box.h0,
-                     box.h, box.w0, box.w, &job.axis_d, &job.axis_h, &job.axis_w, g.padding_mode)
-        step_n = step_c * channels
-        source = block
+        cells.h = g.slots_w
+        cells.d = cells.h * g.slots_h
+        cells.n = cells.d * g.slots_d * channels
+        cells.data, cells.ahead = block, 0
+        gather_block(block, cells.d * g.slots_d, &job.x, box.n0, box.n, group * g.group_inputs + c0, channels, box.d0,
+                     box.d, box.h0, box.h, box.w0, box.w, &job.axis_d, &job.axis_h, &job.axis_w, g.padding_mode)
     for column in range(first, real_last):
-        offset[column - first] = (column // g.taps - c0) * step_c + job.tap_offset[column % g.taps]
+        offset[column - first] = ((column // g.taps - c0) * (job.x.c if g.direct_in else cells.d * g.slots_d)
+                                  + job.tap_offset[column % g.taps])
     column = first
     while column < last:
         width = min(<int64_t>PANEL, last - column)
         half = 0
         while half < width:
-            _pack_vector(panel + half, width, source, offset + (column + half - first),
-                         max(<int64_t>0, min(<int64_t>VL, real_last - column - half)), box, step_n, step_d, step_h,
-                         g.direct_in)
+            columns = max(<int64_t>0, min(<int64_t>VL, real_last - column - half))
+            if g.direct_in and column + half + VL >= real_last:
+                cells.ahead = (_cells_at(job, later, group * g.group_inputs + c0)
+                               - _cells_at(job, box, group * g.group_inputs + column + half))
+            if not g.direct_in:
+                _pack_vector(0, 1, panel + half, width, &cells, offset + (column + half - first), columns, box)
+            elif g.stride_w == 1:
+                _pack_vector(1, 1, panel + half, width, &cells, offset + (column + half - first), columns, box)
+            else:
+                _pack_vector(1, 2, panel + half, width, &cells, offset + (column + half - first), columns, box)
             half += VL
         panel += box.positions * width
         column += width
 
 
-cdef void _pack_vector(real_t *to, int64_t width, const real_t *source, const int64_t *offset, int64_t columns,
-                       const Box *box, int64_t step_n, int64_t step_d, int64_t step_h, bint exact) noexcept nogil:
-    """One vector of kk for all positions. A short run of positions is packed as a whole vector of them: what is too
-    much, the next run overwrites. The input itself has nothing behind its last cell: ``exact``."""
+cdef inline const real_t *_cells_at(const Job *job, const Box *box, int64_t c) noexcept nogil:
+    """Where the cells of channel ``c`` that a box of single taps reads begin."""
+    return (job.x.data + box.n0 * job.x.n + c * job.x.c + box.d0 * job.g.stride_d * job.x.d
+            + box.h0 * job.g.stride_h * job.x.h + box.w0 * job.g.stride_w)
+
+
+cdef inline inlined _pack_vector(const bint exact, const int step, real_t *to, int64_t width, const Cells *cells,
+                                 const int64_t *offset, int64_t columns, const Box *box) noexcept nogil:
+    """One vector of kk for all positions, ``step`` cells apart. A short run of positions is packed as a whole vector of
+    them: what is too much, the next run overwrites. The input itself has nothing behind its last cell: ``exact``."""
     cdef vec_t r[VL]
     cdef int64_t n, d, h, w, q, i
     cdef const real_t *row
+    cdef bint early         # the last vector may have to begin one cell early
     for q in range(columns, VL):
         r[q] = vzero()
     for n in range(box.n):
         for d in range(box.d):
             for h in range(box.h):
-                row = source + n * step_n + d * step_d + h * step_h
-                if exact and box.w < VL:
+                row = cells.data + n * cells.n + d * cells.d + h * cells.h
+                if exact and (box.w < VL or (step == 2 and box.w == VL)):
                     for i in range(box.w):
                         for q in range(VL):
-                            to[i * width + q] = row[offset[q] + i] if q < columns else <real_t>0
+                            to[i * width + q] = row[offset[q] + i * step] if q < columns else <real_t>0
                 else:
                     w = 0
                     while w < box.w:
-                        if exact and w + VL > box.w:
+                        early = 0
+                        if exact and w + VL >= box.w:
                             w = box.w - VL
+                            early = 1
                         for q in range(columns):
-                            r[q] = vload(row + offset[q] + w)
+                            if exact:
+                                prefetch_far(row + offset[q] + w * step + cells.ahead)
+                                if step == 2:
+                                    prefetch_far(row + offset[q] + w * step + VL + cells.ahead)
+                            if step == 1:
+                                r[q] = vload(row + offset[q] + w)
+                            elif early:
+                                r[q] = vevery_second(vload(row + offset[q] + 2 * w - 1),
+                                                     vload(row + offset[q] + 2 * w - 1 + VL), 1)
+                            else:
+                                r[q] = vevery_second(vload(row + offset[q] + 2 * w), vload(row + offset[q] + 2 * w + VL), 0)
                         for q in range(columns, VL):
                             r[q] = vzero()
                         vtranspose(r)
@@ -217,21 +248,28 @@ cdef void _pack_vector(real_t *to, int64_t width, const real_t *source, const in
                 to += box.w * width
 
 
-cdef void _multiply(const Job *job, const Box *box, int64_t segment, int64_t group, int64_t first, int64_t last,
-                    bint fresh, uint8_t *scratch) noexcept nogil:
+cdef inline const real_t *_rows_at(const Job *job, const Box *box, int64_t k) noexcept nogil:
+    """Where the gradients of output channel ``k`` for a box begin."""
+    return (job.grad.data + box.n0 * job.grad.n + k * job.grad.c + box.d0 * job.grad.d + box.h0 * job.grad.h
+            + box.w0 * job.grad.w)
+
+
+cdef void _multiply(const Job *job, const Box *box, const Box *later, int64_t segment, int64_t group, int64_t first,
+                    int64_t last, bint fresh, uint8_t *scratch) noexcept nogil:
+    """The products of a box; the gradients that the box ``later`` begins with are asked for meanwhile."""
     cdef const Geometry *g = job.g
     cdef const real_t *panel
     cdef real_t *rows = <real_t *>(scratch + g.at_rows)
-    cdef int64_t panels = _cuts(g.group_outputs, TILE_ROWS)
+    cdef int64_t panels = _cuts(g.group_outputs, TILE_ROWS), k0 = group * g.group_outputs
     cdef int64_t q, row, count, column, width
-    cdef int64_t run = box.positions // box.n, n
     # whether the positions of an image lie side by side in the gradient, which the tile then reads as it is
-    cdef bint direct = (job.grad.w == 1 and (box.h == 1 or job.grad.h == box.w) and box.d == 1
-                        and (box.n == 1 or run >= LEAST_RUN))
+    cdef bint direct = job.grad.w == 1 and (box.h == 1 or job.grad.h == box.w) and box.d == 1
     cdef const real_t *source
+    cdef const real_t *later_rows
     cdef real_t *product
     cdef real_t zeros[PANEL]
-    cdef Start start = start_at_columns(zeros)
+    cdef Planes planes
+    cdef Start start
     cdef Finish finish
     finish.active = 0
     for q in range(PANEL):
@@ -239,25 +277,22 @@ cdef void _multiply(const Job *job, const Box *box, int64_t segment, int64_t gro
     for q in range(panels):
         row = g.group_outputs * q // panels
         count = g.group_outputs * (q + 1) // panels - row
-        source = (job.grad.data + box.n0 * job.grad.n + (group * g.group_outputs + row) * job.grad.c
-                  + box.d0 * job.grad.d + box.h0 * job.grad.h + box.w0)
+        source = _rows_at(job, box, k0 + row)
+        later_rows = source + count * job.grad.c if q < panels - 1 else _rows_at(job, later, k0)
+        planes = Planes(source, job.grad.c, box.n, job.grad.n, box.positions // box.n)
         if not direct:
-            _pack_rows(rows, &job.grad, g, box, group * g.group_outputs + row, count)
+            _pack_rows(rows, &job.grad, g, box, k0 + row, count)
         product = job.products + ((segment * g.groups + group) * g.group_outputs + row) * g.ld
         panel = <const real_t *>(scratch + g.at_columns)
         column = first
         while column < last:
             width = min(<int64_t>PANEL, last - column)
-            if not fresh:
-                start = start_at_result(product + column, g.ld)
+            start = start_at_columns(zeros) if fresh else start_at_result(product + column, g.ld)
             if direct:
-                for n in range(box.n):
-                    if n > 0:
-                        start = start_at_result(product + column, g.ld)
-                    run_tile_on_planes(<int>count, <int>(width // VL), run, source + n * job.grad.n, job.grad.c,
-                                       panel + n * run * width, width, product + column, g.ld, &start)
-                if fresh:
-                    start = start_at_columns(zeros)
+                # each tile asks for its share of the rows
+                start.ahead = <const char *>(later_rows + count * (column - first) // (last - first) * job.grad.c)
+                start.ahead_step = job.grad.c * <Py_ssize_t>sizeof(real_t)
+                run_tile_on_planes(<int>count, <int>(width // VL), &planes, panel, width, product + column, g.ld, &start)
             else:
                 run_tile(<int>count, <int>(width // VL), box.positions, rows, panel, width, product + column, g.ld,
                          &start, &finish, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from math import ceil, prod
@@ -58,17 +58,39 @@ def direct_weight_gradient(spec: ConvSpec, call: Call, x: Array, grad: Array, ou
     if row_gradients.supports(spec, call):
         row_gradients.weight_gradient(spec, call, x, grad, out, threads)
         return
+    if _can_merge(spec, call) and _is_worth_turning(spec, call):
+        _turned_weight_gradient(spec, call, x, grad, out, threads)
+        return
     blocks = weight_blocks(spec, call, threads)
     kernel = _runtime.kernel("wgrad", spec.dtype)
     if blocks.merged:
         x = x.reshape(*x.shape[:2], 1, 1, -1)
         grad = grad.reshape(*grad.shape[:2], 1, 1, -1)
     in_place = blocks.segments == 1 and blocks.ld == out.shape[1]
-    products = out[np.newaxis] if in_place else np.empty((blocks.segments, out.shape[0], blocks.ld), out.dtype)
+    shape = blocks.segments, out.shape[0], blocks.ld
+    products = out[np.newaxis] if in_place else _memory.lent(shape, out.dtype)
     with _memory.scratch(blocks.scratch_bytes) as scratch:
         kernel.run(x, grad, products.reshape(-1), blocks.geometry, blocks.tables, scratch, blocks.threads)
     if not in_place:
         kernel.add_products(products, out, threads)
+
+
+def _turned_weight_gradient(
+    spec: ConvSpec, call: Call, x: Array, grad: Array, out: Array, threads: int
+) -> None:
+    """The same for kernels of one cell, x and gradient having changed places: the smaller one is packed."""
+    turned = replace(spec, in_channels=spec.out_channels, out_channels=spec.in_channels)
+    swapped = call._replace(x_strides=call.out_strides, out_strides=call.x_strides)
+    products = np.empty((spec.in_channels, spec.group_outputs), out.dtype)
+    direct_weight_gradient(turned, swapped, grad, x, products, threads)
+    by_group = products.reshape(spec.groups, spec.group_inputs, spec.group_outputs)
+    out.reshape(spec.groups, spec.group_outputs, spec.group_inputs)[...] = by_group.swapaxes(1, 2)
+
+
+def _is_worth_turning(spec: ConvSpec, call: Call) -> bool:
+    """Whether packing the gradient instead of x saves more than turning the result costs."""
+    saved = call.batch * call.positions * (spec.group_inputs - spec.group_outputs)
+    return saved > table.GRADIENT_TURN_CELLS * spec.group_inputs * spec.group_outputs
 
 
 def bias_gradient(grad: Array, out: Array, threads: int) -> None:
@@ -107,7 +129,10 @@ def weight_blocks(spec: ConvSpec, call: Call, threads: int) -> WeightBlocks:
 
     layouts = [lay_out_axis(spec.kernel[i], spec.stride[i], spec.dilation[i], box[i + 1]) for i in range(3)]
     direct_in = (
-        spec.taps == 1 and call.pads == ((0, 0),) * 3 and spec.stride[2] == 1 and call.x_strides[4] == 1
+        spec.taps == 1
+        and call.pads == ((0, 0),) * 3
+        and call.x_strides[4] == 1
+        and (spec.stride[2] == 1 or (spec.stride[2] == 2 and box[3] > lanes))
     )
     columns = ceil(panels / parts) * panel
     channels = min(spec.group_inputs, (columns - 1) // spec.taps + 2)

@@ -110,7 +110,7 @@ def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
         segments=segments,
         ld_row=ld_row,
         geometry=np.array([values[name] for name in kernel.FIELDS], np.int64),
-        offsets=places.reshape(-1) * spec.group_inputs,
+        offsets=np.pad(places.reshape(-1) * spec.group_inputs, (0, kernel.OFFSETS_AHEAD), mode="edge"),
         scratch_bytes=scratch_bytes * threads,
         threads=threads,
     )
