@@ -13,7 +13,7 @@ import numpy as np
 from cyconv import _memory, _runtime
 from cyconv._plans import row_gradients, table, winograd_gradients
 from cyconv._plans.gathering import lay_out_axis
-from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, flops, round_up
+from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, equal_segments, flops, round_up
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _LINE = 64
@@ -119,7 +119,7 @@ def weight_blocks(spec: ConvSpec, call: Call, threads: int) -> WeightBlocks:
     parts = max(ceil(panels / share), min(table.GRADIENT_ITEMS, panels // table.GRADIENT_LEAST_PANELS), 1)
     boxes = prod(ceil(n / b) for n, b in zip((call.batch, *call.out), box, strict=True))
     product_bytes = spec.out_channels * ld * itemsize
-    segments = min(
+    segments = equal_segments(
         boxes,
         ceil(table.GRADIENT_ITEMS / (parts * spec.groups)),
         max(1, table.GRADIENT_PRODUCT_BYTES // product_bytes),

@@ -11,7 +11,7 @@ import numpy as np
 
 from cyconv import _memory, _runtime
 from cyconv._plans import table
-from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, flops, round_up
+from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, equal_segments, flops, round_up
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _LINE = 64
@@ -65,7 +65,7 @@ def weight_gradient(spec: ConvSpec, call: Call, x: Array, grad: Array, out: Arra
     """Fill ``out`` (K, C // groups * taps), C-contiguous; x and grad are seen as (N, C, D, H, W), none is empty."""
     blocks = blocks_for(spec, call, threads)
     kernel = _runtime.kernel("rowgrad", spec.dtype)
-    products = np.empty((blocks.segments, spec.out_channels, spec.kernel[1], blocks.ld_row), spec.dtype)
+    products = _memory.lent((blocks.segments, spec.out_channels, spec.kernel[1], blocks.ld_row), spec.dtype)
     with _memory.scratch(blocks.scratch_bytes) as scratch:
         kernel.run(
             x[:, :, 0], np.ascontiguousarray(grad[:, :, 0]), products.reshape(-1), blocks.geometry, blocks.offsets,
@@ -87,7 +87,7 @@ def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
     rows, cells = _sizes(spec, call, band)
     ld_row = _row(spec, kernel.LANES)
     product_bytes = spec.out_channels * spec.kernel[1] * ld_row * itemsize
-    segments = min(
+    segments = equal_segments(
         call.batch * ceil(height / band),
         ceil(table.GRADIENT_ITEMS / spec.groups),
         max(1, table.GRADIENT_PRODUCT_BYTES // 2 // product_bytes),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import inf, prod
+from math import ceil, inf, prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -114,6 +114,11 @@ def bytes_moved(spec: ConvSpec, call: Call) -> int:
         + call.batch * spec.out_channels * call.positions
     )
     return scalars * spec.dtype.itemsize
+
+
+def equal_segments(boxes: int, *limits: int) -> int:
+    """Segments of as many boxes each, but for the last: at most these limits, as many as boxes allow."""
+    return ceil(boxes / ceil(boxes / min(boxes, *limits)))
 
 
 def round_up(value: int, step: int) -> int:
