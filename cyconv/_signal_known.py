@@ -124,7 +124,8 @@ def remember(key: Key, in2: Array) -> None:
     frame = place(mode, size, taps, flip)
     kernel = in2[::-1, ::-1] if flip else in2
     convolution = _signal_run.convolution_of(kernel[np.newaxis, np.newaxis, np.newaxis], 1, "zeros", "auto")
-    pads = (0, 0), (frame.pads[0],) * 2, (frame.pads[1],) * 2
+    rows, columns = _signal_run.padding_pairs(size, taps, frame.out, frame.pads)
+    pads = (0, 0), rows, columns
     image, result = (1, *size), (1, *frame.out)
     call = Call(
         1, image, pads, result, contiguous_strides(1, image, False), contiguous_strides(1, result, False)

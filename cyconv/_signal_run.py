@@ -38,6 +38,11 @@ def correlate(
         for rows, columns in _tiles(range(out.shape[1]), range(out.shape[2])):
             _run_tile(run, x, out, w.shape, pads, mode, fill, rows, columns)
         return
+    if out.dtype.kind == "c" and x.dtype.kind != "c":
+        if fill.imag:  # the image is complex where the fill value lies
+            x = x.astype(out.dtype)
+        else:
+            fill = fill.real
     if out.dtype.kind in "iu":
         run = _integer_runner(w, out.dtype, threads)
     else:
@@ -88,7 +93,7 @@ def _float_runner(x: Array, w: Array, out: Array, method: str, threads: int) -> 
     parts = out.dtype.kind == "c"
 
     def run(x: Array, out: Array, pads: tuple[int, int], mode: str) -> None:
-        pairs = [(p, p) for p in pads]
+        pairs = padding_pairs(x.shape[1:], weight.shape[3:], out.shape[1:], pads)
         if parts and not out.flags.c_contiguous:
             whole = np.empty(out.shape, out.dtype)
             run(x, whole, pads, mode)
@@ -98,6 +103,13 @@ def _float_runner(x: Array, w: Array, out: Array, method: str, threads: int) -> 
         run_convolution(convolution, _as_channels(x, real), _as_channels(out, real), pairs, threads)
 
     return run
+
+
+def padding_pairs(
+    size: tuple[int, ...], taps: tuple[int, ...], out: tuple[int, ...], pads: tuple[int, ...]
+) -> list[tuple[int, int]]:
+    """Cells that the windows see before and after the image: not as many on both sides if the kernel is even."""
+    return [(p, max(0, o + r - 1 - h - p)) for h, r, o, p in zip(size, taps, out, pads, strict=True)]
 
 
 def convolution_of(weight: Array, groups: int, mode: str, method: str) -> Convolution:
@@ -150,10 +162,11 @@ def _run_tile(
         _source_cells(part.start - p, len(part) + r - 1, h, mode)
         for part, p, r, h in zip((rows, columns), pads, taps, x.shape[1:], strict=True)
     ]
+    dtype = out.dtype if x.dtype.kind == "c" else out.real.dtype
     if 0 in x.shape[1:]:
-        cells = np.full((x.shape[0], len(across[0]), len(across[1])), fill, out.dtype)
+        cells = np.full((x.shape[0], len(across[0]), len(across[1])), fill, dtype)
     else:
-        cells = x[:, across[0][:, np.newaxis], across[1]].astype(out.dtype, copy=False)
+        cells = x[:, across[0][:, np.newaxis], across[1]].astype(dtype, copy=False)
         cells[:, across[0] < 0] = fill
         cells[:, :, across[1] < 0] = fill
     run(cells, out[:, rows.start : rows.stop, columns.start : columns.stop], (0, 0), "zeros")

@@ -143,6 +143,28 @@ def test_images_of_many_boxes(char):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize("char", "ifdFD")
+@pytest.mark.parametrize("taps", [(1, 2), (2, 1), (2, 2), (4, 2)])
+def test_kernels_of_two_reach_past_one_end_only(name, boundary, char, taps):
+    rng = np.random.default_rng(12)
+    for size in ((4, 6), (5, 40), (40, 5)):
+        in1, in2 = draw_array(rng, size, char), draw_array(rng, taps, char)
+        assert_like_scipy(name, in1, in2, "same", boundary)
+        assert_like_scipy(name, in1, in2, "same", boundary)  # again: small kernels are remembered
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("chars", ["ID", "dD", "fF", "Dd", "FF", "iG"])
+@pytest.mark.parametrize("fillvalue", [2j, np.array(1 - 1j, "F"), 1 + 0j])
+def test_complex_cells_around_the_image(name, chars, fillvalue):
+    rng = np.random.default_rng(13)
+    in1, in2 = draw_array(rng, (4, 7), chars[0]), draw_array(rng, (3, 2), chars[1])
+    assert_like_scipy(name, in1, in2, "full", "fill", fillvalue)
+    assert_like_scipy(name, in1[:0], in2, "full", "fill", fillvalue)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("shapes", [
     ((0, 2), (2, 2)), ((2, 2), (0, 2)), ((2, 2), (0, 0)), ((0, 0), (0, 0)), ((0, 3), (0, 2)), ((3, 0), (2, 2)),
