@@ -73,6 +73,18 @@ def test_it_is_the_adjoint_of_convolution(padding, stride, dilation, groups):
     assert np.vdot(y, g) == np.vdot(x, back)
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("kernel", [(4, 4), (5, 16), (2, 8)], ids=str)
+@pytest.mark.parametrize("stride", [1, 2, (3, 8), (1, 20)], ids=str)
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 1), (3, 4)], ids=str)
+def test_few_cells(size, stride, kernel, groups):
+    """One cell along an axis, or as few as there are taps of a phase: every phase still meets its own inputs."""
+    x, w = whole((3, 4, *size)), whole((4, 6 // groups, *kernel))
+    check_conv(x, w, whole((6,)), transposed=True, exact=True, stride=stride, groups=groups)
+    keywords = {"padding": ((0, 1), (1, 0)), "dilation": (1, 2)}
+    check_conv(x, w, transposed=True, exact=True, stride=stride, groups=groups, **keywords)
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_widths_next_to_vectors_and_tiles(width):
     check_conv(whole((1, 3, 4, width)), whole((3, 13, 3, 3)), transposed=True, exact=True, stride=2)

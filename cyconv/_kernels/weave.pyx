@@ -9,7 +9,8 @@ storing every phase to cells that are a stride apart.
 
 Bytes: parts and out once.
 Assumptions (guaranteed by ``_plans/transposed.py``): no size is zero; ``out`` has neighbouring cells side by side; a
-part is C-contiguous and a vector of it may be read beyond its end.
+part has its neighbouring cells side by side, images as many channels apart as there are, and a vector of it may be
+read beyond its end.
 """
 from cython.parallel cimport prange
 from libc.stdint cimport int64_t
@@ -28,7 +29,7 @@ cdef struct Weave:
     int64_t channels, depth, height, width, step_n, step_k, step_d, step_h
     int64_t stride_d, stride_h, stride_w
     const real_t *parts
-    const int64_t *place        # phases x (offset of the part or -1, sizes of its d, h, w)
+    const int64_t *place        # phases x (offset of the part or -1, steps from k to k, along d and h)
     const real_t *bias
     ivec_t low, high
 
@@ -39,7 +40,7 @@ MAX_STRIDE = MOST
 def run(const real_t[::1] parts, const int64_t[:, ::1] places, const real_t[::1] bias,
         real_t[:, :, :, :, :] out, tuple stride, int num_threads):
     """Fill ``out`` (N, K, D, H, W). ``places`` has a row per phase (d, h, w), the last one innermost: where its part
-    starts in ``parts``, -1 if there is none, and the part's three sizes."""
+    starts in ``parts``, -1 if there is none, and the part's steps from channel to channel, along d and along h."""
     cdef Weave job
     cdef int64_t step = sizeof(real_t)
     cdef int64_t item, i
@@ -73,8 +74,8 @@ cdef void _weave_image(const Weave *job, int64_t n, int64_t k) noexcept nogil:
                 place = job.place + 4 * ((d % job.stride_d * job.stride_h + h % job.stride_h) * job.stride_w + j)
                 row[j] = NULL
                 if place[0] >= 0:
-                    row[j] = job.parts + place[0] + (((n * job.channels + k) * place[1] + d // job.stride_d) * place[2]
-                                                     + h // job.stride_h) * place[3]
+                    row[j] = (job.parts + place[0] + (n * job.channels + k) * place[1] + d // job.stride_d * place[2]
+                              + h // job.stride_h * place[3])
             to = job.out + n * job.step_n + k * job.step_k + d * job.step_d + h * job.step_h
             if job.stride_w == 2:
                 end = to + job.width

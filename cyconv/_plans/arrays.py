@@ -13,9 +13,9 @@ from cyconv._plans.spec import Activation, Call, Pairs, Triple, exported_strides
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-def triple(values: Sequence[int]) -> Triple:
-    """One number per spatial axis (D, H, W), 1 for the axes that are not there."""
-    d, h, w = (*(1,) * (3 - len(values)), *values)
+def triple(values: Sequence[int], missing: int = 1) -> Triple:
+    """One number per spatial axis (D, H, W), ``missing`` for the axes that are not there."""
+    d, h, w = (*(missing,) * (3 - len(values)), *values)
     return d, h, w
 
 

@@ -189,6 +189,10 @@ WINOGRAD_GRADIENT_COLLECT_CYCLES = 6.5
 #: follow the threads, for an algorithm is chosen by the number of images).
 WEAVE_BYTES = 4 * CACHES[1]
 
+#: Outputs that a convolution for several phases may compute for each that is wanted: from 2 cells on, whose phases
+#: of 2 taps are 3 cells.
+TRANSPOSED_EXCESS = 1.5
+
 #: The weight gradient on cells with their channels side by side: cells of a band of positions, in the second-level
 #: cache; vectors of rows of taps in relation to those of patches, of which none but the last is partly empty (1.3 for
 #: groups of 8 and 3x3: 2.3 ms instead of 5.7; 1.5 for 3 channels and 7x7: 19 instead of 17).

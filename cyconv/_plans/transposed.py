@@ -1,4 +1,4 @@
-"""Transposed convolution as ordinary convolutions of the input, one per phase of the output.
+"""Transposed convolution as ordinary convolutions of the input, which compute the phases of the output.
 
 Along one axis, output o of a transposed convolution with stride s, dilation d and padding p collects
 
@@ -6,13 +6,21 @@ Along one axis, output o of a transposed convolution with stride s, dilation d a
 
 Outputs that are equal modulo s, ``o = s q + phase``, use the same taps, and tap t finds its input at
 ``q + (phase + p - d t) / s``: a correlation of stride 1 with those taps in reverse, written to every s-th output.
-No zeros are inserted, and nothing is computed twice. Where neighbouring outputs of a row belong to different phases,
-each phase is computed into memory of its own, and ``_kernels/weave.pyx`` puts them together.
+No zeros are inserted. Where neighbouring outputs of a row belong to different phases, these are computed into memory
+of their own, and ``_kernels/weave.pyx`` puts them together; phases with equally many taps are then one convolution,
+whose output channels are the phases of every channel:
+
+    stride 2, 4 taps, padding 1:    phase 0: taps 3 1 on x[q - 1], x[q]       two channels with 2 taps, one position
+                                    phase 1: taps 2 0 on x[q], x[q + 1]       more; phase 1 is one further on
+
+An axis with a single input cell meets every output at most once, whatever the stride: one that no tap crosses makes
+every tap a phase, and all of them one matrix product.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from math import ceil, prod
@@ -29,7 +37,7 @@ from cyconv._plans.spec import Activation, ConvSpec, round_up
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-#: bytes between parts: a vector may be read beyond one's end, and parts begin with a cache line
+#: bytes between parts, which begin with a cache line: a vector may be read beyond one's end
 _SLACK = 128
 
 
@@ -48,11 +56,6 @@ class Phase(NamedTuple):
         first, last = self.taps[0], self.taps[-1]
         step = last - self.taps[-2] if len(self.taps) > 1 else -1
         return slice(first, last + step if last + step >= 0 else None, step)
-
-    def padding(self, size: int, outputs: int) -> tuple[int, int]:
-        """Cells of padding before and after an input of ``size`` cells that ``outputs`` outputs meet."""
-        last_input = self.first_input + (len(self.taps) - 1) * self.dilation + outputs - 1
-        return max(0, -self.first_input), max(0, last_input - size + 1)
 
 
 Phases = tuple[Phase, ...]
@@ -73,46 +76,137 @@ def axis_phases(size: int, out: int, kernel: int, stride: int, padding: int, dil
     return tuple(phases)
 
 
-class Pass(NamedTuple):
-    """A convolution that computes one phase of each axis."""
+class Axis(NamedTuple):
+    """Phases of an axis that one convolution computes, with ``count`` outputs each from one input on."""
 
     phases: Phases
-    taps: tuple[slice, ...]
-    """Its part of the kernel."""
+    first_input: int
+    count: int
+
+    @classmethod
+    def of(cls, phases: Phases, out: int) -> Axis:
+        first = min(phase.first_input for phase in phases)
+        last = max(phase.first_input + len(range(out)[phase.outputs]) for phase in phases)
+        return cls(phases, first, last - first)
+
+    def padding(self, size: int) -> tuple[int, int]:
+        """Cells of padding before and after an input of ``size`` cells."""
+        one = self.phases[0]
+        last_input = self.first_input + (len(one.taps) - 1) * one.dilation + self.count - 1
+        return max(0, -self.first_input), max(0, last_input - size + 1)
+
+
+def _together(phases: Phases, out: int) -> list[Axis]:
+    """Phases that a single convolution can compute without many outputs that nobody wants."""
+    alike: dict[tuple[int, int], list[Phase]] = {}
+    for phase in phases:
+        alike.setdefault((len(phase.taps), phase.dilation), []).append(phase)
+    found = []
+    for some in alike.values():
+        one = Axis.of(tuple(some), out)
+        wanted = sum(len(range(out)[phase.outputs]) for phase in some)
+        merge = one.count * len(some) <= table.TRANSPOSED_EXCESS * wanted
+        found += [one] if merge else [Axis.of((phase,), out) for phase in some]
+    return found
+
+
+class Pass(NamedTuple):
+    """A convolution that computes some phases of each axis."""
+
+    axes: tuple[Axis, ...]
     spec: ConvSpec
+    taps: tuple[slice, ...] | Array | None
+    """Its part of the kernel: slices, or of several phases the places in the flat kernel, phase by phase; None if
+    that is the whole kernel as it lies."""
+
+    @property
+    def phases(self) -> list[Phases]:
+        """One phase of each axis, in the order of the output channels of the convolution."""
+        return list(product(*(axis.phases for axis in self.axes)))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Channels and spatial sizes of its result."""
+        return self.spec.out_channels, *(axis.count for axis in self.axes)
+
+    def weight(self, weight: Array, groups: int) -> Array:
+        """Its part of ``weight`` (C, K / groups, *kernel), as the weight of a convolution."""
+        channels, group_outputs, *kernel = weight.shape
+        if isinstance(self.taps, tuple):
+            part = weight.reshape(groups, channels // groups, group_outputs, *kernel)[:, :, :, *self.taps]
+        else:
+            part = weight.reshape(channels, group_outputs, -1)
+            if self.taps is not None:
+                part = part.take(self.taps, axis=2)
+            part = part.reshape(groups, channels // groups, self.spec.group_outputs, *self.spec.kernel)
+        return part.swapaxes(1, 2).reshape(self.spec.out_channels, channels // groups, *self.spec.kernel)
 
 
-class Plan(NamedTuple):
+@dataclass(frozen=True, eq=False, slots=True)
+class Plan:
     """All passes, and whether no output is the bias alone."""
 
     passes: tuple[Pass, ...]
     covers: bool
+    stride: tuple[int, ...]
+    woven: bool
+    """Passes are computed into memory of their own and put together, else straight into the result."""
 
 
 @lru_cache(maxsize=256)
 def _plan(
     size: tuple[int, ...], out: tuple[int, ...], weight: tuple[int, ...], stride: tuple[int, ...],
-    padding: tuple[int, ...], dilation: tuple[int, ...], groups: int, dtype: np.dtype[Any],
+    padding: tuple[int, ...], dilation: tuple[int, ...], groups: int, dtype: np.dtype[Any], is_row: bool,
 ) -> Plan:  # fmt: skip
-    """The passes from these spatial sizes to those, with a weight of this shape."""
+    """The passes from these spatial sizes to those, with a weight of this shape.
+
+    ``is_row``: neighbouring outputs of a row are neighbours in memory.
+    """
     channels, group_outputs, *kernel = weight
-    axes = [axis_phases(*axis) for axis in zip(size, out, kernel, stride, padding, dilation, strict=True)]
+    longest = _runtime.kernel("weave", dtype).MAX_STRIDE
+    apart = [
+        max(s, d * (k - 1) + 1) if cells == 1 else s
+        for cells, k, s, d in zip(size, kernel, stride, dilation, strict=True)
+    ]
+    apart[-1] = min(apart[-1], max(longest, stride[-1]))
+    woven = is_row and channels > 0 and 1 < apart[-1] <= longest
+    steps = tuple(apart) if woven else stride
+    axes = [axis_phases(*axis) for axis in zip(size, out, kernel, steps, padding, dilation, strict=True)]
     covered = [sum(len(range(o)[phase.outputs]) for phase in phases) for phases, o in zip(axes, out, strict=True)]
-    passes = []
-    for phases in product(*axes):
-        spec = ConvSpec(
-            in_channels=channels,
-            out_channels=groups * group_outputs,
-            kernel=triple([len(phase.taps) for phase in phases]),
-            stride=(1, 1, 1),
-            dilation=triple([phase.dilation for phase in phases]),
-            groups=groups,
-            padding_mode="zeros",
-            activation=Activation(),
-            dtype=dtype,
-        )
-        passes.append(Pass(phases, tuple(phase.tap_slice for phase in phases), spec))
-    return Plan(tuple(passes), covered == list(out))
+    sets = [
+        _together(phases, o) if woven else [Axis.of((phase,), o) for phase in phases]
+        for phases, o in zip(axes, out, strict=True)
+    ]
+    passes = tuple(_pass(some, channels, group_outputs, kernel, groups, dtype) for some in product(*sets))
+    largest = sum(prod(one.shape) * dtype.itemsize + _SLACK for one in passes)
+    if woven and largest > table.SCRATCH_BYTES:
+        return _plan(size, out, weight, stride, padding, dilation, groups, dtype, False)
+    return Plan(passes, covered == list(out), steps, woven)
+
+
+def _pass(
+    axes: tuple[Axis, ...], channels: int, group_outputs: int, kernel: Sequence[int], groups: int,
+    dtype: np.dtype[Any],
+) -> Pass:  # fmt: skip
+    combined = list(product(*(axis.phases for axis in axes)))
+    taps: tuple[slice, ...] | Array | None = tuple(phase.tap_slice for phase in combined[0])
+    if len(combined) > 1:
+        every = [list(product(*(phase.taps for phase in phases))) for phases in combined]
+        taps = np.ravel_multi_index(np.array(every).reshape(-1, len(axes)).T, tuple(kernel))
+        if np.array_equal(taps, np.arange(prod(kernel))):
+            taps = None
+    spec = ConvSpec(
+        in_channels=channels,
+        out_channels=groups * group_outputs * len(combined),
+        kernel=triple([len(axis.phases[0].taps) for axis in axes]),
+        stride=(1, 1, 1),
+        dilation=triple([axis.phases[0].dilation for axis in axes]),
+        groups=groups,
+        padding_mode="zeros",
+        activation=Activation(),
+        dtype=dtype,
+    )
+    return Pass(axes, spec, taps)
 
 
 def run_transposed(
@@ -131,69 +225,74 @@ def run_transposed(
 
     ``padding`` is what is cut off before the first output; the size of ``out`` says what is cut off behind.
     """
-    channels, group_outputs = weight.shape[:2]
     steps = tuple(stride), tuple(padding), tuple(dilation)
-    found = _plan(x.shape[2:], out.shape[2:], weight.shape, *steps, groups, x.dtype)
-    woven = channels > 0 and _can_weave(out, stride)
-    if (not woven and not found.covers) or channels == 0:
+    is_row = out.strides[-1] == out.itemsize
+    found = _plan(x.shape[2:], out.shape[2:], weight.shape, *steps, groups, x.dtype, is_row)
+    if not found.woven and (not found.covers or weight.shape[0] == 0):
         fill_with_bias(out, bias, Activation())
-    if channels == 0:
+    if weight.shape[0] == 0:
         return
-    # (C, K/g) per group to (K, C/g): the kernel of the convolution that this is the transpose of, seen from the input
-    turned = weight.reshape(groups, channels // groups, *weight.shape[1:]).swapaxes(1, 2)
-    turned = turned.reshape(groups * group_outputs, channels // groups, *weight.shape[2:])
-    passes = []
-    for phases, slices, spec in found.passes:
-        taps = turned[:, :, *slices]
-        convolution = Convolution(spec, taps.reshape(*taps.shape[:2], *spec.kernel), bias, once=True)
-        passes.append((phases, convolution))
-    if woven:
-        _run_woven(passes, x, bias, out, stride, threads)
+    if found.woven:
+        _run_woven(found, x, weight, bias, out, groups, threads)
         return
-    for phases, convolution in passes:
-        _run_phase(phases, convolution, x, out[:, :, *(phase.outputs for phase in phases)], threads)
+    for one in found.passes:
+        convolution = Convolution(one.spec, one.weight(weight, groups), bias, once=True)
+        _run_pass(one, convolution, x, out[:, :, *(axis.phases[0].outputs for axis in one.axes)], threads)
 
 
-def _run_phase(phases: Phases, convolution: Convolution, x: Array, part: Array, threads: int) -> None:
-    """The outputs of one phase, which ``part`` is the place of."""
-    seen = x[:, :, *(slice(max(0, phase.first_input), None) for phase in phases)]
-    pads = [phase.padding(cells, o) for phase, cells, o in zip(phases, x.shape[2:], part.shape[2:], strict=True)]
+def _run_pass(one: Pass, convolution: Convolution, x: Array, part: Array, threads: int) -> None:
+    """The outputs of one pass, which ``part`` is the place of."""
+    seen = x[:, :, *(slice(max(0, axis.first_input), None) for axis in one.axes)]
+    pads = [axis.padding(cells) for axis, cells in zip(one.axes, x.shape[2:], strict=True)]
     run_convolution(convolution, seen, part, pads, threads)
 
 
-def _part_sizes(phases: Phases, out: Array) -> tuple[int, ...]:
-    return tuple(len(range(o)[phase.outputs]) for phase, o in zip(phases, out.shape[2:], strict=True))
-
-
-def _can_weave(out: Array, stride: Sequence[int]) -> bool:
-    """Whether neighbouring cells of a row belong to different phases, and the parts of an image fit into scratch."""
-    return (
-        1 < stride[-1] <= _runtime.kernel("weave", out.dtype).MAX_STRIDE
-        and out.strides[-1] == out.itemsize
-        and out[:1].nbytes + _SLACK * prod(stride) <= table.SCRATCH_BYTES
-    )
-
-
 def _run_woven(
-    passes: list[tuple[Phases, Convolution]], x: Array, bias: Array | None, out: Array, stride: Sequence[int],
-    threads: int,
-) -> None:  # fmt: skip
-    """Some images at a time: every phase into memory of its own, then all of them to the rows of the result."""
+    plan: Plan, x: Array, weight: Array, bias: Array | None, out: Array, groups: int, threads: int
+) -> None:
+    """Some images at a time: every pass into memory of its own, then all phases to the rows of the result."""
+    values = np.zeros(out.shape[1], out.dtype) if bias is None else bias.astype(out.dtype)
+    ready = []
+    for one in plan.passes:
+        each = None if bias is None else values.repeat(one.spec.out_channels // len(values))
+        ready.append((one, Convolution(one.spec, one.weight(weight, groups), each, once=True)))
     most = max(1, table.WEAVE_BYTES // out[:1].nbytes)
     images = ceil(len(x) / ceil(len(x) / most))
-    values = np.zeros(out.shape[1], out.dtype) if bias is None else bias.astype(out.dtype)
-    each = triple(stride)
-    with _memory.scratch(out[:images].nbytes + _SLACK * prod(stride)) as scratch:
-        cells = scratch[: len(scratch) // out.itemsize * out.itemsize].view(out.dtype)
+    places, used = _places(plan, out.shape[1], images, out.itemsize)
+    with _memory.scratch(used * out.itemsize) as scratch:
+        cells = scratch[: used * out.itemsize].view(out.dtype)
         for first in range(0, len(x), images):
             some = slice(first, first + images)
-            places = np.full((prod(stride), 4), -1, np.int64)
-            used = 0
-            for phases, convolution in passes:
-                shape = (*out[some].shape[:2], *_part_sizes(phases, out))
-                part = cells[used : used + prod(shape)].reshape(shape)
-                _run_phase(phases, convolution, x[some], part, threads)
-                index = np.ravel_multi_index([phase.outputs.start for phase in phases], tuple(stride))
-                places[index] = used, *triple(shape[2:])
-                used += round_up(prod(shape), _SLACK // out.itemsize)
-            _runtime.kernel("weave", out.dtype).run(cells, places, values, with_three_axes(out[some]), each, threads)
+            at = 0
+            for one, convolution in ready:
+                shape = (len(x[some]), *one.shape)
+                _run_pass(one, convolution, x[some], cells[at : at + prod(shape)].reshape(shape), threads)
+                at += _room(images, one, out.itemsize)
+            weave = _runtime.kernel("weave", out.dtype)
+            weave.run(cells, places, values, with_three_axes(out[some]), triple(plan.stride), threads)
+
+
+def _room(images: int, one: Pass, itemsize: int) -> int:
+    """Scalars that the result of a pass takes: parts begin with a cache line, and may be read beyond their end."""
+    return round_up(images * prod(one.shape) + _SLACK // itemsize, _SLACK // itemsize)
+
+
+@lru_cache(maxsize=256)
+def _places(plan: Plan, channels: int, images: int, itemsize: int) -> tuple[Array, int]:
+    """Where each phase begins in scratch, -1 if it does not exist, and its steps from channel to channel, along d and
+    along h; and how many scalars there are in all."""
+    places = np.full((prod(plan.stride), 4), -1, np.int64)
+    used = 0
+    for one in plan.passes:
+        sizes = triple(one.shape[1:])
+        step_h, step_d = sizes[2], sizes[1] * sizes[2]
+        plane = prod(sizes)
+        for i, phases in enumerate(one.phases):
+            index = np.ravel_multi_index([phase.outputs.start for phase in phases], plan.stride)
+            d, h, w = triple(
+                [phase.first_input - axis.first_input for phase, axis in zip(phases, one.axes, strict=True)], 0
+            )
+            at = used + i * plane + d * step_d + h * step_h + w
+            places[index] = at, one.spec.out_channels // channels * plane, step_d, step_h
+        used += _room(images, one, itemsize)
+    return places, used
