@@ -31,8 +31,9 @@ cdef enum:
     CHANNELS = 64
     #: bytes of planes of which several are summed at a time
     FEW_BYTES = 262144
-    #: indices of one work item
+    #: indices of one work item; cells of small planes, few enough for threads to get equal shares
     CHUNK = 16384
+    SMALL_CHUNK = 4096
     #: bands of one work item where results go past the caches, which are waited for at its end
     STREAMED = 16
     #: cells of one work item where all cells of a plane are the same
@@ -185,7 +186,7 @@ def choose_small(const real_t[:, ::1] grad, const uint8_t[::1] code, real_t[:, :
     first output, lanes from there on, the code of each. ``copies`` has for each thread a plane of g and a vector more.
     """
     cdef int64_t planes = out.shape[0], cells = out.shape[1], outputs = grad.shape[1]
-    cdef int64_t group = max(1, CHUNK // cells), items = (planes + group - 1) // group
+    cdef int64_t group = max(1, SMALL_CHUNK // cells), items = (planes + group - 1) // group
     cdef int64_t item
     if (not CHOOSES or grad.shape[0] != planes or code.shape[0] != planes * outputs + 2 * CODE_SLACK
             or base.shape[0] * VL < cells or lanes.shape[0] != base.shape[0] or lanes.shape[1] != VL

@@ -116,7 +116,8 @@ def weight_blocks(spec: ConvSpec, call: Call, threads: int) -> WeightBlocks:
     ld = round_up(spec.depth, lanes)
     panels = ceil(ld / panel)
     share = max(1, int(table.GRADIENT_PANEL_BYTES) // (positions * panel * itemsize))
-    parts = max(ceil(panels / share), min(table.GRADIENT_ITEMS, panels // table.GRADIENT_LEAST_PANELS), 1)
+    least = table.GRADIENT_LEAST_PANELS[_is_read_in_place(call, box)]
+    parts = max(ceil(panels / share), min(table.GRADIENT_ITEMS, panels // least), 1)
     boxes = prod(ceil(n / b) for n, b in zip((call.batch, *call.out), box, strict=True))
     product_bytes = spec.out_channels * ld * itemsize
     segments = equal_segments(
@@ -183,6 +184,12 @@ def _can_merge(spec: ConvSpec, call: Call) -> bool:
             for _, _, sd, sh, sw in (call.x_strides, call.out_strides)
         )
     )
+
+
+def _is_read_in_place(call: Call, box: tuple[int, int, int, int]) -> bool:
+    """Whether the positions of an image in a box lie side by side in the gradient, as the kernel finds, too."""
+    *_, oh, ow = call.out_strides
+    return ow == 1 and (box[2] == 1 or oh == box[3]) and box[1] == 1
 
 
 def _choose_box(call: Call) -> tuple[int, int, int, int]:

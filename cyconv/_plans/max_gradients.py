@@ -18,6 +18,7 @@ from cyconv import _memory, _runtime
 from cyconv._plans.pool_picks import by_vectors, picks
 from cyconv._plans.table import (
     GRADIENT_BAND_BYTES,
+    GRADIENT_INDEX_CELLS,
     GRADIENT_PICK_CELLS,
     GRADIENT_STREAM_BYTES,
     GRADIENT_THREAD_CELLS,
@@ -54,6 +55,23 @@ class Choices(NamedTuple):
     corner: int
 
 
+class Reading(NamedTuple):
+    """How indices of planes are read: the tables of codes where they may have any, at this step of the windows."""
+
+    step: int
+    cells: int
+    first: Array | None
+    column: Array | None
+
+
+class Choosing(NamedTuple):
+    """What the kernel wants to know of choices: tables of picked cells, or shapes, steps and a band of rows."""
+
+    picked: tuple[Array, ...] | None
+    sizes: tuple[int, ...]
+    band: int
+
+
 class Maxima(NamedTuple):
     """Indices that have been checked: codes with their windows, or places, or the indices."""
 
@@ -67,7 +85,6 @@ def worthwhile(threads: int, cells: int) -> int:
     return max(1, min(threads, cells // GRADIENT_THREAD_CELLS))
 
 
-@lru_cache(maxsize=64)
 def _step(planes: Planes) -> int:
     """The step of windows of about its size, 0 where none is 1 or 2."""
     steps = {
@@ -85,7 +102,6 @@ def _times(planes: int, outputs: int) -> int:
     return most // times * times or most
 
 
-@lru_cache(maxsize=64)
 def _tables(planes: Planes, step: int) -> tuple[Array, Array]:
     """Flat position and column of the first cell of each output's box, for one plane or several."""
     size, out = planes.size, planes.out
@@ -114,7 +130,6 @@ def _choices(found: int, step: int) -> Choices | None:
     return Choices(K, before_h, before_w, corner[0] * kernel.IN_ROW + corner[1])
 
 
-@lru_cache(maxsize=64)
 def _pick_cells(planes: Planes, choices: Choices, lanes: int, dtype: np.dtype[Any]) -> tuple[Array, ...] | None:
     """For vectors of cells of small planes the first output, lanes from there on and the codes that cells want; None
     where windows overlap or lie too far apart."""
@@ -133,6 +148,32 @@ def _pick_cells(planes: Planes, choices: Choices, lanes: int, dtype: np.dtype[An
     return picked.base[:, 0], picked.lanes[:, 0], codes[:, 0]
 
 
+@lru_cache(maxsize=256)
+def _reading(planes: Planes) -> Reading:
+    cells, step = prod(planes.size), _step(planes)
+    coded = step > 0 and cells < 2**30 and planes.size[-1] < 2**16
+    return Reading(step, cells, *(_tables(planes, step) if coded else (None, None)))
+
+
+@lru_cache(maxsize=256)
+def _choosing(planes: Planes, choices: Choices, dtype: np.dtype[Any]) -> Choosing:
+    kernel = _runtime.kernel("poolgrad", dtype)
+    step = _step(planes)
+    picked = _pick_cells(planes, choices, kernel.LANES, dtype) if kernel.PICKS else None
+    if picked:
+        return Choosing(picked, (planes.lead, prod(planes.out)), 0)
+    lead, height, width = planes.lead, prod(planes.size[:-1]), planes.size[-1]
+    out_h, out_w = prod(planes.out[:-1]), planes.out[-1]
+    if planes.inner == 1 and not choices.before_h and step == choices.K and step * out_h == height:
+        lead, height, out_h = 1, lead * height, lead * out_h  # no window reaches beyond its plane: one tall plane
+    length = width * planes.inner
+    sizes = (
+        lead, planes.inner, height, width, out_h, out_w, choices.K, step, choices.before_h, choices.before_w,
+        choices.corner,
+    )  # fmt: skip
+    return Choosing(None, sizes, max(length, min(height * length, GRADIENT_BAND_BYTES // dtype.itemsize)))
+
+
 def scratch_for(indices: Array) -> _memory.scratch:
     """Memory for `read`."""
     return _memory.scratch(2 * indices.size + 2 * _kernel().SLACK)
@@ -144,11 +185,10 @@ def read(indices: Array, planes: Planes, scratch: Array, threads: int) -> Maxima
     ``scratch`` must live as long as the result.
     """
     kernel = _kernel()
-    threads = worthwhile(threads, indices.size)
-    cells, step = prod(planes.size), _step(planes)
-    if step and cells < 2**30 and planes.size[-1] < 2**16:
+    threads = worthwhile(threads, GRADIENT_INDEX_CELLS * indices.size)
+    step, cells, first, column = _reading(planes)
+    if first is not None:
         codes = scratch[: indices.size + 2 * kernel.SLACK]
-        first, column = _tables(planes, step)
         found = kernel.read_codes(indices, first, column, planes.inner, cells, planes.size[-1], codes, threads)
         choices = _choices(found, step)
         if not found & kernel.WITHOUT_CODES and choices:
@@ -190,38 +230,14 @@ def scatter(maxima: Maxima, grad: Array, out: Array, threads: int) -> None:
         return
     kernel = _runtime.kernel("poolgrad", grad.dtype)
     threads = worthwhile(threads, out.size)
-    cells = _pick_cells(planes, choices, kernel.LANES, grad.dtype) if kernel.PICKS else None
-    if cells:
-        outputs = prod(planes.out)
+    picked, sizes, band = _choosing(planes, choices, grad.dtype)
+    if picked:
+        lead, outputs = sizes
         copies = np.empty((threads, outputs + kernel.LANES), grad.dtype)
         kernel.choose_small(
-            grad.reshape(planes.lead, outputs), places, out.reshape(planes.lead, -1), *cells, copies, threads
+            grad.reshape(lead, outputs), places, out.reshape(lead, -1), *picked, copies, threads
         )
         return
-    step = _step(planes)
-    lead, height, width = planes.lead, prod(planes.size[:-1]), planes.size[-1]
-    out_h, out_w = prod(planes.out[:-1]), planes.out[-1]
-    if planes.inner == 1 and not choices.before_h and step == choices.K and step * out_h == height:
-        lead, height, out_h = 1, lead * height, lead * out_h  # no window reaches beyond its plane: one tall plane
-    length = width * planes.inner
-    band = max(length, min(height * length, GRADIENT_BAND_BYTES // grad.itemsize))
     rows = np.empty((threads, band + 2 * 64), grad.dtype)
-    kernel.choose(
-        grad.reshape(-1),
-        places,
-        out.reshape(-1),
-        lead,
-        planes.inner,
-        height,
-        width,
-        out_h,
-        out_w,
-        choices.K,
-        step,
-        choices.before_h,
-        choices.before_w,
-        choices.corner,
-        rows,
-        out.nbytes >= GRADIENT_STREAM_BYTES,
-        threads,
-    )
+    stream = out.nbytes >= GRADIENT_STREAM_BYTES
+    kernel.choose(grad.reshape(-1), places, out.reshape(-1), *sizes, rows, stream, threads)

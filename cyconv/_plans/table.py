@@ -59,21 +59,23 @@ CALL_SECONDS = 3e-6
 #: The weight gradient: positions of a box, the depth of a tile (12 rows of 800 float32 are 38 KiB of a first-level
 #: cache of 48; 64 to 256 channels at 8x56x56: 400 positions 6.03 ms, 800 5.93; 256 to 512 at stride 2: 13.8, 13.2);
 #: bytes of the packed input cells of a box, bytes of all partial products, work items wanted (the partition must not
-#: know the number of threads), and the panels of columns below which packing the other side would show.
+#: know the number of threads), and the panels of columns below which packing the other side would show, or reading it
+#: again where it lies (256 to 512 channels at 8x28x28: 6 panels 13.8 ms, 2 panels, 8 MB of products less, 13.2).
 GRADIENT_POSITIONS = CACHES[0] // 60
 GRADIENT_PANEL_BYTES = int(CACHES[1] * 0.45)
 GRADIENT_PRODUCT_BYTES = 8 << 20
 GRADIENT_ITEMS = 16
-GRADIENT_LEAST_PANELS = 6
+GRADIENT_LEAST_PANELS = (6, 2)
 
 #: Cells of a box that are packed in the time in which an element of a result that lies the wrong way is put in its
 #: place: 0.3 ns (8x256x56x56 to 64 channels), and 4.3 ns (8x2048x7x7 to 512).
 GRADIENT_TURN_CELLS = 16
 
 #: Work that is worth a thread of its own, which takes some microseconds to start: FLOPs of a product (6 to 10 us),
-#: cells of a pooling gradient.
+#: cells of a pooling gradient, as long as two of which an index takes to be read (64x16x10x10 2x2: 0.19 and 0.40 ns).
 THREAD_FLOPS = 1_000_000
 GRADIENT_THREAD_CELLS = 16384
+GRADIENT_INDEX_CELLS = 2
 
 #: Pooling gradients: rows are made in a first-level cache beside what they are made of. Results that no cache keeps
 #: go past them to memory: of windows of 2x2, one core takes per output 0.90 ns instead of 1.05 at 26 MB, 0.93 instead
