@@ -121,6 +121,10 @@ class ConvPlan:
         if algorithm != "auto" and 0 not in self._weight.shape:
             check_supported(self._spec(_checks.float_dtypes(("weight", self._weight))[0], self._stride), algorithm)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle or a copy holds: not what earlier calls found out, which refers to compiled modules."""
+        return self.__dict__ | {"_shortcuts": {}, "_ready": {}}
+
     def __call__(self, x: ArrayLike, out: Array | None = None) -> Array:
         """Convolve x.
 
@@ -248,7 +252,10 @@ class ConvPlan:
         Explanation
             Algorithm, build, FLOPs, bytes, workspace, why, estimates of the candidates; prints as a table.
         """
+        if not _checks.is_sequence(shape):
+            raise TypeError(f"shape must be a sequence of ints, got {shape!r} of type {type(shape).__name__}")
         sizes = [_checks.as_int("shape", size, minimum=1) for size in shape]
+        _checks.check_index_range("shape: an image", sizes, 8)
         compute, _ = _checks.float_dtypes(("weight", self._weight))
         image = _checks.as_image("x", np.broadcast_to(np.zeros((), compute), sizes), self._axes, self._layout)
         pads, out_size = self._place(image.array.shape[2:])
