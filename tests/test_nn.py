@@ -91,6 +91,21 @@ def test_shapes_are_known_in_advance(name):
 
 
 @pytest.mark.parametrize("name", LAYERS)
+def test_a_batch_of_nothing_has_gradients_of_zero(name):
+    layer, (_, *sizes) = LAYERS[name]()
+    x = np.zeros((0, *sizes), np.float32)
+    if layer.training and isinstance(layer, nn.BatchNorm2D):
+        with pytest.raises(ValueError, match="more than one value per channel"):
+            layer(x)
+        return
+    y = layer(x)
+    assert y.shape == layer.output_shape(x.shape)
+    assert layer.backward(y).shape == x.shape
+    for parameter in layer.parameters():
+        np.testing.assert_array_equal(parameter.grad, np.zeros(parameter.shape))
+
+
+@pytest.mark.parametrize("name", LAYERS)
 def test_inputs_are_not_changed(name):
     layer, shape = LAYERS[name]()
     x = rng(2).normal(size=shape).astype(np.float32)
@@ -230,6 +245,8 @@ def test_losses():
             nn.cross_entropy(*args)
     with pytest.raises(ValueError, match="shape"):
         nn.mse_loss(z, z[:1])
+    with pytest.raises(TypeError, match="target must be real"):
+        nn.mse_loss(z, z + 1j)
 
 
 def test_optimisers_follow_their_formulas():

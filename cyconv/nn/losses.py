@@ -84,7 +84,8 @@ def mse_loss(prediction: ArrayLike, target: ArrayLike) -> tuple[float, Array]:
     Raises
     ------
     TypeError, ValueError
-        If the shapes differ, there is nothing in them, or the prediction is not of floating-point numbers.
+        If the shapes differ, there is nothing in them, the prediction is not of floating-point numbers or the target
+        is complex.
 
     Examples
     --------
@@ -96,6 +97,8 @@ def mse_loss(prediction: ArrayLike, target: ArrayLike) -> tuple[float, Array]:
     p, t = _checks.as_array("prediction", prediction), _checks.as_array("target", target)
     if p.dtype.kind != "f":
         raise TypeError(f"prediction must be floating-point numbers, got {p.dtype}")
+    if t.dtype.kind == "c":
+        raise TypeError(f"target must be real numbers, got {t.dtype}")
     if p.shape != t.shape or p.size == 0:
         raise ValueError(f"prediction and target must have the same shape, not empty, got {p.shape} and {t.shape}")
     difference = (p - t).astype(p.dtype, copy=False)

@@ -122,6 +122,8 @@ def _product(a: Array, b: Array) -> Array:
 
 def _outer(a: Array, b: Array) -> Array:
     """``a.T @ b``: the sum over the batch, which is the gradient of weights."""
+    if len(a) == 0:  # an image without positions is none to convolve
+        return np.zeros((a.shape[1], b.shape[1]), np.result_type(a, b))
     if product.suits_times(len(a), a.T, b):
         return product.times(a.T, b, threads_for(None))
     shape = (a.shape[1], b.shape[1], 1)
@@ -145,7 +147,7 @@ class Flatten(Module):
     def forward(self, x: Array) -> Array:
         """Reshape."""
         self._shape = x.shape
-        return x.reshape(len(x), -1)
+        return x.reshape(len(x), prod(x.shape[1:]))
 
     def backward(self, grad: Array) -> Array:
         """Reshape back."""
