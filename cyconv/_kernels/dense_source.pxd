@@ -15,16 +15,16 @@ with the padding around them and a stride of 1 or 2 left in; or the cells as the
 if it has no padding.
 
 Rows are copied by whole vectors that spill into the next row, which is written after it; a place ends with at least a
-vector less one of zeros. Rows that are not plain (``plain_rows``: zeros around them, neighbours in memory, stride 1
-or 2) are gathered first (gather.pxd).
+vector less one of zeros. Rows that are not plain (``plain_rows``: zeros around them, cells that are read close to one
+another) are gathered first (gather.pxd).
 
 Assumptions: as ``dense.pyx``.
 """
 from libc.stdint cimport int64_t, uint8_t, uintptr_t
 
 from cyconv._kernels.dense_geometry cimport PANEL, Box, Geometry, Job, Operand, cuts
-from cyconv._kernels.gather cimport LINE_BYTES, Axis, copy_run, gather_block, source_index
-from cyconv._kernels.masks cimport lanes_up_to, load_lanes
+from cyconv._kernels.gather cimport LINE_BYTES, Axis, ceil_div, copy_run, gather_block, source_index
+from cyconv._kernels.masks cimport lanes_up_to, load_apart, load_lanes
 from cyconv._kernels.simd cimport REAL_SIZE, VL, outlined, prefetch, real_t, vec_t, vevery_second, vload, vstore, vzero
 from cyconv._kernels.tile cimport SOON
 
@@ -34,8 +34,8 @@ cdef struct Rows:
     int64_t step_n, step_c
     const int64_t *at           # -1: a row of padding
     int64_t count, images
-    # place s of output i of a row is column ``start[s] + i * stride``, copied to ``s * place + i``
-    int64_t stride, width, places, place
+    # place s of output i of a row is scalar ``start[s] + i * step``, copied to ``s * place + i``
+    int64_t step, width, places, place
     const int64_t *start
     const int64_t *chosen       # lanes of the vectors that rows are made of, place by place
 
@@ -144,10 +144,10 @@ cdef inline void _fill(const Job *job, const Box *box, real_t *dst, int64_t step
     rows.places, rows.place, rows.width = 1 if g.row_tiles else g.taps_w, place, row_cells(g, box)
     if g.plain_rows:
         rows.data = job.x.data + box.n0 * job.x.n + channel * job.x.c
-        rows.step_n, rows.step_c, rows.stride = job.x.n, job.x.c, 1 if g.row_tiles else g.stride_w
+        rows.step_n, rows.step_c, rows.step = job.x.n, job.x.c, job.x.w * (1 if g.row_tiles else g.stride_w)
         _find_rows(job, box, at)
         for i in range(rows.places):
-            start[i] = box.w0 * g.stride_w + i * g.dilation_w - g.pad_w
+            start[i] = (box.w0 * g.stride_w + i * g.dilation_w - g.pad_w) * job.x.w
     else:
         i = g.slots_d * g.slots_h * g.slots_w
         gather_block(cells, i, &job.x, box.n0, box.n, channel, channels, box.d0, box.d, box.h0, box.h, box.w0, box.w,
@@ -155,13 +155,13 @@ cdef inline void _fill(const Job *job, const Box *box, real_t *dst, int64_t step
         if g.row_tiles:
             return
         rows.data = cells
-        rows.step_c, rows.step_n, rows.stride = i, i * channels, 1
+        rows.step_c, rows.step_n, rows.step = i, i * channels, 1
         for i in range(rows.count):
             at[i] = i * g.slots_w
         for i in range(g.taps_w):
             start[i] = job.slot_w[i]
     rows.start, rows.chosen = start, start + rows.places
-    _choose_lanes(&rows, start + rows.places, g.size_w if g.plain_rows else g.slots_w)
+    _choose_lanes(&rows, start + rows.places, (g.size_w - 1) * job.x.w + 1 if g.plain_rows else g.slots_w)
     for i in range(channels):
         _shift(dst + i * step_c, &rows, i)
 
@@ -186,12 +186,13 @@ cdef inline void _find_rows(const Job *job, const Box *box, int64_t *at) noexcep
 
 
 cdef inline void _choose_lanes(const Rows *rows, int64_t *chosen, int64_t size) noexcept nogil:
-    """Which lanes of every vector that a row is made of lie on its ``size`` columns."""
+    """Which lanes of every vector that a row is made of lie on its ``size`` scalars."""
     cdef int64_t s, i, at
+    cdef int64_t step = rows.step if rows.step > 2 else 1
     for s in range(rows.places):
-        for i in range(cuts(rows.width, VL) * rows.stride):
-            at = rows.start[s] + i * VL
-            chosen[0] = lanes_up_to(size - at) & ~lanes_up_to(-at)
+        for i in range(cuts(rows.width, VL) * rows.step // step):
+            at = rows.start[s] + i * VL * step
+            chosen[0] = lanes_up_to(ceil_div(size - at, step)) & ~lanes_up_to(ceil_div(-at, step))
             chosen += 1
 
 
@@ -205,11 +206,11 @@ cdef inline outlined _shift(real_t *to, const Rows *rows, int64_t channel) noexc
     cdef real_t *here
     cdef int64_t whole = cuts(rows.width, VL)
     cdef int64_t width = rows.width
-    cdef int64_t stride = rows.stride
+    cdef int64_t step = rows.step
     cdef int64_t places = rows.places
     cdef int64_t place = rows.place
     cdef int64_t ahead = rows.step_c * REAL_SIZE
-    cdef int64_t bytes = width * stride * REAL_SIZE
+    cdef int64_t bytes = width * step * REAL_SIZE
     cdef int64_t j, n, s, i, _s
     i = rows.count * rows.images * width // VL * VL
     while i < place:
@@ -226,20 +227,27 @@ cdef inline outlined _shift(real_t *to, const Rows *rows, int64_t channel) noexc
                     for i in range(whole):
                         vstore(here + i * VL, vzero())
                     here += place
-            elif stride == 1:
+            elif step == 1:
                 for s in range(places):
                     from_ = row + rows.start[s]
                     for i in range(whole):
                         vstore(here + i * VL, load_lanes(from_ + i * VL, chosen[i]))
                     chosen += whole
                     here += place
-            else:
+            elif step == 2:
                 for s in range(places):
                     from_ = row + rows.start[s]
                     for i in range(whole):
                         vstore(here + i * VL, vevery_second(load_lanes(from_ + 2 * i * VL, chosen[2 * i]),
                                                             load_lanes(from_ + 2 * i * VL + VL, chosen[2 * i + 1]), 0))
                     chosen += 2 * whole
+                    here += place
+            else:
+                for s in range(places):
+                    from_ = row + rows.start[s]
+                    for i in range(whole):
+                        vstore(here + i * VL, load_apart(from_ + i * VL * step, step, chosen[i]))
+                    chosen += whole
                     here += place
             i = 0
             while i < bytes:

@@ -1,7 +1,7 @@
 """Names of ``masks.h`` for Cython; sets of lanes as the bits of a number."""
 from libc.stdint cimport int64_t
 
-from cyconv._kernels.simd cimport VL, real_t, vec_t, vload
+from cyconv._kernels.simd cimport VL, real_t, vec_t, vload, vload_apart
 
 cdef extern from "masks.h" nogil:
     ctypedef int vmask_t
@@ -24,3 +24,14 @@ cdef inline vec_t load_lanes(const real_t *p, int64_t lanes) noexcept nogil:
     if HAS_MASKS or lanes != lanes_up_to(VL):
         return vload_chosen(p, vmask_of(lanes))
     return vload(p)
+
+
+cdef inline vec_t load_apart(const real_t *p, int64_t step, int64_t lanes) noexcept nogil:
+    """These lanes from cells that lie ``step`` scalars apart, the others zero."""
+    cdef real_t cells[VL]
+    cdef int64_t i
+    if lanes == lanes_up_to(VL):
+        return vload_apart(p, step)
+    for i in range(VL):
+        cells[i] = p[i * step] if lanes >> i & 1 else <real_t>0
+    return vload(cells)

@@ -127,6 +127,13 @@ static inline vec_t vevery_second(vec_t a, vec_t b, int first) {
 #endif
 }
 
+/* Cells that lie `step` scalars apart. */
+static inline vec_t vload_apart(const real_t *p, int64_t step) {
+    vec_t r;
+    for (int l = 0; l < CYCONV_VL; l++) r[l] = p[l * step];
+    return r;
+}
+
 /* The same vector, in a register from here on: without this, compilers load it again from memory for each use. */
 static inline vec_t vhold(vec_t v) {
 #if defined(__AVX512F__)

@@ -22,6 +22,7 @@ cdef extern from "simd.h" nogil:
     vec_t vset(real_t x)
     vec_t vzero()
     vec_t vevery_second(vec_t a, vec_t b, int first)
+    vec_t vload_apart(const real_t *p, int64_t step)
     vec_t vhold(vec_t v)
     const real_t *hold_pointer(const real_t *p)
     void vcopy_part(real_t *to, const real_t *from_, int64_t count)

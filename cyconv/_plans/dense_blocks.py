@@ -208,9 +208,19 @@ def _asks_input(spec: ConvSpec, call: Call, way: Way) -> bool:
     return _is_direct_in(spec, call, way) and not way.row_tiles and weights < cells
 
 
-def _has_plain_rows(spec: ConvSpec, call: Call) -> bool:
-    """Whether rows can be copied from the input by vectors, with zeros around them."""
-    return spec.padding_mode == "zeros" and spec.stride[2] <= 2 and call.x_strides[4] == 1
+def _has_plain_rows(spec: ConvSpec, call: Call, way: Way) -> bool:
+    """Whether rows can be copied from the input as they lie, with zeros around them."""
+    apart = spec.stride[2] * call.x_strides[4]
+    most = 2 if way.row_tiles else table.DENSE_MOST_APART
+    return spec.padding_mode == "zeros" and 0 < apart <= most and (apart != 2 or call.x_strides[4] == 1)
+
+
+def _copy_cycles(spec: ConvSpec, call: Call, way: Way) -> float:
+    """Laying out one cell."""
+    if not _has_plain_rows(spec, call, way):
+        return table.DENSE_GATHER_CYCLES
+    close = way.row_tiles or spec.stride[2] * call.x_strides[4] <= 2
+    return table.DENSE_COPY_CYCLES if close else table.DENSE_APART_CYCLES
 
 
 def _cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile, block: int) -> float:
@@ -231,8 +241,7 @@ def _cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile, block: int) -> flo
     product = runs * panels * (steps * spec.depth + tiles * table.DENSE_TILE_CYCLES)
     copy = 0.0
     if not _is_direct_in(spec, call, way) or spec.stride[2] > 1:  # cells that a stride leaves out are fetched, too
-        copy = table.DENSE_COPY_CYCLES if _has_plain_rows(spec, call) else table.DENSE_GATHER_CYCLES
-        copy += table.DENSE_ROW_CYCLES / way.box[3]
+        copy = _copy_cycles(spec, call, way) + table.DENSE_ROW_CYCLES / way.box[3]
     copy *= positions * spec.group_inputs * _copies(spec, way.row_tiles)
     store = 0.0 if _is_direct_out(call, way) else table.DENSE_STORE_CYCLES * positions * outputs
     return (product + copy + store) / positions
@@ -252,7 +261,7 @@ def _describe(
     layouts = [lay_out_axis(spec.kernel[i], spec.stride[i], spec.dilation[i], box[i + 1]) for i in range(3)]
     direct_in = _is_direct_in(spec, call, way)
     direct_out = _is_direct_out(call, way)
-    plain_rows = _has_plain_rows(spec, call)
+    plain_rows = _has_plain_rows(spec, call, way)
     lanes = tile.lanes
     panel = lanes * tile.vecs
     panels = ceil(spec.group_outputs / (tile.rows if by_rows else panel))
@@ -321,7 +330,7 @@ def _tables(spec: ConvSpec, call: Call, way: Way, layouts: list[AxisLayout]) -> 
     if way.row_tiles and _is_direct_in(spec, call, way):
         steps = [spec.dilation[i] * call.x_strides[i + 2] for i in (0, 1)]
         high = [i * steps[0] + j * steps[1] for i in range(spec.kernel[0]) for j in range(spec.kernel[1])]
-    elif way.row_tiles and not _has_plain_rows(spec, call):
+    elif way.row_tiles and not _has_plain_rows(spec, call, way):
         wide = list(w.tap_slots)
     rows = [row for row in high for _ in wide]
     places = wide * len(high)

@@ -35,9 +35,13 @@ DENSE_TILE_CYCLES = 60.0
 #: by vectors, a row of them, and one that is gathered first; storing one element of a result from scratch. A row took
 #: 6 to 9 cycles (3 to 16 channels to 2 to 16, 3x3 to 7x7, planes of 7x7 to 56x56).
 DENSE_COPY_CYCLES = 0.2
+DENSE_APART_CYCLES = 1.0
 DENSE_ROW_CYCLES = 8.0
 DENSE_GATHER_CYCLES = 2.0
 DENSE_STORE_CYCLES = 0.25
+
+#: Scalars between neighbouring cells of a row up to which it is copied as it lies, one channel after the other.
+DENSE_MOST_APART = 16
 
 #: The unit of the cost models: cycles become seconds by a nominal clock, bytes by a nominal bandwidth (one core
 #: scaling a large array). Only ratios between candidates count, so the processor's own figures are not asked for.
