@@ -231,9 +231,13 @@ def run_pool(
     op: int, naxes: int, x: object, kind: Kind, windows: Windows, layout: str, out: object, num_threads: object
 ) -> Array:
     """Check everything, allocate the result, fill it; what does not depend on the data is remembered."""
-    plain = type(num_threads) is int and 0 < num_threads <= _PLAIN_THREADS
-    threads = num_threads if plain else _threads_of(num_threads)
-    found: Array | None = calls.again(op, naxes, x, windows, layout, out, threads)  # type: ignore[arg-type]
+    if num_threads is None:
+        threads = _runtime.threads_for(None)
+    elif type(num_threads) is int and 0 < num_threads <= _PLAIN_THREADS:
+        threads = num_threads
+    else:
+        threads = _threads_of(num_threads)
+    found: Array | None = calls.again(op, naxes, x, windows, layout, out, threads)
     return _run_checked(op, naxes, x, kind, windows, layout, out, num_threads)[0] if found is None else found
 
 

@@ -194,7 +194,8 @@ def threads_for(wanted: int | None) -> int:
     """Threads that a kernel call gets: ``wanted`` or the setting, never absurdly many; one in a forked child."""
     if _forked:
         return 1
-    return min(_MOST_THREADS, wanted or _threads_here.get() or _threads)
+    n = wanted or _threads_here.get() or _threads
+    return n if n < _MOST_THREADS else _MOST_THREADS  # a call of min takes as long as a look-up
 
 
 # ---------------------------------------------------------------------------------------------------- report

@@ -315,24 +315,6 @@ def max_pool3d(
 # ------------------------------------------------------------------------------------------------------ average
 
 
-def _avg_pool(
-    naxes: int,
-    x: ArrayLike,
-    kernel_size: Size,
-    stride: Size | None,
-    padding: Padding,
-    dilation: Size,
-    ceil_mode: bool,
-    count_include_pad: bool,
-    divisor_override: int | None,
-    layout: str,
-    out: Array | None,
-    num_threads: int | None,
-) -> Array:
-    windows = kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, divisor_override
-    return run_pool(SUM, naxes, x, Sliding, windows, layout, out, num_threads)
-
-
 def avg_pool2d(
     x: ArrayLike,
     kernel_size: Size,
@@ -429,10 +411,8 @@ def avg_pool2d(
     array([[1., 1.],
            [1., 1.]])
     """
-    return _avg_pool(
-        2, x, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, divisor_override, layout, out,
-        num_threads,
-    )  # fmt: skip
+    windows = kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, divisor_override
+    return run_pool(SUM, 2, x, Sliding, windows, layout, out, num_threads)
 
 
 def avg_pool1d(
@@ -483,10 +463,8 @@ def avg_pool1d(
     >>> avg_pool1d(np.array([1.0, 3.0, 2.0, 0.0, 5.0]), 3, stride=1)
     array([2.        , 1.66666667, 2.33333333])
     """
-    return _avg_pool(
-        1, x, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, divisor_override, layout, out,
-        num_threads,
-    )  # fmt: skip
+    windows = kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, divisor_override
+    return run_pool(SUM, 1, x, Sliding, windows, layout, out, num_threads)
 
 
 def avg_pool3d(
@@ -538,7 +516,5 @@ def avg_pool3d(
     >>> avg_pool3d(np.arange(27.0).reshape(3, 3, 3), 3)
     array([[[13.]]])
     """
-    return _avg_pool(
-        3, x, kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, divisor_override, layout, out,
-        num_threads,
-    )  # fmt: skip
+    windows = kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, divisor_override
+    return run_pool(SUM, 3, x, Sliding, windows, layout, out, num_threads)

@@ -1,19 +1,29 @@
 """Calls of pooling, and the short way for those that came before: one look-up, one kernel.
 
 A call is known by all that it depends on but the data: the operation, how x lies in memory, the threads, the settings.
-Compiled once; every kernel lends its function as ``ENTRY``.
+Most calls repeat a recent one with the very same objects as settings: these are found without a key, whose making and
+hashing take a quarter of a small call. Compiled once; every kernel lends its function as ``ENTRY``.
 """
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int64_t
 from libc.string cimport memcmp, memcpy
 
-from numpy import empty, int64, ndarray
+from numpy import ndarray
 
 from cyconv._kernels.ndarray cimport (
     NPY_ARRAY_ALIGNED, NPY_ARRAY_CARRAY, NPY_MAXDIMS, PyArray_DATA, PyArray_DESCR, PyArray_DIMS, PyArray_NDIM,
     PyArray_STRIDES, PyArray_TYPE, PyArrayObject, as_array, has_flags, npy_intp,
 )
+
+cdef extern from "numpy/arrayobject.h":
+    int _import_array() except -1
+    object PyArray_EMPTY(int ndim, const npy_intp *size, int type_number, int fortran)
+    enum:
+        NPY_INT64
+
+_import_array()
 
 #: what ``ENTRY`` answers: done; arrays that overlap, so nothing was done; no scratch memory
 cdef enum:
@@ -27,9 +37,11 @@ ctypedef int (*entry_t)(
 
 cdef enum:
     WORDS = 5    # before the sizes and strides in a key
+    RECENT = 64  # places for recent calls, a power of 2
 
 cdef int MOST = 1024
 cdef dict _known = {}
+cdef list _recent = [None] * RECENT
 
 
 cdef inline int64_t _cells(PyArrayObject *array) noexcept nogil:
@@ -43,6 +55,8 @@ cdef inline int64_t _cells(PyArrayObject *array) noexcept nogil:
 cdef class Recipe:
     """All that a call on plain arrays, with a contiguous result, needs to know beyond them."""
     cdef tuple windows, shape
+    cdef bytes words
+    cdef str layout
     cdef object dtype, geometry
     cdef npy_intp size[NPY_MAXDIMS]
     cdef double divisor
@@ -71,6 +85,16 @@ cdef class Recipe:
                     if type(item) is not int:
                         return False
         return True
+
+    cdef bint repeats(self, const npy_intp *words, size_t size, layout, tuple windows):
+        """Whether these are the words and the very objects that it is known by."""
+        cdef int i
+        if layout is not self.layout or len(windows) != len(self.windows) or <size_t>len(self.words) != size:
+            return False
+        for i in range(len(windows)):
+            if windows[i] is not self.windows[i]:
+                return False
+        return memcmp(<const char *>self.words, words, size) == 0
 
     cdef bint takes(self, out):
         """Whether the result can go there without further checks."""
@@ -109,47 +133,79 @@ def run(entry, x, out, indices, geometry, double divisor, int num_threads):
     return _run(<entry_t>PyCapsule_GetPointer(entry, NULL), x, out, indices, geometry, divisor, num_threads)
 
 
-def key_of(int op, int naxes, x, int threads, str layout, tuple windows):
-    """What a call with an ndarray is known by."""
-    cdef npy_intp words[WORDS + 2 * NPY_MAXDIMS]
+cdef size_t _read(int op, int naxes, x, int threads, npy_intp *words):
+    """Words that tell a call with an ndarray, settings aside; how many bytes of them."""
     cdef PyArrayObject *array = as_array(x)
     cdef int ndim = PyArray_NDIM(array)
     words[0], words[1], words[2], words[3], words[4] = op, naxes, threads, ndim, PyArray_TYPE(array)
     memcpy(words + WORDS, PyArray_DIMS(array), ndim * sizeof(npy_intp))
     memcpy(words + WORDS + ndim, PyArray_STRIDES(array), ndim * sizeof(npy_intp))
-    return PyBytes_FromStringAndSize(<const char *>words, (WORDS + 2 * ndim) * sizeof(npy_intp)), layout, windows
+    return (WORDS + 2 * ndim) * sizeof(npy_intp)
+
+
+cdef int _place(const npy_intp *words, size_t size, tuple windows):
+    """Where among the recent calls one with these words and objects is."""
+    cdef size_t i, place = 0
+    for i in range(size // sizeof(npy_intp)):
+        place = 31 * place + <size_t>words[i]
+    for i in range(<size_t>len(windows)):
+        place = 31 * place + (<size_t><PyObject *>windows[i] >> 4)
+    return <int>((place ^ place >> 16) % RECENT)
+
+
+def key_of(int op, int naxes, x, int threads, str layout, tuple windows):
+    """What a call with an ndarray is known by."""
+    cdef npy_intp words[WORDS + 2 * NPY_MAXDIMS]
+    cdef size_t size = _read(op, naxes, x, threads, words)
+    return PyBytes_FromStringAndSize(<const char *>words, size), layout, windows
 
 
 def remember(key, Recipe recipe):
     """Let calls like this one take the short way."""
     if len(_known) >= MOST:
-        _known.clear()
+        forget()
+    recipe.words, recipe.layout, _ = key
     _known[key] = recipe
 
 
 def forget():
     """Let no call take the short way."""
+    cdef int i
     _known.clear()
+    for i in range(RECENT):
+        _recent[i] = None
 
 
 def again(int op, int naxes, x, tuple windows, layout, out, int threads):
     """The result of a call like one that is known, a pair with the places of maxima; None if it needs the long way."""
     cdef Recipe recipe
+    cdef npy_intp words[WORDS + 2 * NPY_MAXDIMS]
+    cdef size_t size
+    cdef int place
+    indices = None
     if type(x) is not ndarray or type(layout) is not str:
         return None
-    try:
-        recipe = _known.get(key_of(op, naxes, x, threads, layout, windows))
-    except TypeError:  # a list, which has no hash
-        return None
-    if recipe is None or PyArray_DESCR(as_array(x)) != <void *>recipe.dtype or not recipe.means(windows):
+    size = _read(op, naxes, x, threads, words)
+    place = _place(words, size, windows)
+    recipe = _recent[place]
+    if recipe is None or not recipe.repeats(words, size, layout, windows):
+        try:
+            recipe = _known.get((PyBytes_FromStringAndSize(<const char *>words, size), layout, windows))
+        except TypeError:  # a list, which has no hash
+            return None
+        if recipe is None or not recipe.means(windows):
+            return None
+        _recent[place] = recipe
+    if PyArray_DESCR(as_array(x)) != <void *>recipe.dtype:
         return None
     if not has_flags(x, NPY_ARRAY_ALIGNED):
         return None
     if out is None:
-        out = empty(recipe.shape, recipe.dtype)
+        out = PyArray_EMPTY(<int>len(recipe.shape), recipe.size, PyArray_TYPE(as_array(x)), False)
     elif not recipe.takes(out):
         return None
-    indices = empty(recipe.shape, int64) if recipe.placed else None
+    if recipe.placed:
+        indices = PyArray_EMPTY(<int>len(recipe.shape), recipe.size, NPY_INT64, False)
     if not _run(recipe.entry, x, out, indices, recipe.geometry, recipe.divisor, recipe.threads):
         return None
     return (out, indices) if recipe.placed else out
