@@ -81,7 +81,7 @@ def test_squares_of_narrow_planes(width, kernel_size, stride):
 )
 def test_windows_some_columns_apart(kernel_size, stride, dilation):
     """Rows shared with the next window, with two of them or with none; the last plane ends where memory may."""
-    for kind, width in itertools.product(("float32", "float64", "int16", "uint32"), (8, 16, 17, 33, 64)):
+    for kind, width in itertools.product(("float32", "float64", "int16", "uint32"), (8, 16, 17, 20, 33, 36, 64)):
         for planes, padding in ((5, 0), (3, 1)):
             x = image((1, planes, 17, width), kind, special=width % 2 == 1)
             check_max_pool(x, kernel_size, stride=stride, dilation=(1, dilation), padding=padding)

@@ -3,7 +3,14 @@
     m[c] = o over t < T of x[S oh - above + t, c]                   c = -before ... : G vectors
     out[oh, i] = o over t < T' of m[S' i + D' t]                      one choice of lanes per tap, VL outputs at a time
 
-Rows that a window shares with the next one alone are combined once.
+Where windows overlap by some columns (D' = 1, S' + 1 < T' <= 2 S'), taps S' apart are the same columns of neighbouring
+outputs, which one shift of lanes brings there, so that S' + 1 choices do for T':
+
+    shared[i] = o over t < T' - S' of m[S' i + t]
+    out[oh, i] = shared[i] o (o over T' - S' <= t < S' of m[S' i + t]) o shared[i + 1]        VL - 1 outputs at a time
+
+Rows that a window shares with the next one alone are combined once. A last group of few columns is read by short vectors:
+rows that begin anywhere cross a line of the cache with nearly every whole vector, which then counts as two loads.
 
 Choices go by the last digits of a column's number: lanes that are no output choose some lane or other. Rows are read by
 whole vectors, with what lies beside them, where that is in x and no output sees a padded column.
@@ -14,7 +21,8 @@ lanes by a vector of numbers are one instruction (CHOOSES), and so are loads of 
 from libc.stdint cimport int64_t
 
 from cyconv._kernels.lanes cimport (
-    CHOOSES, apart, ivadd, ivec_t, ivless, ivscaled, ivset, lane_int_t, vchoose, vload_part, vselect, vstore_part,
+    CHOOSES, SHORT, apart, ivadd, ivec_t, ivless, ivscaled, ivset, lane_int_t, vchoose, vload_part, vload_short, vselect,
+    vstore_part,
 )
 from cyconv._kernels.narrow cimport NEAR
 from cyconv._kernels.rows cimport MAX, SUM, identity, is_max, vboth
@@ -26,18 +34,25 @@ cdef enum:
 
 
 cdef struct Plane:
-    # Column ``-before`` of row r < height is at first + r * step; ``whole``: all windows lie in
-    # the plane, and vectors may be read whole.
+    # Column ``-before`` of row r < height is at first + r * step; ``whole``: all windows lie in the plane, and vectors
+    # may be read whole, but for group ``last``, which is short (or -1).
     const real_t *first
     Py_ssize_t step, height
-    int before, width
+    int before, width, last
     bint whole
+
+
+cdef struct Taps:
+    # ``few`` taps; of windows that are ``joined`` those which a window shares with the one before it, and ``more`` that
+    # it has for itself.
+    int few, more
+    bint joined
 
 
 cdef inline vec_t _cells(int op, Plane p, const real_t *row, int g) noexcept nogil:
     """Group g of the columns of one row."""
     if p.whole:
-        return vload(row + g * VL)
+        return vload_short(row + g * VL) if g == p.last else vload(row + g * VL)
     return vload_part(
         row + g * VL, max(0, min(VL, p.before - g * VL)), max(0, min(VL, p.before + p.width - g * VL)), identity(op)
     )
@@ -79,23 +94,34 @@ cdef inline vec_t _tap(int groups, const vec_t *m, ivec_t column) noexcept nogil
     cdef vec_t near = vchoose(m[0], m[1] if groups > 1 else m[0], column)
     if groups <= 2:
         return near
-    return vselect(ivless(column, ivset(2 * VL)), near, vchoose(m[2], m[3], column))
+    return vselect(ivless(column, ivset(2 * VL)), near, vchoose(m[2], m[3] if groups > 3 else m[2], column))
+
+
+cdef inline vec_t _taps(int op, int count, int groups, const vec_t *m, ivec_t column, ivec_t next) noexcept nogil:
+    """Tap 0 of each output is one of the columns, tap t is t steps further; by pairs, too."""
+    cdef vec_t v = _tap(groups, m, column), c
+    cdef int _t
+    for _t in range(1, count - 1, 2):
+        column = ivadd(column, next)
+        c = _tap(groups, m, column)
+        column = ivadd(column, next)
+        v = vboth(op, v, vboth(op, c, _tap(groups, m, column)))
+    if count % 2 == 0:
+        v = vboth(op, v, _tap(groups, m, ivadd(column, next)))
+    return v
 
 
 cdef inline inlined _across(
-    int op, int taps, int groups, vec_t *v, const vec_t *m, ivec_t column, ivec_t step
+    int op, Taps taps, int groups, vec_t *v, const vec_t *m, ivec_t column, ivec_t step, ivec_t behind
 ) noexcept nogil:
-    """One vector of outputs: tap 0 of each is one of the columns, tap t is t steps further; by pairs, too."""
-    cdef vec_t c
-    cdef int _t
-    v[0] = _tap(groups, m, column)
-    for _t in range(1, taps - 1, 2):
-        column = ivadd(column, step)
-        c = _tap(groups, m, column)
-        column = ivadd(column, step)
-        v[0] = vboth(op, v[0], vboth(op, c, _tap(groups, m, column)))
-    if taps % 2 == 0:
-        v[0] = vboth(op, v[0], _tap(groups, m, ivadd(column, step)))
+    """One vector of outputs, that begin with these columns; ``behind``: how far the taps are that it has for itself."""
+    cdef vec_t next
+    v[0] = _taps(op, taps.few, groups, m, column, step)
+    if taps.joined:
+        next = vchoose(v[0], v[0], ivscaled(1, 1))
+        if taps.more > 0:
+            v[0] = vboth(op, v[0], _taps(op, taps.more, groups, m, ivadd(column, behind), step))
+        v[0] = vboth(op, v[0], next)
 
 
 cdef inline inlined _put(real_t *dst, vec_t v, Py_ssize_t outputs) noexcept nogil:
@@ -105,14 +131,26 @@ cdef inline inlined _put(real_t *dst, vec_t v, Py_ssize_t outputs) noexcept nogi
         vstore(dst, v)
 
 
+cdef inline Taps _taps_of(const Axis *a) noexcept nogil:
+    cdef Taps t
+    t.few, t.more = <int>a.taps, 0
+    t.joined = a.dilation == 1 and a.stride + 1 < a.taps <= 2 * a.stride
+    if t.joined:
+        t.few = <int>(a.taps - a.stride)
+        t.more = <int>(2 * a.stride - a.taps)
+    return t
+
+
 cdef inline inlined _plane(
-    int op, int rows, int stride, int taps, int groups, Plane p, const Geometry *g, const Block *b, real_t *dst
+    int op, int rows, int stride, Taps taps, int groups, Plane p, const Geometry *g, Py_ssize_t r, real_t *dst,
+    Py_ssize_t count
 ) noexcept nogil:
-    """The rows of a block."""
-    cdef Py_ssize_t k, t, o, r = b.oh * g.h.stride - g.h.before, step = g.out_h, outputs = g.w.out
+    """So many output rows, the first one from row r on."""
+    cdef Py_ssize_t k, t, o, step = g.out_h, outputs = g.w.out, many = VL - 1 if taps.joined else VL
     cdef int j
     cdef ivec_t first = ivscaled(0, <lane_int_t>g.w.stride), column
-    cdef ivec_t next = ivset(<lane_int_t>(VL * g.w.stride)), dilation = ivset(<lane_int_t>g.w.dilation)
+    cdef ivec_t next = ivset(<lane_int_t>(many * g.w.stride))
+    cdef ivec_t dilation = ivset(<lane_int_t>g.w.dilation), behind = ivset(<lane_int_t>taps.few)
     cdef vec_t kept[MOST]
     cdef vec_t m[MOST]
     cdef vec_t v
@@ -121,7 +159,7 @@ cdef inline inlined _plane(
         kept[j] = vset(identity(op))
     if shares:
         _down(op, rows - stride, groups, kept, p, r)
-    for k in range(b.rows):  # no-cython-lint
+    for k in range(count):  # no-cython-lint
         for t in range(stride):
             prefetch(<const char *>(p.first + (r + t) * p.step) + NEAR)
         if shares:
@@ -133,17 +171,48 @@ cdef inline inlined _plane(
                 m[j] = vboth(op, m[j], kept[j])
         else:
             _down(op, rows, groups, m, p, r)
-        _across(op, taps, groups, &v, m, first, dilation)
+        _across(op, taps, groups, &v, m, first, dilation, behind)
         _put(dst, v, outputs)
-        o = VL
+        o = many
         column = first
         while o < outputs:
             column = ivadd(column, next)
-            _across(op, taps, groups, &v, m, column, dilation)
+            _across(op, taps, groups, &v, m, column, dilation, behind)
             _put(dst + o, v, outputs - o)
-            o += VL
+            o += many
         dst += step
         r += stride
+
+
+cdef inline inlined _cared(
+    int op, int groups, Plane p, const Geometry *g, Py_ssize_t r, real_t *dst, Py_ssize_t count, int64_t planes
+) noexcept nogil:
+    cdef Taps taps = _taps_of(&g.w)
+    cdef int64_t k
+    p.whole = False
+    for k in range(planes):  # no-cython-lint
+        _plane(op, <int>g.h.taps, <int>g.h.stride, taps, groups, p, g, r, dst, count)
+        p.first += g.x_channel
+        dst += g.out_channel
+
+
+cdef inline apart _careful(
+    Plane p, const Geometry *g, Py_ssize_t r, real_t *dst, Py_ssize_t count, int64_t planes
+) noexcept nogil:
+    """Rows of windows that may reach beyond their plane, or of vectors that may reach beyond x."""
+    if is_max(<int>g.op):
+        if g.strip == 1:
+            _cared(MAX, 1, p, g, r, dst, count, planes)
+        elif g.strip == 2:
+            _cared(MAX, 2, p, g, r, dst, count, planes)
+        else:
+            _cared(MAX, MOST, p, g, r, dst, count, planes)
+    elif g.strip == 1:
+        _cared(SUM, 1, p, g, r, dst, count, planes)
+    elif g.strip == 2:
+        _cared(SUM, 2, p, g, r, dst, count, planes)
+    else:
+        _cared(SUM, MOST, p, g, r, dst, count, planes)
 
 
 cdef inline int64_t _needed(const Axis *a) noexcept nogil:
@@ -152,47 +221,65 @@ cdef inline int64_t _needed(const Axis *a) noexcept nogil:
 
 
 cdef inline inlined _planes(
-    int op, int rows, int stride, int taps, int groups, const Job *job, const Block *b, int64_t planes
+    int op, int rows, int stride, Taps taps, int groups, bint short, Plane p, const Job *job, const Block *b, int64_t r,
+    int64_t planes
 ) noexcept nogil:
+    """Planes whose windows lie in them: all rows that can be read by whole vectors."""
     cdef const Geometry *g = job.g
-    cdef int64_t k
+    cdef int64_t k, count = b.rows, last = (r + (count - 1) * stride + rows - 1) * p.step
     cdef real_t *dst = b.out
-    cdef const real_t *end = job.x + g.x_end
-    cdef bint padded = g.x_h < 0 or g.w.before > 0 or g.h.before > 0 or _needed(&g.w) > g.w.size or _needed(&g.h) > g.h.size
-    cdef Plane p
-    p.first = b.x - g.w.before
-    p.step, p.height = g.x_h, g.h.size
-    p.before, p.width = <int>g.w.before, <int>g.w.size
+    cdef const real_t *end = job.x + g.x_end - (groups * VL - (VL - SHORT if short else 0))
+    p.last = groups - 1 if short else -1
+    p.whole = True
     for k in range(planes):  # no-cython-lint
-        if not padded and p.first + (p.height - 1) * p.step + groups * VL <= end:
-            p.whole = True
-            _plane(op, rows, stride, taps, groups, p, g, b, dst)
-        else:
-            p.whole = False
-            _plane(op, <int>g.h.taps, <int>g.h.stride, <int>g.w.taps, groups, p, g, b, dst)
+        while count > 0 and p.first + last > end:
+            count -= 1
+            last -= stride * p.step
+        if count > 0:
+            _plane(op, rows, stride, taps, groups, p, g, r, dst, count)
+        if count < b.rows:
+            _careful(p, g, r + count * stride, dst + count * g.out_h, b.rows - count, 1)
         p.first += g.x_channel
         dst += g.out_channel
 
 
 cdef inline inlined _grouped(
-    int op, int rows, int stride, int taps, const Job *job, const Block *b, int64_t planes
+    int op, int rows, int stride, Taps taps, Plane p, const Job *job, const Block *b, int64_t r, int64_t planes
 ) noexcept nogil:
-    if job.g.strip == 1:
-        _planes(op, rows, stride, taps, 1, job, b, planes)
-    elif job.g.strip == 2:
-        _planes(op, rows, stride, taps, 2, job, b, planes)
+    cdef int64_t groups = job.g.strip
+    cdef bint short = _needed(&job.g.w) <= (groups - 1) * VL + SHORT
+    if groups == 1:
+        _planes(op, rows, stride, taps, 1, False, p, job, b, r, planes)
+    elif groups == 2 and short:
+        _planes(op, rows, stride, taps, 2, True, p, job, b, r, planes)
+    elif groups == 2:
+        _planes(op, rows, stride, taps, 2, False, p, job, b, r, planes)
+    elif groups == 3 and short:
+        _planes(op, rows, stride, taps, 3, True, p, job, b, r, planes)
     else:
-        _planes(op, rows, stride, taps, 4, job, b, planes)
+        _planes(op, rows, stride, taps, MOST, False, p, job, b, r, planes)
 
 
 cdef inline apart chosen_rows(const Job *job, const Block *b, int64_t planes) noexcept nogil:
     """The rows of a block, and of the same block of the channels that follow: so many planes."""
-    cdef int rows = <int>job.g.h.taps, stride = <int>job.g.h.stride, taps = <int>job.g.w.taps
+    cdef const Geometry *g = job.g
+    cdef int rows = <int>g.h.taps, stride = <int>g.h.stride
+    cdef int64_t r = b.oh * stride - g.h.before
+    cdef bint padded = g.x_h < 0 or g.w.before > 0 or g.h.before > 0 or _needed(&g.w) > g.w.size or _needed(&g.h) > g.h.size
+    cdef Plane p
+    cdef Taps taps
     if not CHOOSES:
         return
-    if is_max(<int>job.g.op):
-        _grouped(MAX, rows, stride, taps, job, b, planes)
-    elif rows == 5 and stride == 3 and taps == 5:
-        _grouped(SUM, 5, 3, 5, job, b, planes)
+    p.first = b.x - g.w.before
+    p.step, p.height = g.x_h, g.h.size
+    p.before, p.width = <int>g.w.before, <int>g.w.size
+    taps = _taps_of(&g.w)
+    if padded:
+        _careful(p, g, r, b.out, b.rows, planes)
+    elif is_max(<int>g.op):
+        _grouped(MAX, rows, stride, taps, p, job, b, r, planes)
+    elif rows == 5 and stride == 3 and taps.joined and taps.few == 2 and taps.more == 1:
+        taps.few, taps.more, taps.joined = 2, 1, True
+        _grouped(SUM, 5, 3, taps, p, job, b, r, planes)
     else:
-        _grouped(SUM, rows, stride, taps, job, b, planes)
+        _grouped(SUM, rows, stride, taps, p, job, b, r, planes)

@@ -278,6 +278,16 @@ static inline vec_t vchoose(vec_t a, vec_t b, ivec_t from) {
 #endif
 }
 
+/* The first 16 bytes of a vector, the rest zero: half as many lines are crossed as by whole vectors. */
+#define CYCONV_SHORT (16 / CYCONV_REAL_SIZE)
+static inline vec_t vload_short(const real_t *p) {
+#if CYCONV_VEC_BYTES == 64
+    return (vec_t)_mm512_zextsi128_si512(_mm_loadu_si128((const __m128i *)p));
+#else
+    return vload(p);
+#endif
+}
+
 /* The same of integers, of one vector. */
 static inline ivec_t ivchoose(ivec_t v, ivec_t from) { return (ivec_t)vchoose((vec_t)v, (vec_t)v, from); }
 

@@ -9,10 +9,12 @@ cdef extern from "lanes.h" nogil:
     ctypedef void apart "CYCONV_APART"
     enum:
         CHOOSES "CYCONV_CHOOSES"
+        SHORT "CYCONV_SHORT"
     vec_t vchoose(vec_t a, vec_t b, ivec_t lanes)
     ivec_t ivchoose(ivec_t v, ivec_t lanes)
     vec_t vfold(vec_t a, vec_t b, int h, int second)
     vec_t vadd_lanes(vec_t a, vec_t v, uint32_t lanes)
+    vec_t vload_short(const real_t *p)
     vec_t vload_part(const real_t *p, int first, int stop, real_t other)
     vec_t vshift(vec_t a, vec_t b, int n)
     void vstore_part(real_t *p, vec_t v, int n)

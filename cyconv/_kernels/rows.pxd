@@ -488,13 +488,17 @@ cdef inline vec_t divided(vec_t v, vec_t by, vec_t inverse, vec_t *bad) noexcept
 cdef inline apart divide(real_t *row, Py_ssize_t n, Quotient q, real_t *trouble) noexcept nogil:
     """row[i] /= q.divisor; where a result is NaN or infinite, one of the VL cells of ``trouble`` becomes NaN."""
     cdef Py_ssize_t i = 0
-    cdef vec_t bad = vload(trouble), by = vset(q.by), inverse = vset(q.inverse), last
+    cdef vec_t bad = vload(trouble), also = vzero(), by = vset(q.by), inverse = vset(q.inverse), last
     cdef real_t part[VL]
     if n >= VL:
         last = divided(vload(row + n - VL), by, inverse, &bad)  # before its first cells are divided in place
-        while i + VL <= n:
+        while i + 2 * VL <= n:  # what tells of trouble waits for what told before: two of them wait half as long
             vstore(row + i, divided(vload(row + i), by, inverse, &bad))
-            i += VL
+            vstore(row + i + VL, divided(vload(row + i + VL), by, inverse, &also))
+            i += 2 * VL
+        bad = bad + also
+        if i + VL <= n:
+            vstore(row + i, divided(vload(row + i), by, inverse, &bad))
         vstore(row + n - VL, last)
     elif n > 0:
         fill(part, 0, VL)

@@ -223,7 +223,8 @@ def _strip(nest: _Nest, across: int, lanes: int) -> int:
     w = nest.w.axis
     if across in (WIDE, CHOSEN):
         columns = w.before + w.size if across == WIDE else w.needed(w.out)
-        return int(2 ** ceil(log2(-(-columns // lanes))))
+        vectors = -(-columns // lanes)
+        return vectors if across == CHOSEN else int(2 ** ceil(log2(vectors)))
     vectors = -(-w.out // lanes)
     return vectors if across == NARROW and _is_square(nest) and nest.h.x > 0 and vectors <= _WIDEST else 0
 
