@@ -38,6 +38,21 @@ def test_layers_do_not_depend_on_the_number_of_threads(shape, keywords):
     assert len(set(results)) == 1
 
 
+@pytest.mark.parametrize(("shape", "outputs", "groups", "mode"), [
+    ((3, 8, 6, 34), 8, 1, "circular"), ((1, 8, 24, 7), 16, 1, "circular"), ((1, 4, 25, 34), 16, 2, "circular"),
+    ((3, 4, 14, 28), 16, 2, "zeros"),
+])  # fmt: skip
+@pytest.mark.parametrize("algorithm", ["auto", "fft"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_cells_computed_again_do_not_depend_on_the_number_of_threads(shape, outputs, groups, mode, algorithm, dtype):
+    """An infinity spoils whole tiles of a transform; what computes them instead is as fixed as the rest."""
+    x, w = noise(shape, dtype), noise((outputs, shape[1] // groups, 3, 3), dtype)
+    x[-1, -1, 3, 2] = np.inf
+    keywords = {"padding": 1, "groups": groups, "padding_mode": mode, "algorithm": algorithm}
+    results = [cyconv.conv2d(x, w, num_threads=n, **keywords).tobytes() for n in (1, 2, 3, 7)]
+    assert len(set(results)) == 1
+
+
 @given(conv_cases(), st.integers(2, 9))
 def test_any_geometry(case, threads):
     one = CONV[2](case.x, case.weight, case.bias, num_threads=1, **case.keywords)

@@ -141,7 +141,7 @@ class FFT:
         kinds: list[type[Dense] | type[Sliding]] = [Dense, Sliding]
         kind = min(
             [kind for kind in kinds if kind.supports(self.spec) is None],
-            key=lambda kind: kind.estimate(self.spec, call, threads),
+            key=lambda kind: kind.estimate(self.spec, call, 1),  # no bit may depend on the number of threads
         )
         if kind not in self._direct:
             self._direct[kind] = kind(self.spec, self._weight, self._given_bias)
