@@ -5,6 +5,8 @@ position. Loops are plain ones, which compilers turn into vectors whatever the w
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from cyconv._kernels.simd cimport prefetch
+
 ctypedef fused small_t:
     uint8_t
     uint16_t
@@ -21,6 +23,10 @@ cdef enum:
     NO_CODES = 65536
     #: cells of the largest window of which codes are of use
     LARGEST = 3
+    #: indices that are read at a time, and how far ahead others are asked for: beyond the end of a page, where the
+    #: processor foresees nothing
+    READ = 64
+    READ_AHEAD = 512
 
 
 cdef inline int64_t find_codes(const int64_t *at, const int32_t *first, const int32_t *column, uint8_t *code, int64_t n,
@@ -61,9 +67,13 @@ cdef inline bint is_large(int64_t seen) noexcept nogil:
 
 cdef inline bint find_places(const int64_t *at, small_t *place, int64_t n, int64_t cells) noexcept nogil:
     """Whether an index is neither one of ``cells`` nor -1; such a one has the place after the last, which fits."""
-    cdef int64_t i
+    cdef int64_t i, first = 0
     cdef uint32_t bad = 0
-    for i in range(n):
-        bad |= <uint64_t>(at[i] + 1) > <uint64_t>cells
-        place[i] = <small_t>min(<uint64_t>at[i], <uint64_t>cells)
+    while first < n:
+        for i in range(READ // 8):
+            prefetch(at + first + READ_AHEAD + 8 * i)
+        for i in range(first, min(first + READ, n)):
+            bad |= <uint64_t>(at[i] + 1) > <uint64_t>cells
+            place[i] = <small_t>min(<uint64_t>at[i], <uint64_t>cells)
+        first += READ
     return bad != 0
