@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +17,7 @@ from cyconv._plans.gradients import bias_gradient, weight_gradient
 from cyconv._plans.spec import CONV_PADDING_MODES, Activation, Call, ConvSpec
 from cyconv._plans.transposed import run_transposed
 from cyconv._runtime import threads_for
+from cyconv._storage import computed, stored
 from cyconv.conv_plan import Padding, Size, as_weight, place_windows
 
 if TYPE_CHECKING:
@@ -107,23 +109,22 @@ def read_gradient(grad_output: ArrayLike, axes: int, layout: str, shape: tuple[i
 
 
 def filled(
-    out: Any, shape: tuple[int, ...], named: list[tuple[str, Array]], compute: Callable[[Array, np.dtype[Any]], None]
+    out: Any, shape: tuple[int, ...], named: list[tuple[str, Array]], threads: int, compute: Callable[..., None]
 ) -> Array:
-    """A checked result: ``compute`` fills an array of this shape and of the dtype to compute in with sums."""
+    """A checked result: ``compute`` fills an array of this shape with sums, from the named ones, all of them of the
+    dtype to compute in."""
     dtype, result = _checks.float_dtypes(*named)
     target, through = _checks.check_out(out, shape, result, [array for _, array in named])
     if target.size == 0:
         return target
 
     def fill(array: Array) -> None:
-        values = array if result == dtype else np.empty(array.shape, dtype)
         if any(source.size == 0 for _, source in named):
-            values[...] = 0
-        else:
-            compute(values, dtype)
-        if values is not array:
-            with np.errstate(over="ignore"):
-                array[...] = values
+            array[...] = 0
+            return
+        with ExitStack() as stack:
+            values = stack.enter_context(stored(array, dtype, threads))
+            compute(values, *(stack.enter_context(computed(source, dtype, threads)) for _, source in named))
 
     return _checks.run_into(target, through, fill)
 
@@ -230,19 +231,16 @@ def conv_input(
     image = image_of_size("input_size", input_size, axes, layout)
     w = as_weight(weight, axes)
     groups = _check_groups(groups, "K (weight.shape[0])", w.shape[0])
-    threads = _checks.check_threads(num_threads)
+    count = threads_for(_checks.check_threads(num_threads))
     _check_channels("input_size", image.array.shape[1], w.shape[1], groups)
     windows = _windows(axes, image.array.shape[2:], w.shape[2:], stride, padding, dilation, padding_mode)
     grad = read_gradient(grad_output, axes, layout, image.result_shape(w.shape[0], windows.out))
 
-    def compute(values: Array, dtype: np.dtype[Any]) -> None:
-        _spread(
-            grad.astype(dtype, copy=False), w.astype(dtype, copy=False), image.result_view(values), windows, groups,
-            threads_for(threads),
-        )  # fmt: skip
+    def compute(values: Array, grad: Array, w: Array) -> None:
+        _spread(grad, w, image.result_view(values), windows, groups, count)
 
     shape = tuple(int(n) for n in input_size)
-    result = filled(out, shape, [("grad_output", grad), ("weight", w)], compute)
+    result = filled(out, shape, [("grad_output", grad), ("weight", w)], count, compute)
     if out is not None and len(shape) == axes + 2 and not image.channels_last:
         _grad_known.remember(*call, result, windows)
     return result
@@ -263,18 +261,15 @@ def conv_weight(
     image = _checks.as_image("x", x, axes, layout)
     shape, outputs, group_inputs, kernel = _weight_shape(weight_size, axes)
     groups = _check_groups(groups, "K (weight_size[0])", outputs)
-    threads = _checks.check_threads(num_threads)
+    count = threads_for(_checks.check_threads(num_threads))
     _check_channels("x", image.array.shape[1], group_inputs, groups)
     windows = _windows(axes, image.array.shape[2:], kernel, stride, padding, dilation, padding_mode)
     grad = read_gradient(grad_output, axes, layout, image.result_shape(outputs, windows.out))
 
-    def compute(values: Array, dtype: np.dtype[Any]) -> None:
-        _collect(
-            image.array.astype(dtype, copy=False), grad.astype(dtype, copy=False), values, windows, groups,
-            threads_for(threads),
-        )  # fmt: skip
+    def compute(values: Array, x: Array, grad: Array) -> None:
+        _collect(x, grad, values, windows, groups, count)
 
-    result = filled(out, shape, [("x", image.array), ("grad_output", grad)], compute)
+    result = filled(out, shape, [("x", image.array), ("grad_output", grad)], count, compute)
     if out is not None and len(shape) == axes + 2 and image.rank == "batch" and not image.channels_last:
         _grad_known.remember(*call, result, windows)
     return result
@@ -300,13 +295,13 @@ def conv_bias(
     axes: int, grad_output: ArrayLike, layout: str, out: Array | None, num_threads: int | None
 ) -> Array:
     """The gradient with respect to the bias."""
-    threads = _checks.check_threads(num_threads)
+    count = threads_for(_checks.check_threads(num_threads))
     grad = _checks.as_image("grad_output", grad_output, axes, layout).array
 
-    def compute(values: Array, dtype: np.dtype[Any]) -> None:
-        bias_gradient(with_three_axes(grad.astype(dtype, copy=False)), values, threads_for(threads))
+    def compute(values: Array, grad: Array) -> None:
+        bias_gradient(with_three_axes(grad), values, count)
 
-    return filled(out, (grad.shape[1],), [("grad_output", grad)], compute)
+    return filled(out, (grad.shape[1],), [("grad_output", grad)], count, compute)
 
 
 def transposed_input(
@@ -317,7 +312,7 @@ def transposed_input(
     image = image_of_size("input_size", input_size, axes, layout)
     w = as_weight(weight, axes)
     groups = _check_groups(groups, "C (weight.shape[0])", w.shape[0])
-    threads = _checks.check_threads(num_threads)
+    count = threads_for(_checks.check_threads(num_threads))
     if image.array.shape[1] != w.shape[0]:
         raise ValueError(
             f"input_size must have C = {w.shape[0]} channels (weight.shape[0]), got {image.array.shape[1]}"
@@ -327,16 +322,13 @@ def transposed_input(
     )
     grad = read_gradient(grad_output, axes, layout, image.result_shape(w.shape[1] * groups, result))
 
-    def compute(values: Array, dtype: np.dtype[Any]) -> None:
-        spec = _spec(windows, grad.shape[1], w.shape[0], groups, dtype)
-        weights = w.astype(dtype, copy=False).reshape(*w.shape[:2], *spec.kernel)
-        run_convolution(
-            Convolution(spec, weights, None, once=True), grad.astype(dtype, copy=False), image.result_view(values),
-            windows.pads, threads_for(threads),
-        )  # fmt: skip
+    def compute(values: Array, grad: Array, w: Array) -> None:
+        spec = _spec(windows, grad.shape[1], w.shape[0], groups, w.dtype)
+        convolution = Convolution(spec, w.reshape(*w.shape[:2], *spec.kernel), None, once=True)
+        run_convolution(convolution, grad, image.result_view(values), windows.pads, count)
 
     shape = tuple(int(n) for n in input_size)
-    return filled(out, shape, [("grad_output", grad), ("weight", w)], compute)
+    return filled(out, shape, [("grad_output", grad), ("weight", w)], count, compute)
 
 
 def transposed_weight(
@@ -347,7 +339,7 @@ def transposed_weight(
     image = _checks.as_image("x", x, axes, layout)
     shape, inputs, group_outputs, kernel = _weight_shape(weight_size, axes)
     groups = _check_groups(groups, "C (weight_size[0])", inputs)
-    threads = _checks.check_threads(num_threads)
+    count = threads_for(_checks.check_threads(num_threads))
     if image.array.shape[1] != inputs:
         raise ValueError(f"x must have C = {inputs} channels (weight_size[0]), got {image.array.shape[1]}")
     windows, result = _transposed_windows(
@@ -355,13 +347,10 @@ def transposed_weight(
     )
     grad = read_gradient(grad_output, axes, layout, image.result_shape(group_outputs * groups, result))
 
-    def compute(values: Array, dtype: np.dtype[Any]) -> None:
-        _collect(
-            grad.astype(dtype, copy=False), image.array.astype(dtype, copy=False), values, windows, groups,
-            threads_for(threads),
-        )  # fmt: skip
+    def compute(values: Array, x: Array, grad: Array) -> None:
+        _collect(grad, x, values, windows, groups, count)
 
-    return filled(out, shape, [("x", image.array), ("grad_output", grad)], compute)
+    return filled(out, shape, [("x", image.array), ("grad_output", grad)], count, compute)
 
 
 __all__ = [

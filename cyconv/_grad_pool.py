@@ -65,9 +65,9 @@ def maximum(
     lead, inner = (at.shape[0], at.shape[1]) if image.channels_last else (at.shape[0] * at.shape[1], 1)
     planes = Planes(lead, inner, image.array.shape[2:], at.shape[2:])
 
-    def fill(values: Array, dtype: np.dtype[Any], maxima: Maxima | None) -> None:
-        target = values if values.flags.c_contiguous else np.empty(values.shape, dtype)
-        source = _in_memory(grad.astype(dtype, copy=False), image.channels_last)
+    def fill(values: Array, grad: Array, maxima: Maxima | None) -> None:
+        target = values if values.flags.c_contiguous else np.empty(values.shape, values.dtype)
+        source = _in_memory(grad, image.channels_last)
         if maxima is not None:
             scatter(maxima, source, target, threads)
         elif follow(Maxima(planes, None, flat), source, target, threads):
@@ -77,12 +77,12 @@ def maximum(
 
     named = [("grad_output", grad)]
     if out is None or flat.size == 0:
-        return filled(out, _shape(input_size), named, lambda values, dtype: fill(values, dtype, None))
+        return filled(out, _shape(input_size), named, threads, lambda values, grad: fill(values, grad, None))
     with scratch_for(flat) as scratch:
         maxima = read(flat, planes, scratch, threads)
         if maxima is None:
             _refuse_indices(flat, cells)  # before `out` is touched
-        filled(out, _shape(input_size), named, lambda values, dtype: fill(values, dtype, maxima))
+        filled(out, _shape(input_size), named, threads, lambda values, grad: fill(values, grad, maxima))
     _grad_known.remember(*call, out, planes)
     return out
 
@@ -147,7 +147,7 @@ def _is_done_again(call: Call, out: Array, num_threads: int | None) -> bool:
     known: How | None = _grad_known.recall(*call, out)
     if known is not None:
         image, windows, count_padding, divisor = known
-        threads = _checks.check_threads(num_threads)
+        threads = threads_for(_checks.check_threads(num_threads))
         _spread(image, np.asarray(call[3][0]), out, windows, count_padding, divisor, False, threads)
     return known is not None
 
@@ -155,14 +155,14 @@ def _is_done_again(call: Call, out: Array, num_threads: int | None) -> bool:
 def _average(call: Call, how: How, grad_output: ArrayLike, out: Array | None, num_threads: int | None) -> Array:
     (_, axes), input_size, (*_, layout), _ = call
     image, windows, count_padding, divisor = how
-    threads = _checks.check_threads(num_threads)
+    threads = threads_for(_checks.check_threads(num_threads))
     shape = _like_result(image, [axis.out for axis in windows])
     grad = read_gradient(grad_output, axes, layout, shape)
 
-    def compute(values: Array, dtype: np.dtype[Any]) -> None:
-        _spread(image, grad.astype(dtype, copy=False), values, windows, count_padding, divisor, out is None, threads)
+    def compute(values: Array, grad: Array) -> None:
+        _spread(image, grad, values, windows, count_padding, divisor, out is None, threads)
 
-    result = filled(out, _shape(input_size), [("grad_output", grad)], compute)
+    result = filled(out, _shape(input_size), [("grad_output", grad)], threads, compute)
     if out is not None and image.rank == "batch" and not image.channels_last:
         _grad_known.remember(*call, result, how)
     return result
@@ -170,7 +170,7 @@ def _average(call: Call, how: How, grad_output: ArrayLike, out: Array | None, nu
 
 def _spread(
     image: Image, grad: Array, values: Array, windows: Axes, count_padding: bool, divisor: int | None,
-    fresh: bool, threads: int | None,
+    fresh: bool, threads: int,
 ) -> None:  # fmt: skip
     """Spread ``grad`` (N, C, *spatial) over ``values``, which is in the caller's layout."""
     view = image.result_view(values)
@@ -183,10 +183,10 @@ def _spread(
     to = image.result_view(target).transpose(order).reshape(lead, *cells, inner)
     if all(axis.covers for axis in windows):
         count = prod(cells)
-        repeat(source.reshape(lead, inner), to.reshape(lead, count, inner), divisor or count, threads_for(threads))
+        repeat(source.reshape(lead, inner), to.reshape(lead, count, inner), divisor or count, threads)
     else:
         axes = (_NO_AXIS, _NO_AXIS, *windows)[-3:]
-        spread(source, to, axes, count_padding, divisor, fresh, threads_for(threads))
+        spread(source, to, axes, count_padding, divisor, fresh, threads)
     if target is not values:
         values[...] = target
 
@@ -211,15 +211,15 @@ def lp(
         raise ValueError(
             f"output must have the shape of the result, {shape}, got {_like_result(result, result.array.shape[2:])}"
         )
-    threads = _checks.check_threads(num_threads)
+    threads = threads_for(_checks.check_threads(num_threads))
 
-    def compute(values: Array, dtype: np.dtype[Any]) -> None:
-        y, cells = result.array.astype(dtype, copy=False), image.array.astype(dtype, copy=False)
+    def compute(values: Array, grad: Array, cells: Array, y: Array) -> None:
+        real = values.dtype.type
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            shared = grad.astype(dtype, copy=False) * np.where(y == 0, 0, y ** dtype.type(1 - norm))
+            shared = grad * np.where(y == 0, 0, y ** real(1 - norm))
             _spread(image, shared, values, windows, True, 1, True, threads)
-            slope = np.sign(cells) * np.abs(cells) ** dtype.type(norm - 1)
+            slope = np.sign(cells) * np.abs(cells) ** real(norm - 1)
             image.result_view(values)[...] *= np.where(cells == 0, 0, slope)
 
     named = [("grad_output", grad), ("x", image.array), ("output", result.array)]
-    return filled(out, _like_result(image, image.array.shape[2:]), named, compute)
+    return filled(out, _like_result(image, image.array.shape[2:]), named, threads, compute)

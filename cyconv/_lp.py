@@ -10,6 +10,7 @@ import numpy as np
 from cyconv._arrays import Array, Dtype
 from cyconv._plans.pooling import MAX, SUM
 from cyconv._pooling import Axes, compute_dtype, pool_into, slabs
+from cyconv._storage import computed, stored
 
 _FLOAT64 = np.dtype(np.float64)
 
@@ -20,8 +21,9 @@ def lp_into(out: Array, x: Array, axes: Axes, power: float, threads: int) -> Non
         return
     with np.errstate(all="ignore"):
         for part in slabs(x):
-            moduli = np.abs(x[part]).astype(compute_dtype(x.dtype), copy=False)
-            out[part] = _norms(moduli, axes, power, threads)
+            dtype = compute_dtype(x.dtype)
+            with computed(x[part], dtype, threads) as cells, stored(out[part], dtype, threads) as norms:
+                norms[...] = _norms(np.abs(cells), axes, power, threads)
 
 
 def _empty(moduli: Array, axes: Axes, dtype: Dtype) -> Array:

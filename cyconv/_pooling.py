@@ -14,6 +14,7 @@ from cyconv._arrays import Array, Dtype, Image
 from cyconv._kernels import calls
 from cyconv._plans import pool_table, pooling
 from cyconv._plans.pooling import ARGMAX, SUM, PoolAxis, Side
+from cyconv._storage import computed, stored
 from cyconv.geometry import Padding, pool_out_size, resolve_padding, steps_taken
 
 Axes: TypeAlias = tuple[PoolAxis, ...]
@@ -180,17 +181,19 @@ def pool_into(
         return
     for part in slabs(x):
         for order in ("K", "C"):
-            source = x[part].astype(dtype, order=order)
-            target = np.empty_like(out[part], dtype=dtype, order=order)
-            places = None if indices is None else np.empty_like(target, np.int64)
-            if pooling.run(axes, source, target, places, *how):
+            with (
+                computed(x[part], dtype, threads, order, copy=True) as source,
+                stored(out[part], dtype, threads, order, copy=True) as target,
+            ):
+                places = None if indices is None else np.empty_like(target, np.int64)
+                done = pooling.run(axes, source, target, places, *how)
+                if done and places is not None and indices is not None:
+                    indices[part] = places
+                    if x.dtype != dtype and dtype == _INT32:
+                        # padding alone counts as the smallest of its own dtype
+                        target[places < 0] = np.iinfo(x.dtype).min
+            if done:
                 break
-        if places is not None and indices is not None:
-            indices[part] = places
-            if x.dtype != dtype and dtype == _INT32:
-                target[places < 0] = np.iinfo(x.dtype).min  # padding alone counts as the smallest of its own dtype
-        with np.errstate(over="ignore", invalid="ignore"):
-            out[part] = target
 
 
 #: numbers of threads that are looked up as they came

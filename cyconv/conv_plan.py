@@ -11,10 +11,12 @@ import numpy as np
 from cyconv import _checks, geometry
 from cyconv._arrays import Array
 from cyconv._axes import explicit_padding
-from cyconv._plans.arrays import call_of, fill_with_bias, run_convolution, triple, triple_pads, with_three_axes
-from cyconv._plans.convolution import Algorithm, Convolution, Explanation, check_supported
+from cyconv._plans.arrays import fill_with_bias, triple, triple_pads, with_three_axes
+from cyconv._plans.bands import Step, run_steps, run_stored, steps
+from cyconv._plans.convolution import Convolution, Explanation, check_supported
 from cyconv._plans.spec import CONV_PADDING_MODES, Call, ConvSpec, contiguous_strides
 from cyconv._runtime import threads_for
+from cyconv._storage import stored, to_compute
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -36,8 +38,9 @@ LARGEST_EXTENT = 2**61
 class Shortcut(NamedTuple):
     """What a call with an array of this shape, strides and dtype found out: only the array itself is new."""
 
-    algorithm: Algorithm
-    call: Call
+    steps: tuple[Step, ...]
+    """One that takes the arrays as they are, or those of bands in another dtype."""
+    dtype: np.dtype[Any]
     seen: tuple[tuple[int, ...], tuple[int, ...]]
     """Image and result with batch, channels and three spatial axes, in the order of the layout."""
     channels_last: bool
@@ -55,7 +58,11 @@ class Shortcut(NamedTuple):
         x_view, result_view = x.reshape(self.seen[0]), result.reshape(self.seen[1])
         if self.channels_last:
             x_view, result_view = x_view.transpose(0, 4, 1, 2, 3), result_view.transpose(0, 4, 1, 2, 3)
-        self.algorithm.run(self.call, x_view, result_view, self.threads)
+        if x.dtype is self.dtype:
+            step = self.steps[0]
+            step.algorithm.run(step.call, x_view, result_view, step.threads)
+        else:
+            run_steps(self.steps, self.dtype, x_view, result_view, self.threads)
         return result
 
 
@@ -156,22 +163,20 @@ class ConvPlan:
 
     def _remember(self, key: tuple[Any, ...], x: Array, image: _checks.Image, result: Array) -> None:
         """Let the next image like x skip the checks, unless x needed more than a view."""
-        convolution = self._ready.get((x.dtype, self._stride))
+        compute = x.dtype if x.dtype.itemsize > 2 else np.dtype(np.float32)
+        convolution = self._ready.get((compute, self._stride))
         viewed = np.may_share_memory(image.array, x)
         if convolution is None or result.dtype != x.dtype or result.size == 0 or not viewed:
             return
         pads, _ = self._place(image.array.shape[2:])
         plain = image.result_view(np.empty(result.shape, result.dtype))
-        call = call_of(with_three_axes(image.array), with_three_axes(plain), pads)
+        x_view, plain = with_three_axes(image.array), with_three_axes(plain)
+        found = steps(convolution, x_view, plain, pads, key[-1])
         if len(self._shortcuts) >= _MOST_SHORTCUTS:
             self._shortcuts.clear()
-        algorithm, threads = convolution.choice(call, key[-1])
-        c, k = image.array.shape[1], self._weight.shape[0]
-        if image.channels_last:
-            seen = (call.batch, *call.size, c), (call.batch, *call.out, k)
-        else:
-            seen = (call.batch, c, *call.size), (call.batch, k, *call.out)
-        self._shortcuts[key] = Shortcut(algorithm, call, seen, image.channels_last, result.shape, threads)
+        order = (0, 2, 3, 4, 1) if image.channels_last else (0, 1, 2, 3, 4)
+        seen = x_view.transpose(order).shape, plain.transpose(order).shape
+        self._shortcuts[key] = Shortcut(found, compute, seen, image.channels_last, result.shape, key[-1])
 
     def run_image(self, image: _checks.Image, out: Array | None = None) -> Array:
         """Convolve an image that was checked already."""
@@ -186,14 +191,9 @@ class ConvPlan:
         if target.size == 0:
             return target
 
-        def fill(array: Array) -> None:
-            values = array if result == compute else np.empty(array.shape, compute)
-            self._run(x, compute, image.result_view(values), pads)
-            if values is not array:
-                with np.errstate(over="ignore"):
-                    array[...] = values
-
-        return _checks.run_into(target, through, fill)
+        return _checks.run_into(
+            target, through, lambda array: self._run(x, compute, image.result_view(array), pads)
+        )
 
     def _check_channels(self, channels: int) -> None:
         wanted = self._weight.shape[1] * self._groups
@@ -224,19 +224,21 @@ class ConvPlan:
 
     def _run(self, x: Array, compute: np.dtype[Any], out: Array, pads: Sequence[tuple[int, int]]) -> None:
         if x.shape[1] == 0:
-            fill_with_bias(out, self._bias, self._activation)
+            with stored(out, compute, 1) as values:
+                fill_with_bias(values, self._bias, self._activation)
             return
         stride = tuple(1 if o == 1 else s for s, o in zip(self._stride, out.shape[2:], strict=True))
         key = compute, stride if max(self._stride) > 2**31 else self._stride
         convolution = self._ready.get(key)
         if convolution is None:
             convolution = self._ready[key] = self._convolution(self._spec(*key))
-        run_convolution(convolution, x.astype(compute, copy=False), out, pads, threads_for(self._threads))
+        run_stored(convolution, x, out, pads, threads_for(self._threads))
 
     def _convolution(self, spec: ConvSpec) -> Convolution:
-        weight = self._weight.astype(spec.dtype, copy=False)
+        threads = threads_for(self._threads)
+        weight = to_compute(self._weight, spec.dtype, threads)
         weight = weight.reshape(*weight.shape[:2], *spec.kernel)
-        bias = None if self._bias is None else self._bias.astype(spec.dtype, copy=False)
+        bias = None if self._bias is None else to_compute(self._bias, spec.dtype, threads)
         return Convolution(spec, weight, bias, self._algorithm, self._limit, once=self._once)
 
     def explain(self, shape: Sequence[int]) -> Explanation:

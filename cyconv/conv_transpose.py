@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from cyconv import _checks, geometry
 from cyconv._arrays import Array
 from cyconv._plans.transposed import run_transposed
 from cyconv._runtime import threads_for
+from cyconv._storage import computed, stored, to_compute
 from cyconv.conv_plan import LARGEST_EXTENT, Padding, Size, as_weight
 
 if TYPE_CHECKING:
@@ -57,21 +56,23 @@ def _conv_transpose(
         return target
 
     def fill(array: Array) -> None:
-        values = array if result == compute else np.empty(array.shape, compute)
-        run_transposed(
-            image.array.astype(compute, copy=False),
-            w.astype(compute, copy=False),
-            None if b is None else b.astype(compute, copy=False),
-            image.result_view(values),
-            stride=stride,
-            padding=[before for before, _ in pads],
-            dilation=dilation,
-            groups=groups,
-            threads=threads_for(threads),
-        )
-        if values is not array:
-            with np.errstate(over="ignore"):
-                array[...] = values
+        count = threads_for(threads)
+        with (
+            computed(image.array, compute, count) as cells,
+            computed(w, compute, count) as weights,
+            stored(array, compute, count) as values,
+        ):
+            run_transposed(
+                cells,
+                weights,
+                None if b is None else to_compute(b, compute, count),
+                image.result_view(values),
+                stride=stride,
+                padding=[before for before, _ in pads],
+                dilation=dilation,
+                groups=groups,
+                threads=count,
+            )
 
     return _checks.run_into(target, through, fill)
 

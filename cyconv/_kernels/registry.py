@@ -26,6 +26,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "planes": FLOATS,
     "poolgrad": FLOATS,
     "weave": FLOATS,
+    "convert": ("f32",),
     "winograd": FLOATS,
     "winwgrad": FLOATS,
 }
