@@ -77,11 +77,11 @@ def axis_phases(size: int, out: int, kernel: int, stride: int, padding: int, dil
 
 
 class Axis(NamedTuple):
-    """Phases of an axis that one convolution computes, with ``count`` outputs each from one input on."""
+    """Phases of an axis that one convolution computes, with ``outputs`` of each from one input on."""
 
     phases: Phases
     first_input: int
-    count: int
+    outputs: int
 
     @classmethod
     def of(cls, phases: Phases, out: int) -> Axis:
@@ -92,7 +92,7 @@ class Axis(NamedTuple):
     def padding(self, size: int) -> tuple[int, int]:
         """Cells of padding before and after an input of ``size`` cells."""
         one = self.phases[0]
-        last_input = self.first_input + (len(one.taps) - 1) * one.dilation + self.count - 1
+        last_input = self.first_input + (len(one.taps) - 1) * one.dilation + self.outputs - 1
         return max(0, -self.first_input), max(0, last_input - size + 1)
 
 
@@ -105,7 +105,7 @@ def _together(phases: Phases, out: int) -> list[Axis]:
     for some in alike.values():
         one = Axis.of(tuple(some), out)
         wanted = sum(len(range(out)[phase.outputs]) for phase in some)
-        merge = one.count * len(some) <= table.TRANSPOSED_EXCESS * wanted
+        merge = one.outputs * len(some) <= table.TRANSPOSED_EXCESS * wanted
         found += [one] if merge else [Axis.of((phase,), out) for phase in some]
     return found
 
@@ -127,7 +127,7 @@ class Pass(NamedTuple):
     @property
     def shape(self) -> tuple[int, ...]:
         """Channels and spatial sizes of its result."""
-        return self.spec.out_channels, *(axis.count for axis in self.axes)
+        return self.spec.out_channels, *(axis.outputs for axis in self.axes)
 
     def weight(self, weight: Array, groups: int) -> Array:
         """Its part of ``weight`` (C, K / groups, *kernel), as the weight of a convolution."""
@@ -192,9 +192,8 @@ def _pass(
     taps: tuple[slice, ...] | Array | None = tuple(phase.tap_slice for phase in combined[0])
     if len(combined) > 1:
         every = [list(product(*(phase.taps for phase in phases))) for phases in combined]
-        taps = np.ravel_multi_index(np.array(every).reshape(-1, len(axes)).T, tuple(kernel))
-        if np.array_equal(taps, np.arange(prod(kernel))):
-            taps = None
+        places = np.ravel_multi_index(tuple(np.array(every).reshape(-1, len(axes)).T), tuple(kernel))
+        taps = None if np.array_equal(places, np.arange(prod(kernel))) else places
     spec = ConvSpec(
         in_channels=channels,
         out_channels=groups * group_outputs * len(combined),
