@@ -25,6 +25,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "sliding": FLOATS,
     "planes": FLOATS,
     "poolgrad": FLOATS,
+    "turn": FLOATS,
     "weave": FLOATS,
     "convert": ("f32",),
     "winograd": FLOATS,

@@ -10,9 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from cyconv import _runtime
-from cyconv._plans import table
+from cyconv._plans import on_planes, table
 from cyconv._plans.dense import Dense
 from cyconv._plans.fft import FFT
+from cyconv._plans.on_planes import OnPlanes
 from cyconv._plans.sliding import Sliding
 from cyconv._plans.spec import Call, ConvSpec, bytes_moved, contiguous, flops
 from cyconv._plans.winograd import Winograd
@@ -62,6 +63,8 @@ class Candidate:
     workspace: int
     rank: float
     """Seconds on one thread with contiguous arrays, times the gain that the algorithm has to bring."""
+    images: int
+    """Images that are turned into planes at a time; 0: the arrays are used as they are."""
 
 
 @lru_cache(maxsize=1024)
@@ -76,26 +79,47 @@ def candidates(
     """
     refusals = []
     found = []
+    usual = contiguous(spec, call)
+    turned = on_planes.images_at_a_time(spec, usual)
     for kind in ALGORITHMS:
         if algorithm not in ("auto", kind.name):
             continue
         reason = kind.supports(spec)
-        if reason is None:
+        if reason is not None:
+            refusals.append(f"{kind.name}: {reason}")
+            continue
+        fits = []
+        for images in {0, turned}:
             fitting = threads
-            while limit is not None and fitting > 1 and kind.workspace(spec, call, fitting) > limit:
+            while limit is not None and fitting > 1 and _workspace(kind, spec, call, images, fitting) > limit:
                 fitting -= 1
-            need = kind.workspace(spec, call, fitting)
-            if limit is None or need <= limit:
-                rank = kind.estimate(spec, contiguous(spec, call), 1) + (kind.packing(spec) if once else 0.0)
-                rank *= 1.0 if kind.name == "direct" else table.LEAST_GAIN
-                found.append(Candidate(kind, fitting, kind.estimate(spec, call, fitting), need, rank))
+            need = _workspace(kind, spec, call, images, fitting)
+            if (limit is not None and need > limit) or (images and need > table.SCRATCH_BYTES):
+                refusals.append(f"{kind.name}: it needs {need} bytes of scratch memory with one thread")
                 continue
-            reason = f"it needs {need} bytes of scratch memory with one thread"
-        refusals.append(f"{kind.name}: {reason}")
+            rank = _estimate(kind, spec, usual, images, 1) + (kind.packing(spec) if once else 0.0)
+            rank *= 1.0 if kind.name == "direct" else table.LEAST_GAIN
+            seconds = _estimate(kind, spec, call, images, fitting)
+            fits.append(Candidate(kind, fitting, seconds, need, rank, images))
+        found += sorted(fits, key=lambda candidate: candidate.rank)[:1]
     if not found:
         asked = f"workspace_limit={limit}" if limit is not None else f"algorithm={algorithm!r}"
         raise ValueError(f"{asked} cannot be met ({'; '.join(refusals)})")
     return tuple(sorted(found, key=lambda candidate: candidate.rank))
+
+
+def _workspace(kind: type[Algorithm], spec: ConvSpec, call: Call, images: int, threads: int) -> int:
+    if not images:
+        return kind.workspace(spec, call, threads)
+    planes = on_planes.on_planes(spec, call, images)
+    return kind.workspace(spec, planes, threads) + on_planes.workspace(spec, call, images)
+
+
+def _estimate(kind: type[Algorithm], spec: ConvSpec, call: Call, images: int, threads: int) -> float:
+    if not images:
+        return kind.estimate(spec, call, threads)
+    each = kind.estimate(spec, on_planes.on_planes(spec, call, images), threads)
+    return call.batch / images * each + on_planes.seconds(spec, call, threads)
 
 
 class Convolution:
@@ -128,12 +152,13 @@ class Convolution:
         algorithm, threads = self.choice(call, threads)
         algorithm.run(call, x, out, threads)
 
-    def choice(self, call: Call, threads: int) -> tuple[Algorithm, int]:
+    def choice(self, call: Call, threads: int) -> tuple[Algorithm | OnPlanes, int]:
         """The algorithm for this call, and how many of the threads it takes."""
         chosen = self.candidates(call, threads)[0]
         if chosen.kind not in self._ready:
             self._ready[chosen.kind] = chosen.kind(self.spec, self._weight, self._bias, self._once)
-        return self._ready[chosen.kind], chosen.threads
+        algorithm = self._ready[chosen.kind]
+        return OnPlanes(algorithm, self.spec, chosen.images) if chosen.images else algorithm, chosen.threads
 
     def candidates(self, call: Call, threads: int) -> tuple[Candidate, ...]:
         """What could serve this call, the choice first."""

@@ -140,9 +140,15 @@ def contiguous_strides(channels: int, size: Triple, channels_last: bool) -> tupl
     return (channels * plane, 1 if channels_last else plane, *steps)
 
 
+def has_channels_last(spec: ConvSpec, call: Call) -> bool:
+    """Whether the input has its channels last; if it has only one, whether the result has."""
+    steps = call.out_strides if spec.in_channels == 1 else call.x_strides
+    return 0 < abs(steps[1]) < abs(steps[4])
+
+
 def contiguous(spec: ConvSpec, call: Call) -> Call:
     """The same call with both arrays contiguous, channels last where the input has them last."""
-    last = call.x_strides[1] == 1 != call.x_strides[4]
+    last = has_channels_last(spec, call)
     return call._replace(
         x_strides=contiguous_strides(spec.in_channels, call.size, last),
         out_strides=contiguous_strides(spec.out_channels, call.out, last),

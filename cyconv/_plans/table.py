@@ -153,6 +153,8 @@ WINOGRAD_INPUT_CYCLES = 2.8
 WINOGRAD_TILE_CYCLES = 4.5
 WINOGRAD_STORE_CYCLES = 1.86
 WINOGRAD_SPILL_CYCLES = 0.07
+#: A row of input cells or results that a dilation puts apart (38 to 130 for rows of 6 to 56 cells, 2 to 6 apart).
+WINOGRAD_APART_CYCLES = 90.0
 
 #: The same per byte that another core has just written: threads that share a box (what was lost against half the time
 #: of one thread: 1.1 to 1.7 for 64 to 256 channels, 14x14 to 56x56, 0.6 to 1.3 MB per box).
@@ -223,3 +225,8 @@ BAND_IMAGES_BYTES = 4 << 20
 BAND_BYTES = 16 << 20
 #: Rows of a band are a multiple of it: whole tiles of the Winograd path.
 BAND_ROWS = 12
+
+#: Images with channels last that are turned into planes at a time, with their results: they stay in the second-level
+#: cache if possible. Cycles for each cell that is turned, in the units of the dense model.
+TURN_BYTES = CACHES[1] // 2
+TURN_CYCLES = 0.8

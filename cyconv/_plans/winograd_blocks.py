@@ -216,6 +216,10 @@ def _cycles(spec: ConvSpec, form: Form, box: Sequence[int]) -> tuple[float, floa
     multiply = max(multiply, stream) + table.WINOGRAD_OVERLAP * min(multiply, stream)
     multiply += table.WINOGRAD_SPILL_CYCLES * values * outputs * _missed(held + weights // outputs)
     write = table.WINOGRAD_STORE_CYCLES * tiles * vectors * lanes * form.m * (form.m if form.planar else 1)
+    if form.wide and spec.dilation[2] > 1:  # cells of a phase lie apart
+        rows = prod(box[:3]) * (form.m if form.high else 1)
+        read += table.WINOGRAD_APART_CYCLES * rows * spec.group_inputs
+        write += table.WINOGRAD_APART_CYCLES * rows * spec.group_outputs
     return read, multiply + write, values
 
 
