@@ -14,7 +14,7 @@ from cyconv._arrays import Array, Dtype, Image
 from cyconv._kernels import calls
 from cyconv._plans import pool_table, pooling
 from cyconv._plans.pooling import ARGMAX, SUM, PoolAxis, Side
-from cyconv._storage import computed, stored
+from cyconv._storage import Order, computed, stored
 from cyconv.geometry import Padding, pool_out_size, resolve_padding, steps_taken
 
 Axes: TypeAlias = tuple[PoolAxis, ...]
@@ -23,6 +23,8 @@ OutputSize: TypeAlias = int | Sequence[int | None] | None
 
 _FLOATS = frozenset(np.dtype(name) for name in ("f4", "f8"))
 _SIMPLE = frozenset((int, bool, float, str, tuple, type(None)))
+#: axes of copies in memory: in the order that they have, which not every kernel reads, and in their own, which all do
+_ORDERS: tuple[Order, ...] = ("K", "C")
 _INT32 = np.dtype(np.int32)
 _FLOAT32 = np.dtype(np.float32)
 _PLAIN = frozenset(np.dtype(name) for name in ("f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"))
@@ -180,7 +182,7 @@ def pool_into(
     if x.dtype == out.dtype == dtype and pooling.run(axes, x, out, indices, *how):
         return
     for part in slabs(x):
-        for order in ("K", "C"):
+        for order in _ORDERS:
             with (
                 computed(x[part], dtype, threads, order, copy=True) as source,
                 stored(out[part], dtype, threads, order, copy=True) as target,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from cyconv._memory import scratch
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Dtype = np.dtype[Any]
+Order: TypeAlias = Literal["C", "K"]
 
 _FLOAT16 = np.dtype(np.float16)
 _FLOAT32 = np.dtype(np.float32)
@@ -23,6 +24,8 @@ _BITS = np.dtype(np.uint16)
 #: axes that the kernel walks over, and cells that make a thread worth its start (10 us of conversion)
 _MOST_AXES = 4
 _THREAD_CELLS = 1 << 16
+#: the C library hands out such memory again and again, and in less time than `scratch`
+_SMALL_BYTES = 64 << 10
 
 
 class computed(AbstractContextManager[Array]):
@@ -33,7 +36,7 @@ class computed(AbstractContextManager[Array]):
 
     __slots__ = ("_array", "_copy", "_dtype", "_order", "_scratch", "_threads")
 
-    def __init__(self, array: Array, dtype: Dtype, threads: int, order: str = "K", copy: bool = False) -> None:
+    def __init__(self, array: Array, dtype: Dtype, threads: int, order: Order = "K", copy: bool = False) -> None:
         self._array, self._dtype, self._threads, self._order, self._copy = array, dtype, threads, order, copy
         self._scratch: scratch | None = None
 
@@ -41,8 +44,12 @@ class computed(AbstractContextManager[Array]):
         array = self._array
         if array.dtype == self._dtype and not self._copy:
             return array
-        self._scratch = scratch(array.size * self._dtype.itemsize)
-        values = _laid_out_like(array, self._scratch.__enter__(), self._dtype, self._order)
+        nbytes = array.size * self._dtype.itemsize
+        if nbytes <= _SMALL_BYTES:
+            values = np.empty_like(array, self._dtype, self._order)
+        else:
+            self._scratch = scratch(nbytes)
+            values = _laid_out_like(array, self._scratch.__enter__(), self._dtype, self._order)
         convert(array, values, self._threads)
         return values
 
@@ -65,21 +72,26 @@ class stored(AbstractContextManager[Array]):
 
     __slots__ = ("_copy", "_dtype", "_order", "_out", "_scratch", "_threads", "_values")
 
-    def __init__(self, out: Array, dtype: Dtype, threads: int, order: str = "K", copy: bool = False) -> None:
+    def __init__(self, out: Array, dtype: Dtype, threads: int, order: Order = "K", copy: bool = False) -> None:
         self._out, self._dtype, self._threads, self._order, self._copy = out, dtype, threads, order, copy
         self._scratch: scratch | None = None
+        self._values: Array | None = None
 
     def __enter__(self) -> Array:
         if self._out.dtype == self._dtype and not self._copy:
             return self._out
-        self._scratch = scratch(self._out.size * self._dtype.itemsize)
-        self._values = _laid_out_like(self._out, self._scratch.__enter__(), self._dtype, self._order)
+        nbytes = self._out.size * self._dtype.itemsize
+        if nbytes <= _SMALL_BYTES:
+            self._values = np.empty_like(self._out, self._dtype, self._order)
+        else:
+            self._scratch = scratch(nbytes)
+            self._values = _laid_out_like(self._out, self._scratch.__enter__(), self._dtype, self._order)
         return self._values
 
     def __exit__(self, kind: object, *error: object) -> None:
+        if kind is None and self._values is not None:
+            convert(self._values, self._out, self._threads)
         if self._scratch is not None:
-            if kind is None:
-                convert(self._values, self._out, self._threads)
             self._scratch.__exit__(kind, *error)
 
 
@@ -90,7 +102,7 @@ def _order(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[tuple[int,
     return tuple(axes), tuple(sorted(range(len(shape)), key=axes.__getitem__))
 
 
-def _laid_out_like(array: Array, memory: Array, dtype: Dtype, order: str) -> Array:
+def _laid_out_like(array: Array, memory: Array, dtype: Dtype, order: Order) -> Array:
     """An array of the same shape in ``memory``, without gaps; its axes in the same order with "K", as in NumPy."""
     values = memory[: array.size * dtype.itemsize].view(dtype)
     shape = array.shape
@@ -104,12 +116,14 @@ def like(array: Array, dtype: Dtype) -> Array:
     """An array of no particular numbers that lies in memory as what `computed` and `stored` give."""
     if array.dtype == dtype:
         return array
+    if array.size * dtype.itemsize <= _SMALL_BYTES:
+        return np.empty_like(array, dtype)
     return _laid_out_like(array, np.empty(array.size * dtype.itemsize, np.uint8), dtype, "K")
 
 
 @cache
-def _is_converted(dtype: Dtype) -> bool:
-    """Whether the kernel knows this dtype beside float32."""
+def is_converted(dtype: Dtype) -> bool:
+    """Whether it is float16 or bfloat16."""
     return dtype == _FLOAT16 or dtype.name == "bfloat16"
 
 
@@ -118,7 +132,7 @@ def convert(source: Array, target: Array, threads: int) -> None:
     to_wide = target.dtype == _FLOAT32
     narrow, wide = (source, target) if to_wide else (target, source)
     views = None
-    if source.size and wide.dtype == _FLOAT32 and _is_converted(narrow.dtype):
+    if source.size and wide.dtype == _FLOAT32 and is_converted(narrow.dtype):
         views = _as_rows(narrow.view(_BITS), wide)
     if views is None:
         with np.errstate(over="ignore", invalid="ignore"):

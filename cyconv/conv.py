@@ -10,6 +10,7 @@ from cyconv import _checks
 from cyconv._arrays import Array
 from cyconv._plans import exact
 from cyconv._plans import signal_table as table
+from cyconv._storage import is_converted
 from cyconv.conv_plan import Activation, ConvPlan, Padding, Size
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["conv1d", "conv2d", "conv3d", "corr2d"]
 
-#: types that ``corr2d`` takes and that have a loop without a plan; those of weights whose plans are kept
+#: types that ``corr2d`` takes and that have a loop without a plan; plans are kept of weights of these and of 16 bits
 _QUICK_TYPES = frozenset(map(np.dtype, "fd"))
 
 
@@ -44,7 +45,9 @@ def _convolve(axes: int, x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None
 
 def _key(axes: int, weight: Any, bias: Any, how: tuple[Any, ...]) -> tuple[Any, ...] | None:
     """What tells such a plan from others; None if it is not worth keeping, or not told apart for sure."""
-    if type(weight) is not np.ndarray or weight.dtype not in _QUICK_TYPES or weight.nbytes > table.KNOWN_BYTES:
+    if type(weight) is not np.ndarray or weight.nbytes > table.KNOWN_BYTES:
+        return None
+    if weight.dtype not in _QUICK_TYPES and not is_converted(weight.dtype):
         return None
     if bias is not None and (type(bias) is not np.ndarray or bias.dtype is not weight.dtype or bias.ndim != 1):
         return None

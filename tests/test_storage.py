@@ -217,6 +217,14 @@ def test_a_plan_that_knows_the_image_gives_the_same_again(kind, small_bands):
     np.testing.assert_array_equal(plan(whole((2, 2, 19, 11), kind, seed=1)).shape, first.shape)
 
 
+@pytest.mark.parametrize("kind", HALVES)
+def test_kernels_that_change_in_place_are_read_again(kind):
+    x, w = whole((1, 2, 9, 9), kind), whole((3, 2, 3, 3), kind)
+    first = cyconv.conv2d(x, w)
+    w *= dtype(kind).type(2)
+    np.testing.assert_array_equal(cyconv.conv2d(x, w), first * dtype(kind).type(2))
+
+
 def test_bands_are_as_large_as_the_table_says():
     spec = cyconv.plan_conv2d(np.ones((64, 3, 3, 3), np.float32), padding=1)._spec(np.dtype(np.float32), (1, 1))
     for size in (56, 224, 1000, 4000):
