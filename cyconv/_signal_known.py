@@ -13,7 +13,7 @@ from cyconv import _memory, _signal_run
 from cyconv._arrays import FLOAT32, FLOAT64, Array, takes_result
 from cyconv._plans import exact
 from cyconv._plans import signal_table as table
-from cyconv._plans.convolution import Algorithm
+from cyconv._plans.convolution import Runner
 from cyconv._plans.sliding import Sliding
 from cyconv._plans.spec import Call, contiguous_strides
 from cyconv._runtime import threads_for
@@ -33,7 +33,7 @@ class Band(NamedTuple):
 class Known(NamedTuple):
     """All but the images."""
 
-    algorithm: Algorithm
+    algorithm: Runner
     call: Call
     shape: tuple[int, int]
     threads: int
@@ -95,7 +95,7 @@ def _run_bands(known: Known, in1: Array, result: Array) -> None:
             known.algorithm.run(call, rows, result[written].reshape(1, 1, *call.out), known.threads)
 
 
-def _find_bands(algorithm: Algorithm, call: Call, taps: int, itemsize: int) -> tuple[Band, ...]:
+def _find_bands(algorithm: Runner, call: Call, taps: int, itemsize: int) -> tuple[Band, ...]:
     """None where one band is enough, or where a band would add up in another order than the call as a whole."""
     _, height, width = call.size
     (above, _), results = call.pads[1], call.out[1]

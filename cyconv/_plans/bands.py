@@ -15,7 +15,7 @@ import numpy as np
 
 from cyconv._plans import table
 from cyconv._plans.arrays import call_of, run_convolution, triple_pads, with_three_axes
-from cyconv._plans.convolution import Algorithm, Convolution
+from cyconv._plans.convolution import Convolution, Runner
 from cyconv._plans.spec import Call, ConvSpec, Pairs, Triple
 from cyconv._storage import computed, like, stored
 
@@ -38,7 +38,7 @@ class Step(NamedTuple):
     source: Part
     target: Part
     call: Call
-    algorithm: Algorithm
+    algorithm: Runner
     threads: int
 
 

@@ -21,16 +21,20 @@ from cyconv._plans.winograd import Winograd
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-class Algorithm(Protocol):
-    """A way to compute a convolution; one object per plan, used by many threads at once."""
+class Runner(Protocol):
+    """Whatever computes the calls of a plan; used by many threads at once."""
+
+    def run(self, call: Call, x: Array, out: Array, threads: int) -> None:
+        """Compute into ``out``; both arrays are seen as (N, C, D, H, W)."""
+
+
+class Algorithm(Runner, Protocol):
+    """A way to compute a convolution; one object per plan."""
 
     #: what the user calls it
     name: str
 
     def __init__(self, spec: ConvSpec, weight: Array, bias: Array | None, once: bool = False) -> None: ...
-
-    def run(self, call: Call, x: Array, out: Array, threads: int) -> None:
-        """Compute into ``out``; both arrays are seen as (N, C, D, H, W)."""
 
     @staticmethod
     def supports(spec: ConvSpec) -> str | None:
@@ -152,7 +156,7 @@ class Convolution:
         algorithm, threads = self.choice(call, threads)
         algorithm.run(call, x, out, threads)
 
-    def choice(self, call: Call, threads: int) -> tuple[Algorithm | OnPlanes, int]:
+    def choice(self, call: Call, threads: int) -> tuple[Runner, int]:
         """The algorithm for this call, and how many of the threads it takes."""
         chosen = self.candidates(call, threads)[0]
         if chosen.kind not in self._ready:

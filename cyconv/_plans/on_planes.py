@@ -72,9 +72,9 @@ class OnPlanes:
                 count = min(images, call.batch - first)
                 planes = cells[: count * prod(sizes[0])].reshape(count, *sizes[0])
                 result = cells[at : at + count * prod(sizes[1])].reshape(count, *sizes[1])
-                _turn(x[some], planes, threads)
+                turn_channels(x[some], planes, threads)
                 self.algorithm.run(on_planes(spec, call, count), planes, result, threads)
-                _turn(result, out[some], threads)
+                turn_channels(result, out[some], threads)
 
 
 def _begin(spec: ConvSpec, call: Call, images: int) -> int:
@@ -86,7 +86,8 @@ def _scalars(spec: ConvSpec, call: Call, images: int) -> int:
     return _begin(spec, call, images) + images * spec.out_channels * call.positions
 
 
-def _turn(source: Array, result: Array, threads: int) -> None:
+def turn_channels(source: Array, result: Array, threads: int) -> None:
+    """``result[...] = source``, both (N, C, D, H, W), one with its channels last."""
     x, y = exported_strides(source), exported_strides(result)
     if x[1] == y[4] == 1 or x[4] == y[1] == 1:
         _runtime.kernel("turn", source.dtype).run(source, result, threads)

@@ -32,6 +32,7 @@ from cyconv import _memory, _runtime
 from cyconv._plans import table
 from cyconv._plans.arrays import fill_with_bias, run_convolution, triple, with_three_axes
 from cyconv._plans.convolution import Convolution
+from cyconv._plans.on_planes import turn_channels
 from cyconv._plans.spec import Activation, ConvSpec, round_up
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -156,11 +157,13 @@ class Plan:
 @lru_cache(maxsize=256)
 def _plan(
     size: tuple[int, ...], out: tuple[int, ...], weight: tuple[int, ...], stride: tuple[int, ...],
-    padding: tuple[int, ...], dilation: tuple[int, ...], groups: int, dtype: np.dtype[Any], is_row: bool,
+    padding: tuple[int, ...], dilation: tuple[int, ...], groups: int, dtype: np.dtype[Any], weave: bool,
+    turn: bool,
 ) -> Plan:  # fmt: skip
     """The passes from these spatial sizes to those, with a weight of this shape.
 
-    ``is_row``: neighbouring outputs of a row are neighbours in memory.
+    ``weave``: the result can be put together from parts, if they fit into scratch memory; ``turn``: it is put
+    together there, too, and then turned.
     """
     channels, group_outputs, *kernel = weight
     longest = _runtime.kernel("weave", dtype).MAX_STRIDE
@@ -169,7 +172,7 @@ def _plan(
         for cells, k, s, d in zip(size, kernel, stride, dilation, strict=True)
     ]
     apart[-1] = min(apart[-1], max(longest, stride[-1]))
-    woven = is_row and channels > 0 and 1 < apart[-1] <= longest
+    woven = weave and channels > 0 and 1 < apart[-1] <= longest
     steps = tuple(apart) if woven else stride
     axes = [axis_phases(*axis) for axis in zip(size, out, kernel, steps, padding, dilation, strict=True)]
     covered = [sum(len(range(o)[phase.outputs]) for phase in phases) for phases, o in zip(axes, out, strict=True)]
@@ -179,8 +182,10 @@ def _plan(
     ]
     passes = tuple(_pass(some, channels, group_outputs, kernel, groups, dtype) for some in product(*sets))
     largest = sum(prod(one.shape) * dtype.itemsize + _SLACK for one in passes)
+    if turn:
+        largest += groups * group_outputs * prod(out) * dtype.itemsize
     if woven and largest > table.SCRATCH_BYTES:
-        return _plan(size, out, weight, stride, padding, dilation, groups, dtype, False)
+        return _plan(size, out, weight, stride, padding, dilation, groups, dtype, False, False)
     return Plan(passes, covered == list(out), steps, woven)
 
 
@@ -225,14 +230,15 @@ def run_transposed(
     ``padding`` is what is cut off before the first output; the size of ``out`` says what is cut off behind.
     """
     steps = tuple(stride), tuple(padding), tuple(dilation)
-    is_row = out.strides[-1] == out.itemsize
-    found = _plan(x.shape[2:], out.shape[2:], weight.shape, *steps, groups, x.dtype, is_row)
+    turn = out.strides[1] == out.itemsize != out.strides[-1]
+    weave = turn or out.strides[-1] == out.itemsize
+    found = _plan(x.shape[2:], out.shape[2:], weight.shape, *steps, groups, x.dtype, weave, turn)
     if not found.woven and (not found.covers or weight.shape[0] == 0):
         fill_with_bias(out, bias, Activation())
     if weight.shape[0] == 0:
         return
     if found.woven:
-        _run_woven(found, x, weight, bias, out, groups, threads)
+        _run_woven(found, x, weight, bias, out, groups, turn, threads)
         return
     for one in found.passes:
         convolution = Convolution(one.spec, one.weight(weight, groups), bias, once=True)
@@ -247,9 +253,10 @@ def _run_pass(one: Pass, convolution: Convolution, x: Array, part: Array, thread
 
 
 def _run_woven(
-    plan: Plan, x: Array, weight: Array, bias: Array | None, out: Array, groups: int, threads: int
+    plan: Plan, x: Array, weight: Array, bias: Array | None, out: Array, groups: int, turn: bool, threads: int
 ) -> None:
-    """Some images at a time: every pass into memory of its own, then all phases to the rows of the result."""
+    """Some images at a time: every pass into memory of its own, then all phases to the rows of the result, which are
+    turned if that has its channels last."""
     values = np.zeros(out.shape[1], out.dtype) if bias is None else bias.astype(out.dtype)
     ready = []
     for one in plan.passes:
@@ -258,8 +265,9 @@ def _run_woven(
     most = max(1, table.WEAVE_BYTES // out[:1].nbytes)
     images = ceil(len(x) / ceil(len(x) / most))
     places, used = _places(plan, out.shape[1], images, out.itemsize)
-    with _memory.scratch(used * out.itemsize) as scratch:
-        cells = scratch[: used * out.itemsize].view(out.dtype)
+    held = used + (images * prod(out.shape[1:]) if turn else 0)
+    with _memory.scratch(held * out.itemsize) as scratch:
+        cells = scratch[: held * out.itemsize].view(out.dtype)
         for first in range(0, len(x), images):
             some = slice(first, first + images)
             at = 0
@@ -267,8 +275,12 @@ def _run_woven(
                 shape = (len(x[some]), *one.shape)
                 _run_pass(one, convolution, x[some], cells[at : at + prod(shape)].reshape(shape), threads)
                 at += _room(images, one, out.itemsize)
+            result = with_three_axes(out[some])
+            rows = cells[used : used + result.size].reshape(result.shape) if turn else result
             weave = _runtime.kernel("weave", out.dtype)
-            weave.run(cells, places, values, with_three_axes(out[some]), triple(plan.stride), threads)
+            weave.run(cells, places, values, rows, triple(plan.stride), threads)
+            if turn:
+                turn_channels(rows, result, threads)
 
 
 def _room(images: int, one: Pass, itemsize: int) -> int:
