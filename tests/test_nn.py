@@ -351,6 +351,33 @@ def test_files_round_trip(tmp_path, suffix):
         np.testing.assert_array_equal(array, model.state_dict()[name])
 
 
+def test_files_hold_parameters_of_any_name(tmp_path):
+    model, other = nn.Module(), nn.Module()
+    for module, value in ((model, 1.0), (other, 2.0)):
+        module.file, module.allow_pickle = nn.Parameter(np.full(2, value)), nn.Parameter(np.full((), value))
+    nn.save_weights(model, tmp_path / "model.npz")
+    nn.load_weights(other, tmp_path / "model.npz")
+    assert other.file.data.tolist() == [1, 1]
+    assert other.allow_pickle.data == 1
+
+
+def test_files_in_bfloat16(tmp_path, run_python):
+    """In a process of its own: NumPy knows the type once anybody has imported ml_dtypes."""
+    for package in ("safetensors", "ml_dtypes"):
+        pytest.importorskip(package)
+    header = b'{"weight":{"dtype":"BF16","shape":[1,2],"data_offsets":[0,4]}}'
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"\x80\x3f\x20\xc0")
+    script = """
+import sys
+from cyconv import nn
+model = nn.Linear(2, 1, bias=False)
+nn.load_weights(model, sys.argv[1])
+print(model.weight.data.tolist())
+"""
+    assert run_python(script, path) == "[[1.0, -2.5]]\n"
+
+
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
 @pytest.mark.parametrize("damage", ["cut", "noise", "empty", "bits"])
 def test_damaged_files_leave_the_model_as_it_was(tmp_path, suffix, damage):

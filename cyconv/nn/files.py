@@ -6,6 +6,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,7 @@ def save_weights(model: Module, path: str | os.PathLike[str]) -> None:
     partial = file.with_name(f".{file.name}.partial")
     try:
         if write is None:
-            with open(partial, "wb") as stream:
-                np.savez(stream, **state)  # type: ignore[arg-type]  # the stubs take the names for keywords
+            _write_npz(partial, state)
         else:
             write(state, partial)
         os.replace(partial, file)
@@ -100,14 +100,30 @@ def load_weights(model: Module, path: str | os.PathLike[str], strict: bool = Tru
     file, suffix = _suffix(path)
     with open(file, "rb"):
         pass  # whatever opening raises is clear as it is
-    read = _read_npz if suffix == ".npz" else _safetensors("load_file")
+    read = _read_npz if suffix == ".npz" else _read_safetensors
     try:
         state = read(file)
     except MemoryError:
         raise
     except Exception as error:
-        raise ValueError(f"{str(file)!r} is not a whole {suffix} file: {error}") from error
+        raise ValueError(f"{str(file)!r} cannot be read as a {suffix} file: {error}") from error
     model.load_state_dict(state, strict)
+
+
+def _write_npz(file: Path, state: dict[str, Array]) -> None:
+    """`numpy.savez` takes names for keywords, of which it has some itself."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in state.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, array, allow_pickle=False)
+
+
+def _read_safetensors(file: Path) -> dict[str, Array]:
+    read = _safetensors("load_file")
+    with suppress(ImportError):
+        import ml_dtypes  # noqa: F401  # tells NumPy of bfloat16, in which many models are stored
+    state: dict[str, Array] = read(file)
+    return state
 
 
 def _read_npz(file: Path) -> dict[str, Array]:
