@@ -15,7 +15,7 @@ from cyconv._axes import (
     resolve_transposed_padding,
 )
 from cyconv._progressions import Bounds, Cells, adaptive_cells, transposed_cells, union, window_cells
-from cyconv._scalars import as_flag, as_ints
+from cyconv._scalars import as_flag, as_ints, is_sequence
 
 KEYS = (
     "kernel_size",
@@ -188,5 +188,10 @@ def _read_adaptive(
         raise ValueError(f"{name} with 'output_size' must have no other key, got the keys {tuple(mapping)}")
     if sizes is None:
         raise ValueError(f"{name} with 'output_size' needs input_size, got None")
-    outs = as_ints(f"{name}['output_size']", mapping["output_size"], naxes, minimum=1)
+    wanted = mapping["output_size"]
+    if is_sequence(wanted):
+        wanted = tuple(wanted)
+        if len(wanted) == naxes:  # None keeps the size of its axis
+            wanted = tuple(size if out is None else out for size, out in zip(sizes, wanted, strict=True))
+    outs = as_ints(f"{name}['output_size']", wanted, naxes, minimum=1)
     return [Layer("adaptive", 1, 1, 0, 1, size, out) for size, out in zip(sizes, outs, strict=True)]

@@ -145,10 +145,11 @@ def receptive_field(layers: Iterable[LayerLike], input_size: Ints | None = None)
         (1; None means the kernel size), ``padding`` (0; every form that `conv_output_shape` takes),
         ``dilation`` (1), ``ceil_mode`` (False; as in pooling), ``transposed`` (False) and with it
         ``output_padding`` (0).
-        Adaptive pooling has ``output_size`` alone. ``{"parallel": [branch, branch, ...]}``, each branch a sequence
-        of layers and an empty one a skip connection, joins results of one size; branches may hold branches. An
-        object (a plan, a layer of `cyconv.nn`) has a method ``receptive_field_layer()`` that returns such a
-        mapping, None if it works cell by cell, or, for a container, the layers in it.
+        Adaptive pooling has ``output_size`` alone, in which None keeps the size of its axis.
+        ``{"parallel": [branch, branch, ...]}``, each branch a sequence of layers and an empty one a skip
+        connection, joins results of one size; branches may hold branches. An object (a plan, a layer of
+        `cyconv.nn`) has a method ``receptive_field_layer()`` that returns such a mapping, None if it works cell by
+        cell, or, for a container, the layers in it.
     input_size : int or sequence of int, optional
         Needed by ``"same"`` padding and adaptive pooling; with it regions end where the input ends.
 

@@ -524,6 +524,19 @@ def test_summary():
     assert cyconv.receptive_field(list(model)[:3]).size == (6, 6)
 
 
+@pytest.mark.parametrize(("model", "shape", "seen"), [
+    (nn.Sequential(nn.ReLU(), nn.Conv1D(1, 2, 3), nn.Sigmoid(), nn.Conv1D(2, 2, 3)), (1, 1, 9), "1 3 3 5"),
+    (nn.Sequential(nn.Conv1D(1, 2, 3, layout="NWC"), nn.ReLU()), (1, 9, 1), "3 3"),
+    (nn.Sequential(nn.Conv2D(1, 2, (3, 1), layout="NHWC"), nn.ReLU()), (1, 9, 7, 1), "3x1 3x1"),
+    (nn.Sequential(nn.Conv2D(1, 2, 3), nn.AdaptiveAvgPool2D((None, 1))), (1, 1, 9, 8), "3x3 3x8"),
+    (nn.Sequential(nn.Dropout(), nn.ConvTranspose2D(1, 2, 3, stride=2)), (1, 1, 5, 5), "1x1 2x2"),
+])  # fmt: skip
+def test_summary_of_what_layers_see(model, shape, seen):
+    """Layers that work cell by cell see what those around them do, in any layout and number of axes."""
+    found = [row.receptive_field.replace(" ", "") for row in nn.summary(model, shape)]
+    assert found == seen.split()
+
+
 def test_wrong_layers_are_named():
     for call in (
         lambda: nn.Conv2D(0, 1, 3),

@@ -90,7 +90,7 @@ def summary(model: Module, input_size: Sequence[int]) -> Summary:
     """
     shape = tuple(_checks.as_int("input_size", n, minimum=1) for n in input_size)
     rows = Summary()
-    sight = _Sight(shape)
+    sight = _Sight(model, shape)
     _walk(model, "", shape, rows, sight)
     return rows
 
@@ -98,8 +98,11 @@ def summary(model: Module, input_size: Sequence[int]) -> Summary:
 class _Sight:
     """The layers so far, for the receptive field."""
 
-    def __init__(self, shape: Shape) -> None:
-        self.size = shape
+    def __init__(self, model: Module, shape: Shape) -> None:
+        # the layers that work cell by cell do not know where the channels are: those that do speak for all
+        one = next((module for _, module in model.named_modules() if hasattr(module, "layout")), model)
+        axes = getattr(one, "axes", 2)
+        self.size = shape[-axes - 1 : -1] if getattr(one, "layout", "").endswith("C") else shape[-axes:]
         self.layers: list[Any] = []
         self.word = ""
 
@@ -111,10 +114,7 @@ class _Sight:
         if self.word:
             return self.word
         try:
-            axes = 1 if type(layer).__name__ == "Conv1D" else 2
-            last = getattr(layer, "layout", "NCHW").endswith("C")
-            size = self.size[-axes - 1 : -1] if last else self.size[-axes:]
-            found = receptive_field(self.layers, size).size
+            found = receptive_field(self.layers, self.size).size
         except (TypeError, ValueError):
             self.word = "-"
             return self.word
