@@ -15,7 +15,7 @@ from cyconv._plans.arrays import run_convolution, triple, triple_pads, with_thre
 from cyconv._plans.convolution import Convolution
 from cyconv._plans.gradients import bias_gradient, weight_gradient
 from cyconv._plans.spec import CONV_PADDING_MODES, Activation, Call, ConvSpec
-from cyconv._plans.transposed import run_transposed
+from cyconv._plans.transposed import Transposed
 from cyconv._runtime import threads_for
 from cyconv._storage import computed, stored
 from cyconv.conv_plan import Padding, Size, as_weight, place_windows
@@ -156,10 +156,10 @@ def _spread(grad: Array, weight: Array, out: Array, windows: Windows, groups: in
     if through_padding:
         padded = [n + sum(pads) for n, pads in zip(out.shape[2:], windows.pads, strict=True)]
         target = np.empty((*out.shape[:2], *padded), out.dtype)
-    run_transposed(
-        grad, weight, None, target, stride=windows.stride, dilation=windows.dilation, groups=groups, threads=threads,
-        padding=[0 if through_padding else before for before, _ in windows.pads],
-    )  # fmt: skip
+    before = [0 if through_padding else before for before, _ in windows.pads]
+    Transposed(
+        weight, None, stride=windows.stride, padding=before, dilation=windows.dilation, groups=groups
+    ).run(grad, target, threads)
     if through_padding:
         for axis, pads in enumerate(windows.pads, start=2):
             target = _fold(target, axis, pads, windows.padding_mode)

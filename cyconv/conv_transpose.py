@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cyconv import _checks, geometry
 from cyconv._arrays import Array
-from cyconv._plans.transposed import run_transposed
+from cyconv._plans import signal_table as table
+from cyconv._plans.transposed import Transposed
 from cyconv._runtime import threads_for
 from cyconv._storage import computed, stored, to_compute
 from cyconv.conv_plan import LARGEST_EXTENT, Padding, Size, as_weight
@@ -16,6 +17,23 @@ if TYPE_CHECKING:
 
 __all__ = ["conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
 
+#: small kernels with their numbers packed, by the bytes of these, as arrays may change
+_known: dict[tuple[Any, ...], Transposed] = {}
+
+
+def _transposed(weight: Array, bias: Array | None, *steps: Any) -> Transposed:
+    """This transposed convolution; ``steps``: its stride, padding, dilation and groups."""
+    named = dict(zip(("stride", "padding", "dilation", "groups"), steps, strict=True))
+    if weight.nbytes > table.KNOWN_BYTES:
+        return Transposed(weight, bias, **named)
+    start = None if bias is None else bias.tobytes()
+    key = weight.shape, weight.dtype, weight.tobytes(), start, *steps
+    found = _known.get(key)
+    if found is None:
+        if len(_known) >= table.KNOWN_KERNELS:
+            _known.clear()
+        found = _known[key] = Transposed(weight, bias, keep=True, **named)
+    return found
 
 
 def _conv_transpose(
@@ -62,17 +80,9 @@ def _conv_transpose(
             computed(w, compute, count) as weights,
             stored(array, compute, count) as values,
         ):
-            run_transposed(
-                cells,
-                weights,
-                None if b is None else to_compute(b, compute, count),
-                image.result_view(values),
-                stride=stride,
-                padding=[before for before, _ in pads],
-                dilation=dilation,
-                groups=groups,
-                threads=count,
-            )
+            start = None if b is None else to_compute(b, compute, count)
+            steps = tuple(stride), tuple(before for before, _ in pads), tuple(dilation), groups
+            _transposed(weights, start, *steps).run(cells, image.result_view(values), count)
 
     return _checks.run_into(target, through, fill)
 

@@ -204,3 +204,13 @@ def test_a_wrong_bias():
     for bias in (noise((5,)), noise((6, 1)), noise((0,))):
         with pytest.raises(ValueError, match=r"bias.*\(6"):
             cyconv.conv_transpose2d(noise((1, 4, 5, 5)), noise((4, 6, 3, 3)), bias)
+
+
+def test_numbers_that_change_between_calls():
+    """Packed numbers are kept by their bytes, not by the array."""
+    x, w, b = whole((1, 3, 5, 5)), whole((3, 4, 4, 4)), whole((4,))
+    for _ in range(2):
+        check_conv(x, w, b, transposed=True, exact=True, stride=2, padding=1)
+        check_conv(whole((2, 3, 4, 6)), w, b, transposed=True, exact=True, stride=2, padding=1)
+        w[1, 2] += 1
+        b[0] -= 1

@@ -30,16 +30,18 @@ import numpy as np
 
 from cyconv import _memory, _runtime
 from cyconv._plans import table
-from cyconv._plans.arrays import fill_with_bias, run_convolution, triple, with_three_axes
-from cyconv._plans.convolution import Convolution
+from cyconv._plans.arrays import call_of, fill_with_bias, triple, with_three_axes
+from cyconv._plans.convolution import Convolution, Runner
 from cyconv._plans.on_planes import turn_channels
-from cyconv._plans.spec import Activation, ConvSpec, round_up
+from cyconv._plans.spec import Activation, Call, ConvSpec, round_up
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 #: bytes between parts, which begin with a cache line: a vector may be read beyond one's end
 _SLACK = 128
+#: packed convolutions, and prepared steps, that one object keeps
+_MOST_KEPT = 64
 
 
 class Phase(NamedTuple):
@@ -213,74 +215,107 @@ def _pass(
     return Pass(axes, spec, taps)
 
 
-def run_transposed(
-    x: Array,
-    weight: Array,
-    bias: Array | None,
-    out: Array,
-    *,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    groups: int,
-    threads: int,
-) -> None:
-    """Fill ``out`` (N, K, *spatial) from x (N, C, *spatial) and weight (C, K // groups, *kernel), of one dtype.
+class Step(NamedTuple):
+    """A pass over inputs of one shape, prepared."""
 
-    ``padding`` is what is cut off before the first output; the size of ``out`` says what is cut off behind.
+    seen: tuple[slice | None, ...]
+    """The part of the input that it meets, as an index that gives three axes."""
+    call: Call
+    runner: Runner
+    threads: int
+
+
+class Transposed:
+    """A transposed convolution with its numbers: weight (C, K // groups, *kernel) and bias of one dtype.
+
+    ``padding`` is what is cut off before the first output. ``keep``: it serves many calls, so the numbers are copied
+    and the convolutions that compute the passes stay packed.
     """
-    steps = tuple(stride), tuple(padding), tuple(dilation)
-    turn = out.strides[1] == out.itemsize != out.strides[-1]
-    weave = turn or out.strides[-1] == out.itemsize
-    found = _plan(x.shape[2:], out.shape[2:], weight.shape, *steps, groups, x.dtype, weave, turn)
-    if not found.woven and (not found.covers or weight.shape[0] == 0):
-        fill_with_bias(out, bias, Activation())
-    if weight.shape[0] == 0:
-        return
-    if found.woven:
-        _run_woven(found, x, weight, bias, out, groups, turn, threads)
-        return
-    for one in found.passes:
-        convolution = Convolution(one.spec, one.weight(weight, groups), bias, once=True)
-        _run_pass(one, convolution, x, out[:, :, *(axis.phases[0].outputs for axis in one.axes)], threads)
 
+    def __init__(
+        self, weight: Array, bias: Array | None, *, stride: Sequence[int], padding: Sequence[int],
+        dilation: Sequence[int], groups: int, keep: bool = False,
+    ) -> None:  # fmt: skip
+        self._weight = weight.copy() if keep else weight
+        self._bias = bias.copy() if keep and bias is not None else bias
+        self._steps = tuple(stride), tuple(padding), tuple(dilation)
+        self._groups = groups
+        self._keep = keep
+        self._kept: dict[tuple[Plan, int], Convolution] = {}
+        self._ready: dict[tuple[Any, ...], Step] = {}
 
-def _run_pass(one: Pass, convolution: Convolution, x: Array, part: Array, threads: int) -> None:
-    """The outputs of one pass, which ``part`` is the place of."""
-    seen = x[:, :, *(slice(max(0, axis.first_input), None) for axis in one.axes)]
-    pads = [axis.padding(cells) for axis, cells in zip(one.axes, x.shape[2:], strict=True)]
-    run_convolution(convolution, seen, part, pads, threads)
+    def run(self, x: Array, out: Array, threads: int) -> None:
+        """Fill ``out`` (N, K, *spatial) from x (N, C, *spatial); the size of ``out`` says what is cut off behind."""
+        turn = out.strides[1] == out.itemsize != out.strides[-1]
+        weave = turn or out.strides[-1] == out.itemsize
+        plan = _plan(x.shape[2:], out.shape[2:], self._weight.shape, *self._steps, self._groups, x.dtype, weave, turn)
+        if not plan.woven and (not plan.covers or x.shape[1] == 0):
+            fill_with_bias(out, self._bias, Activation())
+        if x.shape[1] == 0:
+            return
+        if plan.woven:
+            self._run_woven(plan, x, out, turn, threads)
+            return
+        for i, one in enumerate(plan.passes):
+            part = out[:, :, *(axis.phases[0].outputs for axis in one.axes)]
+            self._run_pass(plan, i, x, part, threads)
 
+    def _convolution(self, plan: Plan, index: int) -> Convolution:
+        """The convolution that computes a pass."""
+        found = self._kept.get((plan, index))
+        if found is None:
+            one = plan.passes[index]
+            bias = self._bias
+            if bias is not None:
+                bias = bias.repeat(one.spec.out_channels // len(bias))
+            found = Convolution(one.spec, one.weight(self._weight, self._groups), bias, once=not self._keep)
+            if len(self._kept) >= _MOST_KEPT:
+                self._kept.clear()
+            self._kept[plan, index] = found
+        return found
 
-def _run_woven(
-    plan: Plan, x: Array, weight: Array, bias: Array | None, out: Array, groups: int, turn: bool, threads: int
-) -> None:
-    """Some images at a time: every pass into memory of its own, then all phases to the rows of the result, which are
-    turned if that has its channels last."""
-    values = np.zeros(out.shape[1], out.dtype) if bias is None else bias.astype(out.dtype)
-    ready = []
-    for one in plan.passes:
-        each = None if bias is None else values.repeat(one.spec.out_channels // len(values))
-        ready.append((one, Convolution(one.spec, one.weight(weight, groups), each, once=True)))
-    most = max(1, table.WEAVE_BYTES // out[:1].nbytes)
-    images = ceil(len(x) / ceil(len(x) / most))
-    places, used = _places(plan, out.shape[1], images, out.itemsize)
-    held = used + (images * prod(out.shape[1:]) if turn else 0)
-    with _memory.scratch(held * out.itemsize) as scratch:
-        cells = scratch[: held * out.itemsize].view(out.dtype)
-        for first in range(0, len(x), images):
-            some = slice(first, first + images)
-            at = 0
-            for one, convolution in ready:
-                shape = (len(x[some]), *one.shape)
-                _run_pass(one, convolution, x[some], cells[at : at + prod(shape)].reshape(shape), threads)
-                at += _room(images, one, out.itemsize)
-            result = with_three_axes(out[some])
-            rows = cells[used : used + result.size].reshape(result.shape) if turn else result
-            weave = _runtime.kernel("weave", out.dtype)
-            weave.run(cells, places, values, rows, triple(plan.stride), threads)
-            if turn:
-                turn_channels(rows, result, threads)
+    def _run_pass(self, plan: Plan, index: int, x: Array, part: Array, threads: int) -> None:
+        """The outputs of one pass, which ``part`` is the place of."""
+        key = plan, index, x.shape, x.strides, part.strides, threads
+        step = self._ready.get(key)
+        if step is None:
+            if len(self._ready) >= _MOST_KEPT:
+                self._ready.clear()
+            step = self._ready[key] = self._prepare(plan, index, x, part, threads)
+        step.runner.run(step.call, x[step.seen], with_three_axes(part), step.threads)
+
+    def _prepare(self, plan: Plan, index: int, x: Array, part: Array, threads: int) -> Step:
+        axes = plan.passes[index].axes
+        pads = [axis.padding(cells) for axis, cells in zip(axes, x.shape[2:], strict=True)]
+        inputs = [slice(max(0, axis.first_input), None) for axis in axes]
+        seen = (slice(None), slice(None), *(np.newaxis,) * (3 - len(axes)), *inputs)
+        call = call_of(x[seen], with_three_axes(part), pads)
+        return Step(seen, call, *self._convolution(plan, index).choice(call, threads))
+
+    def _run_woven(self, plan: Plan, x: Array, out: Array, turn: bool, threads: int) -> None:
+        """Some images at a time: every pass into memory of its own, then all phases to the rows of the result, which
+        are turned if that has its channels last."""
+        values = np.zeros(out.shape[1], out.dtype) if self._bias is None else self._bias.astype(out.dtype)
+        most = max(1, table.WEAVE_BYTES // out[:1].nbytes)
+        images = ceil(len(x) / ceil(len(x) / most))
+        places, used = _places(plan, out.shape[1], images, out.itemsize)
+        held = used + (images * prod(out.shape[1:]) if turn else 0)
+        weave = _runtime.kernel("weave", out.dtype)
+        with _memory.scratch(held * out.itemsize) as scratch:
+            cells = scratch[: held * out.itemsize].view(out.dtype)
+            for first in range(0, len(x), images):
+                some = slice(first, first + images)
+                at = 0
+                for i, one in enumerate(plan.passes):
+                    shape = (len(x[some]), *one.shape)
+                    part = cells[at : at + prod(shape)].reshape(shape)
+                    self._run_pass(plan, i, x[some], part, threads)
+                    at += _room(images, one, out.itemsize)
+                result = with_three_axes(out[some])
+                rows = cells[used : used + result.size].reshape(result.shape) if turn else result
+                weave.run(cells, places, values, rows, triple(plan.stride), threads)
+                if turn:
+                    turn_channels(rows, result, threads)
 
 
 def _room(images: int, one: Pass, itemsize: int) -> int:
