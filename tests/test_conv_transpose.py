@@ -30,6 +30,21 @@ def test_conv_transpose2d(stride, padding, dilation, groups, layout):
     check_conv(x, w, b, transposed=True, layout=layout, **keywords)
 
 
+@pytest.mark.parametrize("order", [(3, 0, 1, 2, 4), (2, 3, 0, 1, 4), (4, 3, 2, 1, 0), (0, 1, 3, 2, 4)], ids=str)
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("padding", [((1, 0), (2, 1), (0, 0)), ((0, 4), (2, 1), (1, 1))], ids=str)
+def test_one_tap_on_a_part_of_an_input_in_any_order_of_axes(order, stride, groups, padding):
+    """Axes that lie in memory one after the other count as one; those of the input may reach beyond what is used."""
+    x = noise((1, 9, 4, 4, 5))
+    turned = np.ascontiguousarray(x.transpose(order)).transpose(np.argsort(order))
+    w = noise((9, 6 // groups, 1, 1, 1))
+    keywords = {"stride": stride, "groups": groups, "padding": padding}
+    if stride == 1:
+        keywords["padding"] = tuple((before, min(after, 3 - before)) for before, after in padding)
+    check_conv(turned, w, naxes=3, transposed=True, **keywords)
+
+
 @pytest.mark.parametrize("kind", FLOATS)
 @pytest.mark.parametrize("naxes", [1, 2, 3])
 @pytest.mark.parametrize("stride", [1, 2, 3])

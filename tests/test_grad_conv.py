@@ -462,3 +462,20 @@ def test_the_second_call_is_like_the_first():
             grad.conv2d_weight(x, w.shape, g, out=out, **how | change)
     with pytest.raises(TypeError):
         grad.conv2d_input((2.0, 4, 6, 6), w, g, out=into, **how)
+
+
+@pytest.mark.parametrize("order", [(3, 0, 1, 2, 4), (4, 3, 2, 1, 0), (0, 1, 3, 2, 4)], ids=str)
+@pytest.mark.parametrize(("inputs", "outputs"), [(3, 5), (40, 2)])
+@pytest.mark.parametrize("height", [2, 3])
+def test_one_tap_on_a_part_of_an_input_in_any_order_of_axes(order, inputs, outputs, height):
+    """Axes that lie in memory one after the other count as one; those of the input may reach beyond what is used."""
+    rng = np.random.default_rng(5)
+    x, g = (
+        np.ascontiguousarray(rng.normal(size=shape).transpose(order)).transpose(np.argsort(order))
+        for shape in ((2, inputs, 4, height, 5), (2, outputs, 4, 1, 5))
+    )
+    size = (outputs, inputs, 1, 1, 1)
+    expected = np.einsum("nkdw,ncdw->kc", g[:, :, :, 0], x[:, :, :, 0]).reshape(size)
+    np.testing.assert_allclose(grad.conv3d_weight(x, size, g, stride=(1, 3, 1)), expected, atol=1e-12)
+    how = {"dilation": 3, "output_padding": (0, height - 1, 0)}
+    np.testing.assert_allclose(grad.conv_transpose3d_weight(g, size, x, **how), expected, atol=1e-12)

@@ -97,7 +97,7 @@ def _block(spec: ConvSpec) -> int:
 
 
 def _can_merge(spec: ConvSpec, call: Call) -> bool:
-    """Whether the spatial axes act as one: one tap, no padding, no stride, planes without gaps."""
+    """Whether the spatial axes act as one: one tap, no padding, no stride, whole planes without gaps."""
     _, _, od, oh, ow = call.out_strides
     _, _, xd, xh, xw = call.x_strides
     _, h, w = call.out
@@ -105,6 +105,7 @@ def _can_merge(spec: ConvSpec, call: Call) -> bool:
         spec.taps == 1
         and spec.stride == (1, 1, 1)
         and call.pads == ((0, 0),) * 3
+        and call.size == call.out
         and (h == 1 or (xh, oh) == (w * xw, w * ow))
         and (call.out[0] == 1 or (xd, od) == (h * w * xw, h * w * ow))
         and call.out[:2] != (1, 1)

@@ -173,12 +173,13 @@ def weight_blocks(spec: ConvSpec, call: Call, threads: int) -> WeightBlocks:
 
 
 def _can_merge(spec: ConvSpec, call: Call) -> bool:
-    """Whether the spatial axes act as one: one tap, no padding, no stride, planes without gaps."""
+    """Whether the spatial axes act as one: one tap, no padding, no stride, whole planes without gaps."""
     _, h, w = call.out
     return (
         spec.taps == 1
         and spec.stride == (1, 1, 1)
         and call.pads == ((0, 0),) * 3
+        and call.size == call.out
         and all(
             (h == 1 or sh == w * sw) and (call.out[0] == 1 or sd == h * w * sw)
             for _, _, sd, sh, sw in (call.x_strides, call.out_strides)
