@@ -30,7 +30,7 @@ from libc.stdlib cimport free, malloc
 
 from cyconv._kernels.rows cimport (
     FEW, MAX, SUM, Quotient, Room, Rows, Sources, Times, combine, combine_halves, combine_line, combine_rows,
-    divide, fill, identity, once, quotient_of, pick, point_at, split, windows,
+    divide, divide_one, fill, identity, once, quotient_of, pick, point_at, split, windows,
 )
 from cyconv._kernels.best cimport best_row
 from cyconv._kernels.chosen cimport chosen_rows
@@ -326,12 +326,20 @@ cdef inline double _divisor(const Job *job, int64_t od, int64_t oh, int64_t ow) 
     return extent(g, &g.d, od) * extent(g, &g.h, oh) * extent(g, &g.w, ow)
 
 
+cdef inline void _divide_column(const Geometry *g, double divisor, real_t *out, real_t *trouble) noexcept nogil:
+    if g.inner == 1:
+        divide_one(out, divisor, trouble)
+    else:
+        divide(out, g.inner, quotient_of(divisor), trouble)
+
+
 cdef inline void _average(
     const Job *job, const Block *b, int64_t oh, real_t *out, Quotient *q, real_t *trouble
 ) noexcept nogil:
     """Sums of a row to averages: the windows of most columns, and of most rows, count the same number of cells (q)."""
-    cdef double divisor
     cdef const Geometry *g = job.g
+    cdef double divisor
+    cdef double rows = 1 if job.divisor > 0 else extent(g, &g.d, b.od) * extent(g, &g.h, oh)
     cdef const Axis *a = &g.w
     cdef int64_t o, left = 0, right = b.columns, last
     if job.divisor <= 0 and a.stride > 0:
@@ -342,14 +350,14 @@ cdef inline void _average(
     elif job.divisor <= 0:
         right = 0
     for o in range(left):
-        divide(out + o * g.inner, g.inner, quotient_of(_divisor(job, b.od, oh, b.ow + o)), trouble)
+        _divide_column(g, rows * extent(g, a, b.ow + o), out + o * g.inner, trouble)
     if left < right:
-        divisor = _divisor(job, b.od, oh, b.ow + left)
+        divisor = job.divisor if job.divisor > 0 else rows * extent(g, a, b.ow + left)
         if divisor != q.divisor:
             q[0] = quotient_of(divisor)
         divide(out + left * g.inner, (right - left) * g.inner, q[0], trouble)
     for o in range(right, b.columns):
-        divide(out + o * g.inner, g.inner, quotient_of(_divisor(job, b.od, oh, b.ow + o)), trouble)
+        _divide_column(g, rows * extent(g, a, b.ow + o), out + o * g.inner, trouble)
 
 
 cdef void _mend(const Job *job, const Block *b, const real_t *trouble) noexcept nogil:

@@ -414,6 +414,8 @@ cdef inline real_t combine_line(int op, const real_t *src, Py_ssize_t n, Py_ssiz
     cdef Py_ssize_t start = 0, done = 0, depth = 0, pairs
     if n == 0:
         return identity(op)
+    if n <= LINE:
+        return _short_line(op, src, n, step)
     while start < n:
         levels[depth] = _short_line(op, src + start * step, min(LINE, n - start), step)
         depth += 1
@@ -505,3 +507,9 @@ cdef inline apart divide(real_t *row, Py_ssize_t n, Quotient q, real_t *trouble)
         memcpy(part, row, n * sizeof(real_t))
         vstore_part(row, divided(vload(part), by, inverse, &bad), <int>n)
     vstore(trouble, bad)
+
+
+cdef inline void divide_one(real_t *cell, double divisor, real_t *trouble) noexcept nogil:
+    """The same for one cell: what it takes to set up vectors is more than a division."""
+    cell[0] = cell[0] / <real_t>divisor
+    trouble[0] = trouble[0] + cell[0] * <real_t>0
