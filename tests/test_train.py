@@ -47,10 +47,15 @@ def test_the_command_writes_a_figure(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("arguments", "word"),
-    [(["--epochs", "0"], "--epochs"), (["--batch", "-1"], "--batch"), (["--seed", "-1"], "--seed")],
-)
+    [
+        (["--epochs", "0"], "--epochs"), (["--batch", "-1"], "--batch"), (["--seed", "-1"], "--seed"),
+        (["-o", "no/such/folder.png"], "no/such"), (["-o", "figure.csv"], "png"), (["-o", "figure"], "png"),
+    ],
+)  # fmt: skip
 def test_mistakes_are_one_line(arguments, word, capsys):
+    """They are noticed before the training begins, which prints the model first."""
     assert main(["train", *arguments]) == 2
-    error = capsys.readouterr().err
-    assert word in error
-    assert error.count("\n") == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert word in printed.err
+    assert printed.err.count("\n") == 1

@@ -153,13 +153,14 @@ def run(epochs: int, batch: int, seed: int, output: str) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from cyconv._cli.train_figure import write
+    from cyconv._cli.train_figure import check_writable, write
 
     for name, value in (("--epochs", epochs), ("--batch", batch)):
         if value < 1:
             raise CommandError(f"{name} must be at least 1, got {value}")
     if seed < 0:
         raise CommandError(f"--seed must be at least 0, got {seed}")
+    check_writable(output)
     digits = load_digits(seed)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
     console.print(nn.summary(make_lenet(np.random.default_rng(seed)), (1, 1, SIDE, SIDE)), markup=False)

@@ -18,6 +18,15 @@ INK, SOFT = "#1f2933", "#6b7785"
 LINE, MARK = "#2f6fb3", "#d1495b"
 
 
+def check_writable(output: str) -> None:
+    """Refuse, before the training and not after it, a file that the figure cannot be written to."""
+    path, formats = Path(output), Figure().canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in formats:
+        raise CommandError(f"{output} cannot be written: its name must end with one of {', '.join(sorted(formats))}")
+    if not path.parent.is_dir():
+        raise CommandError(f"{output} cannot be written: there is no folder {path.parent}")
+
+
 def write(trained: Trained, digits: Digits, output: str) -> None:
     """Draw and save."""
     figure = draw(trained, digits)
