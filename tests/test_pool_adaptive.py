@@ -62,6 +62,16 @@ def test_output_sizes(output_size, layout, kind):
     check_adaptive(channels_last(x, 2) if layout == "NHWC" else x, output_size, layout=layout)
 
 
+@pytest.mark.parametrize("kind", ["float32", "float64", "int16", "uint32"])
+@pytest.mark.parametrize("width", [1, 2, 7, 15, 16, 17, 31, 33, 48, 63, 64, 65, 130])
+def test_widths_next_to_vectors(width, kind):
+    """Planes up to where the last one ends; fewer columns than there are, all but one, and more."""
+    x = image((2, 5, 9, width), kind, special=True)
+    for columns in {1, min(4, width), max(1, width - 1), width + 2}:
+        check_adaptive(x, (4, columns))
+        check_adaptive(x, (3, columns))
+
+
 @pytest.mark.parametrize("naxes", [1, 2, 3])
 @pytest.mark.parametrize("lead", [0, 1, 2])
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])

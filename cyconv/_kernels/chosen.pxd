@@ -89,7 +89,7 @@ cdef inline inlined _down(int op, int taps, int groups, vec_t *m, Plane p, Py_ss
         _join(op, groups, m, p, p.first + t * p.step, 1)
 
 
-cdef inline vec_t _tap(int groups, const vec_t *m, ivec_t column) noexcept nogil:
+cdef inline vec_t tap(int groups, const vec_t *m, ivec_t column) noexcept nogil:
     """One column for each output."""
     cdef vec_t near = vchoose(m[0], m[1] if groups > 1 else m[0], column)
     if groups <= 2:
@@ -99,15 +99,15 @@ cdef inline vec_t _tap(int groups, const vec_t *m, ivec_t column) noexcept nogil
 
 cdef inline vec_t _taps(int op, int count, int groups, const vec_t *m, ivec_t column, ivec_t next) noexcept nogil:
     """Tap 0 of each output is one of the columns, tap t is t steps further; by pairs, too."""
-    cdef vec_t v = _tap(groups, m, column), c
+    cdef vec_t v = tap(groups, m, column), c
     cdef int _t
     for _t in range(1, count - 1, 2):
         column = ivadd(column, next)
-        c = _tap(groups, m, column)
+        c = tap(groups, m, column)
         column = ivadd(column, next)
-        v = vboth(op, v, vboth(op, c, _tap(groups, m, column)))
+        v = vboth(op, v, vboth(op, c, tap(groups, m, column)))
     if count % 2 == 0:
-        v = vboth(op, v, _tap(groups, m, ivadd(column, next)))
+        v = vboth(op, v, tap(groups, m, ivadd(column, next)))
     return v
 
 
@@ -124,7 +124,7 @@ cdef inline inlined _across(
         v[0] = vboth(op, v[0], next)
 
 
-cdef inline inlined _put(real_t *dst, vec_t v, Py_ssize_t outputs) noexcept nogil:
+cdef inline inlined put(real_t *dst, vec_t v, Py_ssize_t outputs) noexcept nogil:
     if outputs < VL:
         vstore_part(dst, v, <int>outputs)
     else:
@@ -172,13 +172,13 @@ cdef inline inlined _plane(
         else:
             _down(op, rows, groups, m, p, r)
         _across(op, taps, groups, &v, m, first, dilation, behind)
-        _put(dst, v, outputs)
+        put(dst, v, outputs)
         o = many
         column = first
         while o < outputs:
             column = ivadd(column, next)
             _across(op, taps, groups, &v, m, column, dilation, behind)
-            _put(dst + o, v, outputs - o)
+            put(dst + o, v, outputs - o)
             o += many
         dst += step
         r += stride

@@ -41,6 +41,7 @@ from cyconv._kernels.pairs cimport pair_rows
 from cyconv._kernels.placed cimport placed_rows
 from cyconv._kernels.simd cimport REAL_IS_FLOAT, REAL_SIZE, VL, real_t, vec_t, vload, vset, vstore, vzero
 from cyconv._kernels.strips cimport strip_rows
+from cyconv._kernels.uneven cimport uneven_rows
 from cyconv._kernels.wide cimport wide_rows
 from cyconv._kernels.windows cimport (
     CHOSEN, EACH, FLAT, HALF, LINES, NARROW, PICK, WIDE, Axis, Block, Geometry, Job, Window, extent, place_columns, window,
@@ -486,7 +487,10 @@ cdef void _chosen(const Job *job, Block *b, int64_t planes, Finish finish) noexc
     while planes > 0:
         some = min(some, planes)
         planes -= some
-        chosen_rows(job, b, some)
+        if g.w.stride == 0 or g.h.stride == 0:
+            uneven_rows(job, b, some)
+        else:
+            chosen_rows(job, b, some)
         if finish.divide:
             fill(trouble, 0, VL)
             divide(b.out, some * cells, q, trouble)

@@ -53,6 +53,19 @@ class PoolAxis(NamedTuple):
         return self.out == 1 and self.before == 0 and self.dilation == 1 and self.taps == self.size
 
     @property
+    def fits(self) -> bool:
+        """Whether no window is empty or padded, and its cells follow each other."""
+        padded = self.before > 0 or self.after > 0 or self.dilation > 1
+        return self.stride == 0 or (self.tame and not padded and self.needed(self.out) <= self.size)
+
+    @property
+    def largest(self) -> int:
+        """Cells of the largest window."""
+        if self.stride > 0:
+            return self.taps
+        return -(-self.size // self.out) + (self.size % self.out > 1 and self.out > 1)
+
+    @property
     def tame(self) -> bool:
         """Whether padded rows are of the order of the input: such windows the kernel computes by itself."""
         return self.stride > 0 and self.before + self.after <= 2 * self.size + 64 and self.span < _FAR
@@ -222,7 +235,7 @@ def _strip(nest: _Nest, across: int, lanes: int) -> int:
     """Vectors that hold a row: of the result where windows are narrow, of x where they are wide; 0 if too many."""
     w = nest.w.axis
     if across in (WIDE, CHOSEN):
-        columns = w.before + w.size if across == WIDE else w.needed(w.out)
+        columns = w.needed(w.out) if across == CHOSEN and not _is_uneven(nest, lanes) else w.before + w.size
         vectors = -(-columns // lanes)
         return vectors if across == CHOSEN else int(2 ** ceil(log2(vectors)))
     vectors = -(-w.out // lanes)
@@ -255,6 +268,15 @@ def _is_chosen(nest: _Nest, lanes: int) -> bool:
     return chooses and plane and fits and w.stride > 1
 
 
+def _is_uneven(nest: _Nest, lanes: int) -> bool:
+    """Whether the same holds for windows of several sizes."""
+    h, w = nest.h.axis, nest.w.axis
+    chooses = _runtime.VECTOR_BYTES == 64 and lanes <= 32
+    plane = nest.inner == 1 and nest.d.axis == ONE and h.fits and w.fits and 0 in (h.stride, w.stride)
+    most = _MOST_CHOSEN * lanes
+    return chooses and plane and max(w.size, w.out) <= most and w.largest <= table.CHOICES and h.largest <= _FEW
+
+
 def _most_rows(nest: _Nest) -> int:
     """Rows of the largest window."""
     d, h = nest.d.axis, nest.h.axis
@@ -266,6 +288,8 @@ def _most_rows(nest: _Nest) -> int:
 def _across(nest: _Nest, op: int, lanes: int) -> int:
     """How the windows of the last axis are evaluated; costs are in operations on vectors."""
     axis, inner = nest.w.axis, nest.inner
+    if _is_uneven(nest, lanes):
+        return CHOSEN
     if not axis.tame:
         return EACH
     if _is_narrow(nest):
