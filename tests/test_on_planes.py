@@ -5,6 +5,7 @@ import pytest
 from calls import channels_last, check_conv, noise, whole
 
 import cyconv
+from cyconv import _runtime
 from cyconv._plans import on_planes, table
 
 
@@ -68,12 +69,14 @@ def test_threads_change_nothing(always):
 
 
 def test_it_is_for_few_channels():
-    """Layers of several vectors of channels are computed as they lie, grouped ones of half a vector are not."""
+    """Layers of several vectors of channels are computed as they lie, groups of half a long vector are not."""
     keywords = {"padding": 1, "layout": "NHWC", "algorithm": "direct"}
     few = cyconv.plan_conv2d(noise((64, 8, 3, 3)), groups=8, **keywords)
     many = cyconv.plan_conv2d(noise((64, 64, 3, 3)), **keywords)
-    shape = (1, 56, 56, 64)
-    assert few.explain(shape).workspace >= 2 * 64 * 56 * 56 * 4 > many.explain(shape).workspace
+    shape, planes = (1, 56, 56, 64), 2 * 64 * 56 * 56 * 4
+    assert many.explain(shape).workspace < planes
+    if _runtime.VECTOR_BYTES == 64:
+        assert few.explain(shape).workspace >= planes
 
 
 def test_a_limit_on_scratch_memory_is_kept():
