@@ -44,12 +44,7 @@ class computed(AbstractContextManager[Array]):
         array = self._array
         if array.dtype == self._dtype and not self._copy:
             return array
-        nbytes = array.size * self._dtype.itemsize
-        if nbytes <= _SMALL_BYTES:
-            values = np.empty_like(array, self._dtype, self._order)
-        else:
-            self._scratch = scratch(nbytes)
-            values = _laid_out_like(array, self._scratch.__enter__(), self._dtype, self._order)
+        values, self._scratch = _room_for(array, self._dtype, self._order)
         convert(array, values, self._threads)
         return values
 
@@ -80,12 +75,7 @@ class stored(AbstractContextManager[Array]):
     def __enter__(self) -> Array:
         if self._out.dtype == self._dtype and not self._copy:
             return self._out
-        nbytes = self._out.size * self._dtype.itemsize
-        if nbytes <= _SMALL_BYTES:
-            self._values = np.empty_like(self._out, self._dtype, self._order)
-        else:
-            self._scratch = scratch(nbytes)
-            self._values = _laid_out_like(self._out, self._scratch.__enter__(), self._dtype, self._order)
+        self._values, self._scratch = _room_for(self._out, self._dtype, self._order)
         return self._values
 
     def __exit__(self, kind: object, *error: object) -> None:
@@ -100,6 +90,15 @@ def _order(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[tuple[int,
     """The axes of such an array from the longest step to the shortest, and where each of them went."""
     axes = sorted(range(len(shape)), key=lambda axis: -abs(strides[axis]))
     return tuple(axes), tuple(sorted(range(len(shape)), key=axes.__getitem__))
+
+
+def _room_for(array: Array, dtype: Dtype, order: Order) -> tuple[Array, scratch | None]:
+    """An array like this one, and the scratch memory that it lies in, entered, if it is not small."""
+    nbytes = array.size * dtype.itemsize
+    if nbytes <= _SMALL_BYTES:
+        return np.empty_like(array, dtype, order), None
+    held = scratch(nbytes)
+    return _laid_out_like(array, held.__enter__(), dtype, order), held
 
 
 def _laid_out_like(array: Array, memory: Array, dtype: Dtype, order: Order) -> Array:

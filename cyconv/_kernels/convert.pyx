@@ -35,34 +35,27 @@ cdef struct Job:
 
 def widen(const uint16_t[:, :, :, :] narrow, real_t[:, :, :, :] wide, bint bfloat16, int num_threads):
     """Fill ``wide`` with the numbers of ``narrow``, whose bits are those of float16 or bfloat16."""
-    cdef Job job
-    cdef int i
-    for i in range(3):
-        job.size[i] = narrow.shape[i]
-        job.narrow_step[i] = narrow.strides[i] // <int64_t>sizeof(uint16_t)
-        job.wide_step[i] = wide.strides[i] // <int64_t>sizeof(real_t)
-    job.row, job.narrow, job.wide = narrow.shape[3], <uint16_t *>&narrow[0, 0, 0, 0], &wide[0, 0, 0, 0]
-    _run(&job, WIDEN | (BRAIN if bfloat16 else 0), num_threads)
+    _run(narrow, wide, WIDEN | (BRAIN if bfloat16 else 0), num_threads)
 
 
 def narrow(uint16_t[:, :, :, :] narrow, const real_t[:, :, :, :] wide, bint bfloat16, int num_threads):
     """Fill ``narrow``, bits of float16 or bfloat16, with the numbers of ``wide``, rounded."""
+    _run(narrow, wide, BRAIN if bfloat16 else 0, num_threads)
+
+
+cdef void _run(const uint16_t[:, :, :, :] narrow, const real_t[:, :, :, :] wide, int how, int num_threads):
     cdef Job job
+    cdef int64_t item
     cdef int i
     for i in range(3):
         job.size[i] = narrow.shape[i]
         job.narrow_step[i] = narrow.strides[i] // <int64_t>sizeof(uint16_t)
         job.wide_step[i] = wide.strides[i] // <int64_t>sizeof(real_t)
-    job.row, job.narrow, job.wide = narrow.shape[3], &narrow[0, 0, 0, 0], <real_t *>&wide[0, 0, 0, 0]
-    _run(&job, BRAIN if bfloat16 else 0, num_threads)
-
-
-cdef void _run(Job *job, int how, int num_threads):
-    cdef int64_t item
+    job.row, job.narrow, job.wide = narrow.shape[3], <uint16_t *>&narrow[0, 0, 0, 0], <real_t *>&wide[0, 0, 0, 0]
     job.pieces = (job.row + PIECE - 1) // PIECE
     for item in prange(job.size[0] * job.size[1] * job.size[2] * job.pieces, nogil=True, schedule="static",
                        num_threads=num_threads, use_threads_if=num_threads > 1):
-        _piece(job, how, item)
+        _piece(&job, how, item)
 
 
 cdef void _piece(const Job *job, int how, int64_t item) noexcept nogil:

@@ -14,7 +14,16 @@ import numpy as np
 from cyconv import _runtime
 from cyconv._plans import table
 from cyconv._plans.gathering import AxisLayout, lay_out_axis
-from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, bytes_moved, flops, odd_lines, round_up
+from cyconv._plans.spec import (
+    PADDING_MODES,
+    Call,
+    ConvSpec,
+    acts_as_one_axis,
+    bytes_moved,
+    flops,
+    odd_lines,
+    round_up,
+)  # fmt: skip
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _LINE = 64
@@ -36,7 +45,7 @@ class Blocks:
 @lru_cache(maxsize=512)
 def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
     """The cheaper orientation for this call, with its boxes."""
-    merged = _can_merge(spec, call)
+    merged = call.out[:2] != (1, 1) and acts_as_one_axis(spec, call)
     if merged:
         call = _merge(call)
     threads = max(1, min(threads, flops(spec, call) // table.THREAD_FLOPS))
@@ -94,22 +103,6 @@ def _block(spec: ConvSpec) -> int:
     unit = spec.taps if spec.taps <= limit else 1
     units = spec.depth // unit
     return unit * ceil(units / ceil(spec.depth / limit))
-
-
-def _can_merge(spec: ConvSpec, call: Call) -> bool:
-    """Whether the spatial axes act as one: one tap, no padding, no stride, whole planes without gaps."""
-    _, _, od, oh, ow = call.out_strides
-    _, _, xd, xh, xw = call.x_strides
-    _, h, w = call.out
-    return (
-        spec.taps == 1
-        and spec.stride == (1, 1, 1)
-        and call.pads == ((0, 0),) * 3
-        and call.size == call.out
-        and (h == 1 or (xh, oh) == (w * xw, w * ow))
-        and (call.out[0] == 1 or (xd, od) == (h * w * xw, h * w * ow))
-        and call.out[:2] != (1, 1)
-    )
 
 
 def _merge(call: Call) -> Call:

@@ -13,7 +13,16 @@ import numpy as np
 from cyconv import _memory, _runtime
 from cyconv._plans import row_gradients, table, winograd_gradients
 from cyconv._plans.gathering import lay_out_axis
-from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, equal_segments, flops, round_up
+from cyconv._plans.spec import (
+    PADDING_MODES,
+    Call,
+    ConvSpec,
+    acts_as_one_axis,
+    equal_cut,
+    equal_segments,
+    flops,
+    round_up,
+)  # fmt: skip
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _LINE = 64
@@ -58,7 +67,7 @@ def direct_weight_gradient(spec: ConvSpec, call: Call, x: Array, grad: Array, ou
     if row_gradients.supports(spec, call):
         row_gradients.weight_gradient(spec, call, x, grad, out, threads)
         return
-    if _can_merge(spec, call) and _is_worth_turning(spec, call):
+    if acts_as_one_axis(spec, call) and _is_worth_turning(spec, call):
         _turned_weight_gradient(spec, call, x, grad, out, threads)
         return
     blocks = weight_blocks(spec, call, threads)
@@ -105,7 +114,7 @@ def bias_gradient(grad: Array, out: Array, threads: int) -> None:
 @lru_cache(maxsize=512)
 def weight_blocks(spec: ConvSpec, call: Call, threads: int) -> WeightBlocks:
     """Boxes of positions, parts of the columns and segments; but for the last of them nothing knows the threads."""
-    merged = _can_merge(spec, call)
+    merged = acts_as_one_axis(spec, call)
     if merged:
         cells = call.positions
         call = call._replace(size=(1, 1, cells), out=(1, 1, cells))
@@ -172,21 +181,6 @@ def weight_blocks(spec: ConvSpec, call: Call, threads: int) -> WeightBlocks:
     )
 
 
-def _can_merge(spec: ConvSpec, call: Call) -> bool:
-    """Whether the spatial axes act as one: one tap, no padding, no stride, whole planes without gaps."""
-    _, h, w = call.out
-    return (
-        spec.taps == 1
-        and spec.stride == (1, 1, 1)
-        and call.pads == ((0, 0),) * 3
-        and call.size == call.out
-        and all(
-            (h == 1 or sh == w * sw) and (call.out[0] == 1 or sd == h * w * sw)
-            for _, _, sd, sh, sw in (call.x_strides, call.out_strides)
-        )
-    )
-
-
 def _is_read_in_place(call: Call, box: tuple[int, int, int, int]) -> bool:
     """Whether the positions of an image in a box lie side by side in the gradient, as the kernel finds, too."""
     *_, oh, ow = call.out_strides
@@ -200,7 +194,7 @@ def _choose_box(call: Call) -> tuple[int, int, int, int]:
     sizes: tuple[int, ...] = (call.batch, *call.out)
     for axis in (3, 2, 1, 0):
         most = max(1, target // prod(box))
-        box[axis] = ceil(sizes[axis] / ceil(sizes[axis] / most))
+        box[axis] = equal_cut(sizes[axis], most)
         if box[axis] < sizes[axis]:
             break
     n, d, h, w = box

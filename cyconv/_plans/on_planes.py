@@ -7,14 +7,22 @@ group: vectors of channels are then mostly empty. Turning costs every cell of th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, prod
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cyconv import _memory, _runtime
 from cyconv._plans import table
-from cyconv._plans.spec import Call, ConvSpec, contiguous_strides, exported_strides, has_channels_last, round_up
+from cyconv._plans.spec import (
+    Call,
+    ConvSpec,
+    contiguous_strides,
+    equal_cut,
+    exported_strides,
+    has_channels_last,
+    round_up,
+)
 
 if TYPE_CHECKING:
     from cyconv._plans.convolution import Algorithm
@@ -29,7 +37,7 @@ def images_at_a_time(spec: ConvSpec, call: Call) -> int:
     if not has_channels_last(spec, call) or each > table.SCRATCH_BYTES // 2:
         return 0
     most = max(1, table.TURN_BYTES // each)
-    return ceil(call.batch / ceil(call.batch / most))
+    return equal_cut(call.batch, most)
 
 
 def on_planes(spec: ConvSpec, call: Call, images: int) -> Call:
@@ -64,9 +72,9 @@ class OnPlanes:
         """Compute into ``out``; both arrays are seen as (N, C, D, H, W)."""
         spec, images = self.spec, self.images
         sizes = (spec.in_channels, *call.size), (spec.out_channels, *call.out)
-        at = _begin(spec, call, images)
-        with _memory.scratch(workspace(spec, call, images)) as scratch:
-            cells = scratch[: workspace(spec, call, images)].view(spec.dtype)
+        at, nbytes = _begin(spec, call, images), workspace(spec, call, images)
+        with _memory.scratch(nbytes) as scratch:
+            cells = scratch[:nbytes].view(spec.dtype)
             for first in range(0, call.batch, images):
                 some = slice(first, first + images)
                 count = min(images, call.batch - first)

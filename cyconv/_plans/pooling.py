@@ -60,10 +60,10 @@ class PoolAxis(NamedTuple):
 
     @property
     def largest(self) -> int:
-        """Cells of the largest window."""
+        """Cells of the largest window, at most."""
         if self.stride > 0:
             return self.taps
-        return -(-self.size // self.out) + (self.size % self.out > 1 and self.out > 1)
+        return -(-self.size // self.out) + (self.size % self.out > 1)
 
     @property
     def tame(self) -> bool:
@@ -259,22 +259,24 @@ def _is_wide(nest: _Nest, op: int, lanes: int) -> bool:
     return w.taps == _WIDE_TAPS[0] if op == SUM else w.stride <= w.taps
 
 
+def _chooses(nest: _Nest, lanes: int) -> bool:
+    """Whether these are windows of few cells in planes, and lanes of registers can be chosen by number."""
+    few = nest.w.axis.largest <= table.CHOICES and nest.h.axis.largest <= _FEW
+    return _runtime.VECTOR_BYTES == 64 and lanes <= 32 and nest.inner == 1 and nest.d.axis == ONE and few
+
+
 def _is_chosen(nest: _Nest, lanes: int) -> bool:
-    """Whether a plane's rows fit in registers whose lanes can be chosen by number, for windows some columns apart."""
+    """Whether a plane's rows fit in registers whose lanes are chosen, for windows some columns apart."""
     h, w = nest.h.axis, nest.w.axis
-    chooses = _runtime.VECTOR_BYTES == 64 and lanes <= 32
-    plane = nest.inner == 1 and nest.d.axis == ONE and h.tame and h.dilation == 1
-    fits = w.needed(w.out) <= _MOST_CHOSEN * lanes and w.taps <= table.CHOICES and h.taps <= _FEW
-    return chooses and plane and fits and w.stride > 1
+    fits = w.needed(w.out) <= _MOST_CHOSEN * lanes
+    return _chooses(nest, lanes) and h.tame and h.dilation == 1 and fits and w.stride > 1
 
 
 def _is_uneven(nest: _Nest, lanes: int) -> bool:
     """Whether the same holds for windows of several sizes."""
     h, w = nest.h.axis, nest.w.axis
-    chooses = _runtime.VECTOR_BYTES == 64 and lanes <= 32
-    plane = nest.inner == 1 and nest.d.axis == ONE and h.fits and w.fits and 0 in (h.stride, w.stride)
-    most = _MOST_CHOSEN * lanes
-    return chooses and plane and max(w.size, w.out) <= most and w.largest <= table.CHOICES and h.largest <= _FEW
+    fits = h.fits and w.fits and max(w.size, w.out) <= _MOST_CHOSEN * lanes
+    return _chooses(nest, lanes) and fits and 0 in (h.stride, w.stride)
 
 
 def _most_rows(nest: _Nest) -> int:

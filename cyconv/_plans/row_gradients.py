@@ -11,7 +11,7 @@ import numpy as np
 
 from cyconv import _memory, _runtime
 from cyconv._plans import table
-from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, equal_segments, flops, round_up
+from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, equal_cut, equal_segments, flops, round_up
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _LINE = 64
@@ -83,7 +83,7 @@ def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
     band = max(1, min(height, table.GRADIENT_POSITIONS // width))
     while band > 1 and _band_bytes(spec, call, band) > table.ROW_GRADIENT_BYTES:
         band -= 1
-    band = ceil(height / ceil(height / band))
+    band = equal_cut(height, band)
     rows, cells = _sizes(spec, call, band)
     ld_row = _row(spec, kernel.LANES)
     product_bytes = spec.out_channels * spec.kernel[1] * ld_row * itemsize

@@ -14,7 +14,7 @@ import numpy as np
 from cyconv import _memory, _runtime
 from cyconv._plans import planes, table
 from cyconv._plans.gathering import AxisLayout, lay_out_axis
-from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, bytes_moved, contiguous, round_up
+from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, bytes_moved, contiguous, equal_cut, round_up
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _LINE = 64
@@ -312,7 +312,7 @@ def _channel_box(spec: ConvSpec) -> int:
     lanes = _tile(spec).lanes
     vectors = ceil(spec.groups / lanes)
     most = max(1, table.SLIDING_CHANNEL_BYTES // (lanes * spec.dtype.itemsize))
-    return ceil(vectors / ceil(vectors / most)) * lanes
+    return equal_cut(vectors, most) * lanes
 
 
 Box = tuple[int, int, int]
@@ -365,7 +365,7 @@ def _choose_box(spec: ConvSpec, call: Call, channels: int, narrowest: int, threa
     depth = 1
     while (height, width) == (h, w) and depth < d and fits((depth + 1, height, width), limit):
         depth += 1
-    return ceil(d / ceil(d / depth)), height, width
+    return equal_cut(d, depth), height, width
 
 
 def _parts(length: int, step: int) -> Iterator[int]:

@@ -121,6 +121,26 @@ def equal_segments(boxes: int, *limits: int) -> int:
     return ceil(boxes / ceil(boxes / min(boxes, *limits)))
 
 
+def equal_cut(length: int, most: int) -> int:
+    """The size of equal cuts of at most this size."""
+    return ceil(length / ceil(length / most))
+
+
+def acts_as_one_axis(spec: ConvSpec, call: Call) -> bool:
+    """Whether the spatial axes act as one: one tap, no padding, no stride, whole planes without gaps."""
+    _, h, w = call.out
+    return (
+        spec.taps == 1
+        and spec.stride == (1, 1, 1)
+        and call.pads == ((0, 0),) * 3
+        and call.size == call.out
+        and all(
+            (h == 1 or sh == w * sw) and (call.out[0] == 1 or sd == h * w * sw)
+            for _, _, sd, sh, sw in (call.x_strides, call.out_strides)
+        )
+    )
+
+
 def round_up(value: int, step: int) -> int:
     """The next multiple of ``step``."""
     return -(-value // step) * step

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
-from math import ceil, prod
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,7 +33,7 @@ from cyconv._plans import table
 from cyconv._plans.arrays import call_of, fill_with_bias, triple, with_three_axes
 from cyconv._plans.convolution import Convolution, Runner
 from cyconv._plans.on_planes import turn_channels
-from cyconv._plans.spec import Activation, Call, ConvSpec, round_up
+from cyconv._plans.spec import Activation, Call, ConvSpec, equal_cut, round_up
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -297,7 +297,7 @@ class Transposed:
         are turned if that has its channels last."""
         values = np.zeros(out.shape[1], out.dtype) if self._bias is None else self._bias.astype(out.dtype)
         most = max(1, table.WEAVE_BYTES // out[:1].nbytes)
-        images = ceil(len(x) / ceil(len(x) / most))
+        images = equal_cut(len(x), most)
         places, used = _places(plan, out.shape[1], images, out.itemsize)
         held = used + (images * prod(out.shape[1:]) if turn else 0)
         weave = _runtime.kernel("weave", out.dtype)

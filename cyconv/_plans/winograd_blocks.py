@@ -14,7 +14,7 @@ import numpy as np
 from cyconv import _runtime
 from cyconv._plans import table
 from cyconv._plans.gathering import AxisLayout, lay_out_axis
-from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, bytes_moved, flops, round_up
+from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, bytes_moved, equal_cut, flops, round_up
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Box = tuple[int, int, int, int]
@@ -149,7 +149,7 @@ def _boxes(grid: Box, most: int) -> list[Box]:
         length = grid[axis]
         if inner > most:
             break
-        sizes = {ceil(length / ceil(length / size)) for size in range(1, min(length, most // inner) + 1)}
+        sizes = {equal_cut(length, size) for size in range(1, min(length, most // inner) + 1)}
         for size in sizes:
             box = [1] * axis + [size, *grid[axis + 1 :]]
             if axis == 3 or size > 1:
@@ -252,7 +252,7 @@ def _describe(
 
     cells = box[0] * prod(layout.slots for layout in layouts)
     chunk = max(1, min(ceil(spec.group_inputs / threads), table.WINOGRAD_CHUNK_BYTES // (cells * item)))
-    chunk = ceil(spec.group_inputs / ceil(spec.group_inputs / chunk))
+    chunk = equal_cut(spec.group_inputs, chunk)
     step_values = _odd_lines(tiles * depth, item)
     step_product = _odd_lines(tiles * kernel.VECS * lanes, item)
     values = round_up(form.frequencies * step_values * item, _LINE)

@@ -12,7 +12,7 @@ import numpy as np
 
 from cyconv import _memory, _runtime
 from cyconv._plans import table
-from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, flops, odd_lines, round_up
+from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, equal_cut, flops, odd_lines, round_up
 from cyconv._plans.winograd_points import numbers
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -107,15 +107,10 @@ def _box(spec: ConvSpec, call: Call, form: Form) -> Box:
     most = max(1, min(table.WINOGRAD_MOST_TILES, table.WINOGRAD_GRADIENT_BYTES // values))
     tall, wide = _tiles(call, form)
     if wide > most:
-        return 1, 1, _cut(wide, most)
+        return 1, 1, equal_cut(wide, most)
     if wide * tall > most:
-        return 1, _cut(tall, most // wide), wide
-    return _cut(call.batch, most // (wide * tall)), tall, wide
-
-
-def _cut(length: int, most: int) -> int:
-    """The size of equal cuts of at most this size."""
-    return ceil(length / ceil(length / most))
+        return 1, equal_cut(tall, most // wide), wide
+    return equal_cut(call.batch, most // (wide * tall)), tall, wide
 
 
 def _cost(spec: ConvSpec, call: Call, form: Form, box: Box) -> float:
@@ -193,11 +188,11 @@ def _describe(spec: ConvSpec, call: Call, form: Form, box: Box, threads: int, se
 
 
 def _block_outputs(spec: ConvSpec, lanes: int) -> int:
-    return round_up(_cut(spec.group_outputs, table.WINOGRAD_GRADIENT_OUTPUTS), lanes)
+    return round_up(equal_cut(spec.group_outputs, table.WINOGRAD_GRADIENT_OUTPUTS), lanes)
 
 
 def _block(spec: ConvSpec, frequencies: int, panel: int, lanes: int) -> tuple[int, int]:
     """Outputs and panels of inputs of a block of the result, whose product stays in the second-level cache."""
     block_k = _block_outputs(spec, lanes)
     most = table.WINOGRAD_GRADIENT_PRODUCT_BYTES // (frequencies * block_k * panel * spec.dtype.itemsize)
-    return block_k, _cut(ceil(spec.group_inputs / panel), max(1, most))
+    return block_k, equal_cut(ceil(spec.group_inputs / panel), max(1, most))
