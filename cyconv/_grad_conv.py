@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from cyconv import _checks, _grad_known, geometry
 from cyconv._arrays import Array
+from cyconv._plans import input_gradients
 from cyconv._plans.arrays import run_convolution, triple, triple_pads, with_three_axes
 from cyconv._plans.convolution import Convolution
-from cyconv._plans.gradients import bias_gradient, weight_gradient
-from cyconv._plans.spec import CONV_PADDING_MODES, Activation, Call, ConvSpec
+from cyconv._plans.gradients import bias_gradient, prepare, weight_gradient
+from cyconv._plans.spec import CONV_PADDING_MODES, Activation, Call, ConvSpec, contiguous_strides
 from cyconv._plans.transposed import Transposed
 from cyconv._runtime import threads_for
 from cyconv._storage import computed, stored
@@ -166,6 +167,30 @@ def _spread(grad: Array, weight: Array, out: Array, windows: Windows, groups: in
         out[...] = target
 
 
+class _Spread:
+    """The same for contiguous arrays of one shape."""
+
+    def __init__(
+        self, windows: Windows, grad: tuple[int, ...], weight: tuple[int, ...], out: tuple[int, ...], groups: int,
+        dtype: np.dtype[Any], threads: int,
+    ) -> None:  # fmt: skip
+        self._how = windows, groups, threads
+        through_padding = windows.padding_mode != "zeros" and any(map(any, windows.pads))
+        before = tuple([before for before, _ in windows.pads])
+        self._prepared = None if through_padding else input_gradients.prepare(
+            grad, weight, out, windows.stride, before, windows.dilation, groups, dtype, threads
+        )
+
+    def run(self, arrays: tuple[Array, ...], out: Array) -> bool:
+        """See `_grad_known`."""
+        grad, weight = arrays
+        if self._prepared is None:
+            _spread(grad, weight, out, *self._how)
+        else:
+            self._prepared.run(grad, weight, out)
+        return True
+
+
 def _fold(padded: Array, axis: int, pads: tuple[int, int], mode: str) -> Array:
     """Take the padded cells of an axis away, adding each to the cell that it shows."""
     before, after = pads
@@ -196,12 +221,47 @@ def _collect(x: Array, grad: Array, out: Array, windows: Windows, groups: int, t
         out[...] = values.reshape(out.shape)
 
 
+class _Collect:
+    """The same for contiguous arrays of one shape."""
+
+    def __init__(
+        self, windows: Windows, x: tuple[int, ...], grad: tuple[int, ...], groups: int, dtype: np.dtype[Any],
+        threads: int,
+    ) -> None:  # fmt: skip
+        steps = [
+            tuple(step * dtype.itemsize for step in contiguous_strides(shape[1], triple(shape[2:]), False))
+            for shape in (x, grad)
+        ]
+        spec, call = _collecting(windows, x, steps[0], grad, steps[1], groups, dtype)
+        self._prepared = prepare(spec, call, threads)
+        self._rows = spec.out_channels, spec.depth
+
+    def run(self, arrays: tuple[Array, ...], out: Array) -> bool:
+        """See `_grad_known`."""
+        grad, x = arrays
+        self._prepared.run(x, grad, out.reshape(self._rows))
+        return True
+
+
+class _Bias:
+    """The bias gradient of contiguous arrays of one shape."""
+
+    def __init__(self, grad: tuple[int, ...], threads: int) -> None:
+        self._shape = *grad[:2], *triple(grad[2:])
+        self._threads = threads
+
+    def run(self, arrays: tuple[Array, ...], out: Array) -> bool:
+        """See `_grad_known`."""
+        bias_gradient(arrays[0].reshape(self._shape), out, self._threads)
+        return True
+
+
 @lru_cache(maxsize=256)
 def _collecting(
     windows: Windows, x_shape: tuple[int, ...], x_strides: tuple[int, ...], grad_shape: tuple[int, ...],
     grad_strides: tuple[int, ...], groups: int, dtype: np.dtype[Any],
 ) -> tuple[ConvSpec, Call]:  # fmt: skip
-    """The convolution of such arrays of three axes, and its call."""
+    """The convolution of such arrays, their strides being of three axes, and its call."""
     call = Call(
         batch=x_shape[0],
         size=triple(x_shape[2:]),
@@ -223,11 +283,9 @@ def conv_input(
     """The gradient of a convolution with respect to its input."""
     settings = stride, padding, dilation, groups, padding_mode, layout
     call = ("input", axes), input_size, settings, (grad_output, weight)
-    known: Windows | None = _grad_known.recall(*call, out)
-    if known is not None and out is not None:
-        threads = _checks.check_threads(num_threads)
-        _spread(np.asarray(grad_output), np.asarray(weight), out, known, groups, threads_for(threads))
-        return out
+    known = _grad_known.again(call, out, num_threads)
+    if known is not None:
+        return known
     image = image_of_size("input_size", input_size, axes, layout)
     w = as_weight(weight, axes)
     groups = _check_groups(groups, "K (weight.shape[0])", w.shape[0])
@@ -241,8 +299,9 @@ def conv_input(
 
     shape = tuple(int(n) for n in input_size)
     result = filled(out, shape, [("grad_output", grad), ("weight", w)], count, compute)
-    if out is not None and len(shape) == axes + 2 and not image.channels_last:
-        _grad_known.remember(*call, result, windows)
+    if image.rank == "batch" and not image.channels_last and getattr(weight, "shape", None) == w.shape:
+        sizes = grad.shape, w.shape, image.array.shape, groups, result.dtype
+        _grad_known.remember(call, result, out, num_threads, partial(_Spread, windows, *sizes))
     return result
 
 
@@ -253,11 +312,9 @@ def conv_weight(
     """The gradient of a convolution with respect to its weight."""
     settings = stride, padding, dilation, groups, padding_mode, layout
     call = ("weight", axes), weight_size, settings, (grad_output, x)
-    known: Windows | None = _grad_known.recall(*call, out)
-    if known is not None and out is not None:
-        threads = _checks.check_threads(num_threads)
-        _collect(np.asarray(x), np.asarray(grad_output), out, known, groups, threads_for(threads))
-        return out
+    known = _grad_known.again(call, out, num_threads)
+    if known is not None:
+        return known
     image = _checks.as_image("x", x, axes, layout)
     shape, outputs, group_inputs, kernel = _weight_shape(weight_size, axes)
     groups = _check_groups(groups, "K (weight_size[0])", outputs)
@@ -270,8 +327,9 @@ def conv_weight(
         _collect(x, grad, values, windows, groups, count)
 
     result = filled(out, shape, [("x", image.array), ("grad_output", grad)], count, compute)
-    if out is not None and len(shape) == axes + 2 and image.rank == "batch" and not image.channels_last:
-        _grad_known.remember(*call, result, windows)
+    if len(shape) == axes + 2 and image.rank == "batch" and not image.channels_last:
+        sizes = image.array.shape, grad.shape, groups, result.dtype
+        _grad_known.remember(call, result, out, num_threads, partial(_Collect, windows, *sizes))
     return result
 
 
@@ -295,13 +353,21 @@ def conv_bias(
     axes: int, grad_output: ArrayLike, layout: str, out: Array | None, num_threads: int | None
 ) -> Array:
     """The gradient with respect to the bias."""
+    call = ("bias", axes), None, (layout,), (grad_output,)
+    known = _grad_known.again(call, out, num_threads)
+    if known is not None:
+        return known
     count = threads_for(_checks.check_threads(num_threads))
-    grad = _checks.as_image("grad_output", grad_output, axes, layout).array
+    image = _checks.as_image("grad_output", grad_output, axes, layout)
+    grad = image.array
 
     def compute(values: Array, grad: Array) -> None:
         bias_gradient(with_three_axes(grad), values, count)
 
-    return filled(out, (grad.shape[1],), [("grad_output", grad)], count, compute)
+    result = filled(out, (grad.shape[1],), [("grad_output", grad)], count, compute)
+    if image.rank == "batch" and not image.channels_last:
+        _grad_known.remember(call, result, out, num_threads, partial(_Bias, grad.shape))
+    return result
 
 
 def transposed_input(

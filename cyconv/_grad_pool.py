@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from math import isinf, prod
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 #: the image, the windows of each axis, whether padding counts, the divisor if there is one
 How: TypeAlias = tuple[Image, Axes, bool, int | None]
-#: what a call is known by: the gradient and its axes, the size of the result, settings, arrays
-Call: TypeAlias = tuple[tuple[str, int], Any, tuple[Any, ...], tuple[Any, ...]]
 _NO_AXIS = PoolAxis(1, 1, 1, 1, 0, 0, 1)
 
 
@@ -40,13 +39,9 @@ def maximum(
     """The gradient of max-pooling, sliding or adaptive."""
     threads = threads_for(_checks.check_threads(num_threads))
     call = ("max", axes), input_size, (layout,), (grad_output, indices)
-    planes: Planes | None = _grad_known.recall(*call, out)
-    if planes is not None and out is not None:
-        with scratch_for(np.asarray(indices)) as scratch:
-            maxima = read(np.asarray(indices).reshape(-1), planes, scratch, threads)
-            if maxima is not None:
-                scatter(maxima, np.asarray(grad_output), out, threads)
-                return out
+    known = _grad_known.again(call, out, num_threads)
+    if known is not None:
+        return known
     image = image_of_size("input_size", input_size, axes, layout)
     places = _checks.as_image("indices", indices, axes, layout)
     shape = _like_result(places, places.array.shape[2:])
@@ -77,14 +72,44 @@ def maximum(
 
     named = [("grad_output", grad)]
     if out is None or flat.size == 0:
-        return filled(out, _shape(input_size), named, threads, lambda values, grad: fill(values, grad, None))
+        result = filled(out, _shape(input_size), named, threads, lambda values, grad: fill(values, grad, None))
+        _grad_known.remember(call, result, out, num_threads, partial(_Follow, planes))
+        return result
     with scratch_for(flat) as scratch:
         maxima = read(flat, planes, scratch, threads)
         if maxima is None:
             _refuse_indices(flat, cells)  # before `out` is touched
         filled(out, _shape(input_size), named, threads, lambda values, grad: fill(values, grad, maxima))
-    _grad_known.remember(*call, out, planes)
+    _grad_known.remember(call, out, out, num_threads, partial(_Scatter, planes))
     return out
+
+
+class _Follow:
+    """The gradient of max-pooling in a new array, from contiguous arrays of one shape."""
+
+    def __init__(self, planes: Planes, threads: int) -> None:
+        self._planes, self._threads = planes, threads
+
+    def run(self, arrays: tuple[Array, ...], out: Array) -> bool:
+        """See `_grad_known`."""
+        grad, indices = arrays
+        return not follow(Maxima(self._planes, None, indices), grad, out, self._threads)
+
+
+class _Scatter:
+    """The same in an array that was given: what is wrong with the indices is known before it is touched."""
+
+    def __init__(self, planes: Planes, threads: int) -> None:
+        self._planes, self._threads = planes, threads
+
+    def run(self, arrays: tuple[Array, ...], out: Array) -> bool:
+        """See `_grad_known`."""
+        grad, indices = arrays
+        with scratch_for(indices) as scratch:
+            maxima = read(indices.reshape(-1), self._planes, scratch, self._threads)
+            if maxima is not None:
+                scatter(maxima, grad, out, self._threads)
+        return maxima is not None
 
 
 def _in_memory(array: Array, channels_last: bool) -> Array:
@@ -116,8 +141,9 @@ def average(
         kernel_size, stride, padding, dilation, ceil_mode, count_include_pad, divisor_override, layout,
     )  # fmt: skip
     call = ("average", axes), input_size, settings, (grad_output,)
-    if out is not None and _is_done_again(call, out, num_threads):
-        return out
+    known = _grad_known.again(call, out, num_threads)
+    if known is not None:
+        return known
     image = image_of_size("input_size", input_size, axes, layout)
     windows = window_axes(image.array.shape[2:], kernel_size, stride, padding, dilation, ceil_mode)
     count_padding = _checks.as_flag("count_include_pad", count_include_pad)
@@ -134,25 +160,18 @@ def adaptive_average(
 ) -> Array:  # fmt: skip
     """The gradient of adaptive and of global average pooling."""
     call = ("adaptive", axes), input_size, (layout,), (grad_output,)
-    if out is not None and _is_done_again(call, out, num_threads):
-        return out
+    known = _grad_known.again(call, out, num_threads)
+    if known is not None:
+        return known
     image = image_of_size("input_size", input_size, axes, layout)
     given = _checks.as_image("grad_output", grad_output, axes, layout)
     windows = adaptive_axes(image.array.shape[2:], given.array.shape[2:])
     return _average(call, (image, windows, False, None), grad_output, out, num_threads)
 
 
-def _is_done_again(call: Call, out: Array, num_threads: int | None) -> bool:
-    """Whether ``out`` could be filled at once, by what was found in a call like this one."""
-    known: How | None = _grad_known.recall(*call, out)
-    if known is not None:
-        image, windows, count_padding, divisor = known
-        threads = threads_for(_checks.check_threads(num_threads))
-        _spread(image, np.asarray(call[3][0]), out, windows, count_padding, divisor, False, threads)
-    return known is not None
-
-
-def _average(call: Call, how: How, grad_output: ArrayLike, out: Array | None, num_threads: int | None) -> Array:
+def _average(
+    call: _grad_known.Call, how: How, grad_output: ArrayLike, out: Array | None, num_threads: int | None
+) -> Array:
     (_, axes), input_size, (*_, layout), _ = call
     image, windows, count_padding, divisor = how
     threads = threads_for(_checks.check_threads(num_threads))
@@ -163,9 +182,22 @@ def _average(call: Call, how: How, grad_output: ArrayLike, out: Array | None, nu
         _spread(image, grad, values, windows, count_padding, divisor, out is None, threads)
 
     result = filled(out, _shape(input_size), [("grad_output", grad)], threads, compute)
-    if out is not None and image.rank == "batch" and not image.channels_last:
-        _grad_known.remember(*call, result, how)
+    if image.rank == "batch" and not image.channels_last:
+        _grad_known.remember(call, result, out, num_threads, partial(_Average, how, out is None))
     return result
+
+
+class _Average:
+    """The gradient of average pooling from contiguous arrays of one shape."""
+
+    def __init__(self, how: How, fresh: bool, threads: int) -> None:
+        self._how, self._fresh, self._threads = how, fresh, threads
+
+    def run(self, arrays: tuple[Array, ...], out: Array) -> bool:
+        """See `_grad_known`."""
+        image, windows, count_padding, divisor = self._how
+        _spread(image, arrays[0], out, windows, count_padding, divisor, self._fresh, self._threads)
+        return True
 
 
 def _spread(

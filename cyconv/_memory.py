@@ -24,6 +24,9 @@ _LEAST_BYTES = 128 << 10
 #: scratch kept between calls, for the whole process; more than this is given back to the system at once
 _KEEP_BYTES = 32 << 20
 _kept: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
+#: the same for arrays that belong to calls of one shape, and how large those of each shape are
+_KEEP_WORK_BYTES = 8 << 20
+_held: list[int] = []
 
 
 def empty_bytes(nbytes: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -84,6 +87,45 @@ def _take(nbytes: int) -> Array:
 def _give_back(buffer: Array) -> None:
     if buffer.size + sum([kept.size for kept in _kept]) <= _KEEP_BYTES:
         _kept.append(buffer)
+
+
+class Work:
+    """Arrays that the calls of one shape work in, made for the first and kept for the next: taking and giving back
+    take a fifth of a microsecond, those of `lent` four.
+
+    Who takes them owns them alone until they are given back: calls at the same time have their own.
+    """
+
+    __slots__ = ("_free", "_nbytes", "_wanted")
+
+    def __init__(self, *wanted: tuple[tuple[int, ...], DTypeLike]) -> None:
+        self._wanted = wanted
+        self._free: list[tuple[Array, ...]] = []
+        self._nbytes = 0  # of what is kept
+
+    def take(self) -> tuple[Array, ...]:
+        """An array of each shape and dtype, with any numbers in it."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return self._make()
+
+    def _make(self) -> tuple[Array, ...]:
+        if not self._nbytes:
+            nbytes = sum([math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in self._wanted])
+            if sum(_held) + nbytes <= _KEEP_WORK_BYTES:
+                self._nbytes = nbytes
+                _held.append(nbytes)
+        return tuple([(empty if self._nbytes else lent)(*one) for one in self._wanted])
+
+    def give_back(self, arrays: tuple[Array, ...]) -> None:
+        """Keep them for the next call, unless all that is kept would be too much: then others may use the memory."""
+        if self._nbytes and not self._free:
+            self._free.append(arrays)
+
+    def __del__(self) -> None:
+        if self._nbytes:
+            _held.remove(self._nbytes)
 
 
 class scratch:

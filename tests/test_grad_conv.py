@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import oracle
@@ -9,6 +10,7 @@ import pytest
 
 import cyconv
 from cyconv import grad
+from cyconv._kernels import calls
 
 MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
@@ -462,6 +464,49 @@ def test_the_second_call_is_like_the_first():
             grad.conv2d_weight(x, w.shape, g, out=out, **how | change)
     with pytest.raises(TypeError):
         grad.conv2d_input((2.0, 4, 6, 6), w, g, out=into, **how)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kernel", KERNELS, ids=str)
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_later_calls_are_bit_for_bit_the_first(case, kernel, dtype):
+    """Also with weights that are not finite, which other loops may serve."""
+    rng = np.random.default_rng(12)
+    x, w, g = two_axes(case, kernel, rng, dtype)
+    odd = w.copy()
+    odd.flat[3] = np.nan
+    functions = {
+        "input": lambda a, w, g, **how: grad.conv2d_input(a.shape, w, g, **how),
+        "weight": lambda a, w, g, **how: grad.conv2d_weight(a, w.shape, g, **how),
+        "bias": lambda a, w, g, **how: grad.conv2d_bias(g, **how),
+    }
+    for name, function in functions.items():
+        how = {} if name == "bias" else case
+        for weights in (w, odd):
+            calls.forget()
+            expected = function(x, weights, g, **how)
+            for threads in (1, 1, 1, 2, 2):
+                np.testing.assert_array_equal(function(x, weights, g, num_threads=threads, **how), expected)
+                out = np.full_like(expected, 7)
+                assert function(x, weights, g, out=out, num_threads=threads, **how) is out
+                np.testing.assert_array_equal(out, expected)
+
+
+def test_calls_at_the_same_time_share_no_memory():
+    rng = np.random.default_rng(13)
+    arrays = [(draw(rng, 2, 6, 14, 14), draw(rng, 16, 6, 5, 5), draw(rng, 2, 16, 10, 10)) for _ in range(4)]
+
+    def gradients(some):
+        x, w, g = some
+        dx, dw, db = grad.conv2d_input(x.shape, w, g), grad.conv2d_weight(x, w.shape, g), grad.conv2d_bias(g)
+        return dx, dw, db
+
+    expected = [gradients(some) for some in arrays]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(gradients, arrays * 50))
+    for i, one in enumerate(found):
+        for value, wanted in zip(one, expected[i % 4], strict=True):
+            np.testing.assert_array_equal(value, wanted)
 
 
 @pytest.mark.parametrize("order", [(3, 0, 1, 2, 4), (4, 3, 2, 1, 0), (0, 1, 3, 2, 4)], ids=str)

@@ -52,3 +52,27 @@ def test_no_more_than_the_bound_is_kept():
         with _memory.scratch(nbytes) as first, _memory.scratch(nbytes) as second:
             assert min(first.size, second.size) >= nbytes
         assert kept_bytes() <= _memory._KEEP_BYTES
+
+
+def test_work_belongs_to_one_at_a_time(monkeypatch):
+    """What was given back is taken again; who comes meanwhile gets other memory."""
+    monkeypatch.setattr(_memory, "_held", [])
+    work = _memory.Work(((3, 5), np.float32), ((100,), np.uint8))
+    first, second = work.take(), work.take()
+    assert [(array.shape, array.dtype) for array in first] == [((3, 5), np.float32), ((100,), np.uint8)]
+    assert not any(np.shares_memory(a, b) for a, b in zip(first, second, strict=True))
+    work.give_back(first)
+    work.give_back(second)
+    assert work.take() is first
+    assert work.take() is not second
+    assert _memory._held == [160]
+    del work
+    assert _memory._held == []
+
+
+def test_no_more_work_than_the_bound_is_kept(monkeypatch):
+    monkeypatch.setattr(_memory, "_held", [])
+    works = [_memory.Work(((_memory._KEEP_WORK_BYTES * 2 // 3,), np.uint8)) for _ in range(2)]
+    for work in works:
+        work.give_back(work.take())
+    assert [bool(work._free) for work in works] == [True, False]

@@ -6,7 +6,7 @@ Map
 ``tile.pxd``               the register tile, C += A x B
 ``registry.py``            the list of kernels that the build, dispatch and the tests read
 ``cpu.pyx``                what this processor has: instruction sets, caches, OpenMP
-``calls.pyx``              poolings that came before, and the way into their kernels
+``calls.pyx``              poolings and gradients that came before, and the way into the kernels of pooling
 ``*.pyx``                  the families
 """
 

@@ -1,4 +1,5 @@
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -27,3 +28,20 @@ def forget() -> None: ...
 def again(
     op: int, naxes: int, x: object, windows: tuple[Any, ...], layout: object, out: object, threads: int
 ) -> Any: ...
+
+class Prepared(Protocol):
+    def run(self, arrays: tuple[Array, ...], out: Array) -> bool: ...
+
+def remember_gradient(
+    kind: object,
+    size: object,
+    settings: tuple[Any, ...],
+    arrays: tuple[Any, ...],
+    result: Array,
+    is_new: bool,
+    threads: int,
+    make: Callable[[], Prepared],
+) -> None: ...
+def gradient_again(
+    kind: object, size: object, settings: tuple[Any, ...], arrays: tuple[Any, ...], out: object, threads: int
+) -> Array | None: ...

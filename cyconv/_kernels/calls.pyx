@@ -1,8 +1,11 @@
-"""Calls of pooling, and the short way for those that came before: one look-up, one kernel.
+"""The short way for calls that came before: of pooling, one look-up and one kernel; of gradients, one look-up.
 
-A call is known by all that it depends on but the data: the operation, how x lies in memory, the threads, the settings.
+A pooling is known by all that it depends on but the data: the operation, how x lies in memory, the threads, the settings.
 Most calls repeat a recent one with the very same objects as settings: these are found without a key, whose making and
 hashing take a quarter of a small call. Compiled once; every kernel lends its function as ``ENTRY``.
+
+A gradient is known by its kind, the sizes and settings that it was given, the threads, the shapes and types of its
+arrays, and by whether its result is a new array: what such calls share is prepared by the first that comes again.
 """
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.object cimport PyObject
@@ -10,6 +13,7 @@ from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int64_t
 from libc.string cimport memcmp, memcpy
 
+import numpy
 from numpy import ndarray
 
 from cyconv._kernels.ndarray cimport (
@@ -21,6 +25,8 @@ cdef extern from "numpy/arrayobject.h":
     int _import_array() except -1
     object PyArray_EMPTY(int ndim, const npy_intp *size, int type_number, int fortran)
     enum:
+        NPY_FLOAT32
+        NPY_FLOAT64
         NPY_INT64
 
 _import_array()
@@ -42,6 +48,7 @@ cdef enum:
 cdef int MOST = 1024
 cdef dict _known = {}
 cdef list _recent = [None] * RECENT
+cdef dict _gradients = {}
 
 
 cdef inline int64_t _cells(PyArrayObject *array) noexcept nogil:
@@ -172,6 +179,7 @@ def forget():
     """Let no call take the short way."""
     cdef int i
     _known.clear()
+    _gradients.clear()
     for i in range(RECENT):
         _recent[i] = None
 
@@ -209,3 +217,139 @@ def again(int op, int naxes, x, tuple windows, layout, out, int threads):
     if not _run(recipe.entry, x, out, indices, recipe.geometry, recipe.divisor, recipe.threads):
         return None
     return (out, indices) if recipe.placed else out
+
+
+# --------------------------------------------------------------------------------------------------------- gradients
+
+cdef enum:
+    MOST_ARRAYS = 3
+    MOST_AXES = 5
+
+cdef int MOST_GRADIENTS = 512
+#: the dtypes that kernels read as they are: any other object may mean another order of bytes
+cdef object _float32 = numpy.dtype("f4"), _float64 = numpy.dtype("f8"), _int64 = numpy.dtype("i8")
+
+
+cdef class Gradient:
+    """What calls like a first one share: its arguments, the result's shape, and how to prepare what runs them."""
+    cdef object size, make, prepared
+    cdef tuple settings, shape
+    cdef npy_intp out_size[MOST_AXES]
+
+    def __init__(self, size, tuple settings, tuple shape, make):
+        cdef int i
+        self.size, self.settings, self.shape, self.make = size, settings, shape, make
+        for i in range(len(shape)):
+            self.out_size[i] = shape[i]
+
+
+cdef bint _is_simple(x) noexcept:
+    """Whether this is an int, a word, a flag, None or a tuple of such: what compares equal, of one type, is the same."""
+    cdef object kind = type(x)
+    if kind is tuple:
+        for item in <tuple>x:
+            if not _is_simple(item):
+                return False
+        return True
+    return x is None or kind is int or kind is str or kind is bool
+
+
+cdef bint _is_same(a, b) noexcept:
+    """Whether simple settings that compare equal have the same types: 1 and True have not."""
+    cdef Py_ssize_t i
+    if a is b:
+        return True
+    if type(a) is not type(b):
+        return False
+    if type(a) is tuple:
+        for i in range(len(<tuple>a)):
+            if not _is_same((<tuple>a)[i], (<tuple>b)[i]):
+                return False
+    return True
+
+
+cdef tuple _gradient_key(kind, size, tuple settings, tuple arrays, bint is_new, int threads):
+    """What a gradient is known by; None if it may need the long way: that takes arrays of other types or with gaps."""
+    cdef npy_intp words[2 + MOST_ARRAYS * (2 + MOST_AXES)]
+    cdef PyArrayObject *array
+    cdef Py_ssize_t used = 2
+    cdef int ndim
+    if len(arrays) > MOST_ARRAYS or not _is_simple(size) or not _is_simple(settings):
+        return None
+    words[0], words[1] = is_new, threads
+    for item in arrays:
+        if type(item) is not ndarray or not has_flags(item, NPY_ARRAY_CARRAY):
+            return None
+        array = as_array(item)
+        ndim = PyArray_NDIM(array)
+        if ndim > MOST_AXES or not _is_plain(array):
+            return None
+        words[used], words[used + 1] = PyArray_TYPE(array), ndim
+        memcpy(words + used + 2, PyArray_DIMS(array), ndim * sizeof(npy_intp))
+        used += 2 + ndim
+    return kind, size, settings, PyBytes_FromStringAndSize(<const char *>words, used * sizeof(npy_intp))
+
+
+cdef inline bint _is_plain(PyArrayObject *array) noexcept:
+    cdef void *descr = PyArray_DESCR(array)
+    return descr == <void *>_float32 or descr == <void *>_float64 or descr == <void *>_int64
+
+
+cdef inline bint _overlap(PyArrayObject *a, PyArrayObject *b) noexcept:
+    """Whether two arrays without gaps may share memory."""
+    cdef const char *start = <const char *>PyArray_DATA(a)
+    cdef const char *other = <const char *>PyArray_DATA(b)
+    cdef int64_t a_bytes = _cells(a) * (4 if PyArray_TYPE(a) == NPY_FLOAT32 else 8)
+    cdef int64_t b_bytes = _cells(b) * (4 if PyArray_TYPE(b) == NPY_FLOAT32 else 8)
+    return start < other + b_bytes and other < start + a_bytes
+
+
+def remember_gradient(kind, size, tuple settings, tuple arrays, result, bint is_new, int threads, make):
+    """Let gradients like this one, which went well, take the short way.
+
+    ``make()`` gives an object whose ``run(arrays, out)`` fills a result from such arrays, none of which it overlaps,
+    and says whether it could. The arrays are of the result's float type, indices of 64 bits, and none is empty.
+    """
+    cdef tuple key = _gradient_key(kind, size, settings, arrays, is_new, threads)
+    cdef int number
+    if key is None or type(result) is not ndarray or not _is_plain(as_array(result)) or _cells(as_array(result)) == 0:
+        return
+    number = PyArray_TYPE(as_array(result))
+    if number == NPY_INT64 or PyArray_NDIM(as_array(result)) > MOST_AXES or PyArray_TYPE(as_array(arrays[0])) != number:
+        return
+    for item in arrays:
+        if _cells(as_array(item)) == 0 or PyArray_TYPE(as_array(item)) not in (number, NPY_INT64):
+            return
+    if len(_gradients) >= MOST_GRADIENTS:
+        _gradients.clear()
+    _gradients[key] = Gradient(size, settings, result.shape, make)
+
+
+def gradient_again(kind, size, tuple settings, tuple arrays, out, int threads):
+    """The result of a gradient like one that is known; None if it needs the long way."""
+    cdef tuple key = _gradient_key(kind, size, settings, arrays, out is None, threads)
+    cdef Gradient known
+    cdef PyArrayObject *target
+    if key is None:
+        return None
+    known = _gradients.get(key)
+    if known is None or not _is_same(settings, known.settings) or not _is_same(size, known.size):
+        return None
+    if out is None:
+        out = PyArray_EMPTY(<int>len(known.shape), known.out_size, PyArray_TYPE(as_array(arrays[0])), False)
+    else:
+        if type(out) is not ndarray or not has_flags(out, NPY_ARRAY_CARRAY):
+            return None
+        target = as_array(out)
+        if (
+            PyArray_DESCR(target) != PyArray_DESCR(as_array(arrays[0]))
+            or PyArray_NDIM(target) != len(known.shape)
+            or memcmp(PyArray_DIMS(target), known.out_size, len(known.shape) * sizeof(npy_intp)) != 0
+        ):
+            return None
+        for item in arrays:
+            if _overlap(target, as_array(item)):
+                return None
+    if known.prepared is None:
+        known.prepared = known.make()
+    return out if known.prepared.run(arrays, out) else None

@@ -340,7 +340,7 @@ cdef void _pack_run(real_t *to, const real_t *source, int64_t step_k, int64_t st
         w += VL
 
 
-def add_positions(const real_t[:, :, :, :, :] grad, double[::1] out, int num_threads):
+def add_positions(const real_t[:, :, :, :, :] grad, real_t[:] out, int num_threads):
     """``out[k]`` = the sum of all of ``grad`` (N, K, D, H, W) with this k: vectors for a row, then double precision."""
     cdef Source source
     cdef int64_t step = sizeof(real_t)
@@ -354,12 +354,12 @@ def add_positions(const real_t[:, :, :, :, :] grad, double[::1] out, int num_thr
         width, height = width * height, 1
     for item in prange(_cuts(channels, block), nogil=True, schedule="static", num_threads=num_threads,
                        use_threads_if=num_threads > 1):
-        _add_channels(&source, &out[item * block], item * block, min(block, channels - item * block), batch, depth,
-                      height, width)
+        _add_channels(&source, &out[item * block], out.strides[0] // step, item * block,
+                      min(block, channels - item * block), batch, depth, height, width)
 
 
-cdef void _add_channels(const Source *grad, double *out, int64_t first, int64_t count, int64_t batch, int64_t depth,
-                        int64_t height, int64_t width) noexcept nogil:
+cdef void _add_channels(const Source *grad, real_t *out, int64_t apart, int64_t first, int64_t count, int64_t batch,
+                        int64_t depth, int64_t height, int64_t width) noexcept nogil:
     """Channels from ``first`` on: a vector of them where they are neighbours, else one."""
     cdef real_t lanes[4 * VL]
     cdef double total[VL]
@@ -399,12 +399,10 @@ cdef void _add_channels(const Source *grad, double *out, int64_t first, int64_t 
                 for i in range(VL):
                     total[i] += <double>lanes[i] + lanes[VL + i] + lanes[2 * VL + i] + lanes[3 * VL + i]
     if count == 1:
-        out[0] = 0
-        for i in range(VL):
-            out[0] += total[i]
-    else:
-        for i in range(count):
-            out[i] = total[i]
+        for i in range(1, VL):
+            total[0] += total[i]
+    for i in range(count):
+        out[i * apart] = <real_t>total[i]
 
 
 def add_products(const real_t[:, :, ::1] products, real_t[:, ::1] out, int num_threads):

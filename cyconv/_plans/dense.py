@@ -74,8 +74,7 @@ class Dense:
     def _pack(self, blocks: Blocks) -> tuple[Array, Array]:
         """Weights and bias for this orientation; packed on first use. Two threads may pack the same thing at once."""
         if blocks.by_rows not in self._packed:
-            spec, lanes = self.spec, self.kernel.LANES
-            width = spec.group_outputs if blocks.by_rows else round_up(spec.group_outputs, lanes)
+            spec, width = self.spec, packed_width(self.spec, blocks)
             packed = self._new(spec.groups * spec.depth * width, spec.dtype)
             if packed.size:
                 self.kernel.pack_weights(
@@ -84,6 +83,13 @@ class Dense:
             bias = np.zeros((spec.groups, width), spec.dtype)
             if self._bias is not None:
                 bias[:, : spec.group_outputs] = self._bias.reshape(spec.groups, spec.group_outputs)
-            repeated = bias.reshape(-1).repeat(lanes if blocks.by_rows else 1)
+            repeated = bias.reshape(-1).repeat(self.kernel.LANES if blocks.by_rows else 1)
             self._packed[blocks.by_rows] = packed, repeated
         return self._packed[blocks.by_rows]
+
+
+def packed_width(spec: ConvSpec, blocks: Blocks) -> int:
+    """Output channels of a group as they are packed."""
+    if blocks.by_rows:
+        return spec.group_outputs
+    return round_up(spec.group_outputs, _runtime.kernel("dense", spec.dtype).LANES)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from math import ceil, prod
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -41,17 +41,43 @@ class WeightBlocks:
     threads: int
 
 
+class Prepared(Protocol):
+    """A weight gradient of calls of one shape."""
+
+    def run(self, x: Array, grad: Array, out: Array) -> None:
+        """Fill ``out`` (K, C // groups * taps), C-contiguous; x and grad are (N, C, *spatial), none is empty."""
+
+
 def weight_gradient(spec: ConvSpec, call: Call, x: Array, grad: Array, out: Array, threads: int) -> None:
     """Fill ``out`` (K, C // groups * taps), C-contiguous; x and grad are seen as (N, C, D, H, W), none is empty.
 
-    ``call`` is that of the convolution, its ``out_strides`` those of grad. A result by Winograd's algorithm that is
-    not finite is computed again by the definition.
+    ``call`` is that of the convolution, its ``out_strides`` those of grad.
     """
+    prepare(spec, call, threads).run(x, grad, out)
+
+
+def direct_weight_gradient(spec: ConvSpec, call: Call, x: Array, grad: Array, out: Array, threads: int) -> None:
+    """The same by the definition."""
+    prepare_direct(spec, call, threads).run(x, grad, out)
+
+
+@lru_cache(maxsize=512)
+def prepare(spec: ConvSpec, call: Call, threads: int) -> Prepared:
+    """The quickest way for such calls."""
     quick = winograd_gradients.supports(spec, call) and (
         winograd_gradients.estimate(spec, call) * table.LEAST_GAIN < _estimate(spec, call)
     )
-    if not (quick and winograd_gradients.weight_gradient(spec, call, x, grad, out, threads)):
-        direct_weight_gradient(spec, call, x, grad, out, threads)
+    direct = prepare_direct(spec, call, threads)
+    return Quick(spec, call, threads, direct) if quick else direct
+
+
+def prepare_direct(spec: ConvSpec, call: Call, threads: int) -> Prepared:
+    """The same by the definition."""
+    if row_gradients.supports(spec, call):
+        return row_gradients.Rows(spec, call, threads)
+    if acts_as_one_axis(spec, call) and _is_worth_turning(spec, call):
+        return Turned(spec, call, threads)
+    return Direct(spec, call, threads)
 
 
 def _estimate(spec: ConvSpec, call: Call) -> float:
@@ -62,38 +88,65 @@ def _estimate(spec: ConvSpec, call: Call) -> float:
     return seconds
 
 
-def direct_weight_gradient(spec: ConvSpec, call: Call, x: Array, grad: Array, out: Array, threads: int) -> None:
-    """The same by the definition."""
-    if row_gradients.supports(spec, call):
-        row_gradients.weight_gradient(spec, call, x, grad, out, threads)
-        return
-    if acts_as_one_axis(spec, call) and _is_worth_turning(spec, call):
-        _turned_weight_gradient(spec, call, x, grad, out, threads)
-        return
-    blocks = weight_blocks(spec, call, threads)
-    kernel = _runtime.kernel("wgrad", spec.dtype)
-    if blocks.merged:
-        x = x.reshape(*x.shape[:2], 1, 1, -1)
-        grad = grad.reshape(*grad.shape[:2], 1, 1, -1)
-    in_place = blocks.segments == 1 and blocks.ld == out.shape[1]
-    shape = blocks.segments, out.shape[0], blocks.ld
-    products = out[np.newaxis] if in_place else _memory.lent(shape, out.dtype)
-    with _memory.scratch(blocks.scratch_bytes) as scratch:
-        kernel.run(x, grad, products.reshape(-1), blocks.geometry, blocks.tables, scratch, blocks.threads)
-    if not in_place:
-        kernel.add_products(products, out, threads)
+class Quick:
+    """By Winograd's algorithm; a result that is not finite is computed again by the definition."""
+
+    def __init__(self, spec: ConvSpec, call: Call, threads: int, direct: Prepared) -> None:
+        self._spec, self._call, self._threads, self._direct = spec, call, threads, direct
+
+    def run(self, x: Array, grad: Array, out: Array) -> None:
+        """See `Prepared`."""
+        spec, call = self._spec, self._call
+        seen = x.reshape(call.batch, spec.in_channels, *call.size)
+        given = grad.reshape(call.batch, spec.out_channels, *call.out)
+        if not winograd_gradients.weight_gradient(spec, call, seen, given, out, self._threads):
+            self._direct.run(x, grad, out)
 
 
-def _turned_weight_gradient(
-    spec: ConvSpec, call: Call, x: Array, grad: Array, out: Array, threads: int
-) -> None:
+class Direct:
+    """A product over the positions of the result."""
+
+    def __init__(self, spec: ConvSpec, call: Call, threads: int) -> None:
+        blocks = weight_blocks(spec, call, threads)
+        self._kernel = _runtime.kernel("wgrad", spec.dtype)
+        self._blocks, self._threads = blocks, threads
+        size, out = ((1, 1, -1), (1, 1, -1)) if blocks.merged else (call.size, call.out)
+        self._x_shape = call.batch, spec.in_channels, *size
+        self._grad_shape = call.batch, spec.out_channels, *out
+        self._in_place = blocks.segments == 1 and blocks.ld == spec.depth
+        shape = (0,) if self._in_place else (blocks.segments, spec.out_channels, blocks.ld)
+        self._work = _memory.Work((shape, spec.dtype), ((blocks.scratch_bytes,), np.uint8))
+
+    def run(self, x: Array, grad: Array, out: Array) -> None:
+        """See `Prepared`."""
+        blocks = self._blocks
+        products, scratch = work = self._work.take()
+        into = out if self._in_place else products
+        self._kernel.run(
+            x.reshape(self._x_shape), grad.reshape(self._grad_shape), into.reshape(-1), blocks.geometry,
+            blocks.tables, scratch, blocks.threads,
+        )  # fmt: skip
+        if not self._in_place:
+            self._kernel.add_products(products, out, self._threads)
+        self._work.give_back(work)
+
+
+class Turned:
     """The same for kernels of one cell, x and gradient having changed places: the smaller one is packed."""
-    turned = replace(spec, in_channels=spec.out_channels, out_channels=spec.in_channels)
-    swapped = call._replace(x_strides=call.out_strides, out_strides=call.x_strides)
-    products = np.empty((spec.in_channels, spec.group_outputs), out.dtype)
-    direct_weight_gradient(turned, swapped, grad, x, products, threads)
-    by_group = products.reshape(spec.groups, spec.group_inputs, spec.group_outputs)
-    out.reshape(spec.groups, spec.group_outputs, spec.group_inputs)[...] = by_group.swapaxes(1, 2)
+
+    def __init__(self, spec: ConvSpec, call: Call, threads: int) -> None:
+        turned = replace(spec, in_channels=spec.out_channels, out_channels=spec.in_channels)
+        swapped = call._replace(x_strides=call.out_strides, out_strides=call.x_strides)
+        self._prepared = prepare_direct(turned, swapped, threads)
+        self._spec = spec
+
+    def run(self, x: Array, grad: Array, out: Array) -> None:
+        """See `Prepared`."""
+        spec = self._spec
+        products = np.empty((spec.in_channels, spec.group_outputs), out.dtype)
+        self._prepared.run(grad, x, products)
+        by_group = products.reshape(spec.groups, spec.group_inputs, spec.group_outputs)
+        out.reshape(spec.groups, spec.group_outputs, spec.group_inputs)[...] = by_group.swapaxes(1, 2)
 
 
 def _is_worth_turning(spec: ConvSpec, call: Call) -> bool:
@@ -104,11 +157,8 @@ def _is_worth_turning(spec: ConvSpec, call: Call) -> bool:
 
 def bias_gradient(grad: Array, out: Array, threads: int) -> None:
     """Fill ``out`` (K,) with the sums of grad (N, K, D, H, W), which is not empty."""
-    sums = np.empty(out.shape, np.float64)
     threads = max(1, min(threads, grad.size // table.GRADIENT_THREAD_CELLS))
-    _runtime.kernel("wgrad", grad.dtype).add_positions(grad, sums, threads)
-    with np.errstate(over="ignore"):
-        out[...] = sums
+    _runtime.kernel("wgrad", grad.dtype).add_positions(grad, out, threads)
 
 
 @lru_cache(maxsize=512)

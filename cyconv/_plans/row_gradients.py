@@ -61,17 +61,31 @@ def _band_bytes(spec: ConvSpec, call: Call, band: int) -> int:
     return rows * cells * spec.group_inputs * spec.dtype.itemsize
 
 
-def weight_gradient(spec: ConvSpec, call: Call, x: Array, grad: Array, out: Array, threads: int) -> None:
-    """Fill ``out`` (K, C // groups * taps), C-contiguous; x and grad are seen as (N, C, D, H, W), none is empty."""
-    blocks = blocks_for(spec, call, threads)
-    kernel = _runtime.kernel("rowgrad", spec.dtype)
-    products = _memory.lent((blocks.segments, spec.out_channels, spec.kernel[1], blocks.ld_row), spec.dtype)
-    with _memory.scratch(blocks.scratch_bytes) as scratch:
-        kernel.run(
-            x[:, :, 0], np.ascontiguousarray(grad[:, :, 0]), products.reshape(-1), blocks.geometry, blocks.offsets,
-            scratch, blocks.threads,
+class Rows:
+    """A weight gradient of calls of one shape."""
+
+    def __init__(self, spec: ConvSpec, call: Call, threads: int) -> None:
+        blocks = blocks_for(spec, call, threads)
+        self._kernel = _runtime.kernel("rowgrad", spec.dtype)
+        self._blocks, self._taps_w, self._threads = blocks, spec.kernel[2], threads
+        self._x_shape = call.batch, spec.in_channels, *call.size[1:]
+        self._grad_shape = call.batch, spec.out_channels, *call.out[1:]
+        products = blocks.segments, spec.out_channels, spec.kernel[1], blocks.ld_row
+        self._work = _memory.Work((products, spec.dtype), ((blocks.scratch_bytes,), np.uint8))
+
+    def run(self, x: Array, grad: Array, out: Array) -> None:
+        """Fill ``out`` (K, C // groups * taps), C-contiguous; x and grad are (N, C, *spatial), none is empty."""
+        blocks = self._blocks
+        grad = grad.reshape(self._grad_shape)
+        if not grad.flags.c_contiguous:
+            grad = np.ascontiguousarray(grad)
+        products, scratch = work = self._work.take()
+        self._kernel.run(
+            x.reshape(self._x_shape), grad, products.reshape(-1), blocks.geometry, blocks.offsets, scratch,
+            blocks.threads,
         )  # fmt: skip
-    kernel.collect(products, out, spec.kernel[2], threads)
+        self._kernel.collect(products, out, self._taps_w, self._threads)
+        self._work.give_back(work)
 
 
 @lru_cache(maxsize=512)

@@ -42,12 +42,18 @@ class Blocks:
     seconds: float
 
 
+class Layout(NamedTuple):
+    """How one call's axes are seen, and its layout: in place or in blocks."""
+
+    orientation: Orientation
+    placed: planes.InPlace | None
+    blocks: Blocks | None
+
+
 class Prepared(NamedTuple):
     """What one call found out: only its arrays are new."""
 
-    swapped: bool
-    placed: planes.InPlace | None
-    blocks: Blocks | None
+    layout: Layout
     weight: Array
     bias: Array
 
@@ -59,8 +65,6 @@ class Sliding:
 
     def __init__(self, spec: ConvSpec, weight: Array, bias: Array | None, once: bool = False) -> None:
         self.spec = spec
-        self.kernel = _runtime.kernel("sliding", spec.dtype)
-        self.planes_kernel = _runtime.kernel("planes", spec.dtype)
         self._new = _memory.lent if once else _memory.empty
         self._weight = np.asarray(weight, spec.dtype)
         self._finite = bool(np.isfinite(self._weight).all())
@@ -76,18 +80,8 @@ class Sliding:
         if isinstance(prepared, Call):
             self._run_on_copies(prepared, call, x, out, threads)
             return
-        swapped, placed, blocks, weight, bias = prepared
-        if swapped:
-            x, out = x.swapaxes(3, 4), out.swapaxes(3, 4)
-        if placed is not None:
-            self.planes_kernel.run(
-                x, weight, bias, out, placed.geometry, placed.tables, self._activation, placed.threads
-            )
-        elif blocks is not None:
-            with _memory.scratch(blocks.scratch_bytes) as scratch:
-                self.kernel.run(
-                    x, weight, bias, out, blocks.geometry, blocks.tables, self._activation, scratch, blocks.threads
-                )
+        layout, weight, bias = prepared
+        run(layout, x, weight, bias, out, self._activation)
 
     def _prepare(self, call: Call, threads: int) -> Prepared | Call:
         """The layout of such a call, or the call that does each of its images on copies; kept for the next one."""
@@ -99,13 +93,8 @@ class Sliding:
         return prepared
 
     def _lay_out(self, call: Call, threads: int) -> Prepared:
-        orientation = _orient(self.spec, call)
-        placed = place(self.spec, call, threads, self._finite)
-        if placed:
-            orientation = Orientation(placed.form.by_channels, placed.swapped)
-        blocks = None if placed else blocks_for(self.spec, call, threads)
-        packed = self._pack(orientation, placed.form if placed else None)
-        return Prepared(orientation.swapped, placed, blocks, *packed)
+        layout = lay_out(self.spec, call, threads, self._finite)
+        return Prepared(layout, *self._pack(layout))
 
     def _run_on_copies(self, straight: Call, call: Call, x: Array, out: Array, threads: int) -> None:
         for n in range(call.batch):
@@ -150,31 +139,67 @@ class Sliding:
         """Seconds that packing the weights takes: they are few."""
         return spec.out_channels * spec.depth * table.DENSE_PACK_WEIGHT_CYCLES / table.CLOCK_HZ
 
-    def _pack(self, orientation: Orientation, form: planes.Form | None) -> tuple[Array, Array]:
+    def _pack(self, layout: Layout) -> tuple[Array, Array]:
         """Weights in the order of use, and the bias; packed on first use. Two threads may pack the same at once."""
-        key = orientation, form
+        key = layout.orientation, layout.placed.form if layout.placed else None
         if key not in self._packed:
-            weight, spec = self._weight, self.spec
-            if orientation.swapped:
-                weight, spec = weight.swapaxes(3, 4), _swap_spec(spec)
-            packed = weight.reshape(len(weight), -1)[:, _order_of_use(spec)]
-            bias, lanes = self._bias, _tile(spec).lanes
-            if orientation.by_channels:
-                across = _channel_box(spec)
-                width = across * ceil(spec.groups / across)
-                packed = _by_lanes(packed, spec.groups, width).reshape(-1, width // lanes, lanes, spec.depth)
-                packed = packed.swapaxes(2, 3)
-                bias = _by_lanes(bias[:, None], spec.groups, width)
-            elif form is not None and form.paired:
-                width = round_up(spec.groups, 2)
-                packed = _by_lanes(packed, spec.groups, width).reshape(-1, width // 2, 2, spec.depth)
-                packed = np.repeat(packed.swapaxes(2, 3), lanes // 2, axis=3)
-                bias = np.repeat(_by_lanes(bias[:, None], spec.groups, width), lanes // 2, axis=1)
+            packed = pack_weights(self.spec, self._weight, layout)
             # on large pages where they are many, see _memory: 768 planes of 7x7 with 7x7 took 44 or 73 us by chance
-            values = self._new(packed.size, spec.dtype)
+            values = self._new(packed.size, self.spec.dtype)
             values.reshape(packed.shape)[...] = packed
-            self._packed[key] = (values, np.ascontiguousarray(bias).reshape(-1))
+            self._packed[key] = values, pack_bias(self.spec, self._bias, layout)
         return self._packed[key]
+
+
+def lay_out(spec: ConvSpec, call: Call, threads: int, finite: bool) -> Layout:
+    """The layout of a call that needs no copies; ``finite``: no weight is NaN or infinite."""
+    placed = place(spec, call, threads, finite)
+    if placed:
+        return Layout(Orientation(placed.form.by_channels, placed.swapped), placed, None)
+    return Layout(_orient(spec, call), None, blocks_for(spec, call, threads))
+
+
+def pack_weights(spec: ConvSpec, weight: Array, layout: Layout) -> Array:
+    """Numbers of any dtype for (K, C // groups, T, R, S) in the order of use, zeros where there are none."""
+    orientation, placed, _ = layout
+    if orientation.swapped:
+        weight, spec = weight.swapaxes(3, 4), _swap_spec(spec)
+    packed = weight.reshape(len(weight), -1)[:, _order_of_use(spec)]
+    lanes = _tile(spec).lanes
+    if orientation.by_channels:
+        width = _channel_width(spec)
+        packed = _by_lanes(packed, spec.groups, width).reshape(-1, width // lanes, lanes, spec.depth)
+        return packed.swapaxes(2, 3)
+    if placed is not None and placed.form.paired:
+        width = round_up(spec.groups, 2)
+        packed = _by_lanes(packed, spec.groups, width).reshape(-1, width // 2, 2, spec.depth)
+        return np.repeat(packed.swapaxes(2, 3), lanes // 2, axis=3)
+    return packed
+
+
+def pack_bias(spec: ConvSpec, bias: Array, layout: Layout) -> Array:
+    """The bias (K,) beside such weights."""
+    orientation, placed, _ = layout
+    if orientation.by_channels:
+        bias = _by_lanes(bias[:, None], spec.groups, _channel_width(spec))
+    elif placed is not None and placed.form.paired:
+        bias = _by_lanes(bias[:, None], spec.groups, round_up(spec.groups, 2))
+        bias = np.repeat(bias, _tile(spec).lanes // 2, axis=1)
+    return np.ascontiguousarray(bias).reshape(-1)
+
+
+def run(layout: Layout, x: Array, weight: Array, bias: Array, out: Array, activation: Array) -> None:
+    """Compute a call with packed weights and bias; both arrays are seen as (N, C, D, H, W)."""
+    orientation, placed, blocks = layout
+    if orientation.swapped:
+        x, out = x.swapaxes(3, 4), out.swapaxes(3, 4)
+    if placed is not None:
+        kernel = _runtime.kernel("planes", x.dtype)
+        kernel.run(x, weight, bias, out, placed.geometry, placed.tables, activation, placed.threads)
+    elif blocks is not None:
+        kernel = _runtime.kernel("sliding", x.dtype)
+        with _memory.scratch(blocks.scratch_bytes) as scratch:
+            kernel.run(x, weight, bias, out, blocks.geometry, blocks.tables, activation, scratch, blocks.threads)
 
 
 @lru_cache(maxsize=512)
@@ -189,6 +214,11 @@ def place(spec: ConvSpec, call: Call, threads: int, finite: bool) -> planes.InPl
         spec, call = _swap_spec(spec), _swap_call(call)
     passes = find_passes(spec)
     return planes.lay_out(spec, call, threads, passes[0], finite, swapped) if len(passes) == 1 else None
+
+
+def needs_copies(spec: ConvSpec, call: Call) -> bool:
+    """Whether a call may be done image by image on copies."""
+    return any(_straight(spec, call, finite) is not None for finite in (True, False))
 
 
 @lru_cache(maxsize=512)
@@ -313,6 +343,12 @@ def _channel_box(spec: ConvSpec) -> int:
     vectors = ceil(spec.groups / lanes)
     most = max(1, table.SLIDING_CHANNEL_BYTES // (lanes * spec.dtype.itemsize))
     return equal_cut(vectors, most) * lanes
+
+
+def _channel_width(spec: ConvSpec) -> int:
+    """Channels of all boxes."""
+    box = _channel_box(spec)
+    return box * ceil(spec.groups / box)
 
 
 Box = tuple[int, int, int]

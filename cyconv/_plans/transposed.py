@@ -157,7 +157,7 @@ class Plan:
 
 
 @lru_cache(maxsize=256)
-def _plan(
+def plan_passes(
     size: tuple[int, ...], out: tuple[int, ...], weight: tuple[int, ...], stride: tuple[int, ...],
     padding: tuple[int, ...], dilation: tuple[int, ...], groups: int, dtype: np.dtype[Any], weave: bool,
     turn: bool,
@@ -187,7 +187,7 @@ def _plan(
     if turn:
         largest += groups * group_outputs * prod(out) * dtype.itemsize
     if woven and largest > table.SCRATCH_BYTES:
-        return _plan(size, out, weight, stride, padding, dilation, groups, dtype, False, False)
+        return plan_passes(size, out, weight, stride, padding, dilation, groups, dtype, False, False)
     return Plan(passes, covered == list(out), steps, woven)
 
 
@@ -248,7 +248,8 @@ class Transposed:
         """Fill ``out`` (N, K, *spatial) from x (N, C, *spatial); the size of ``out`` says what is cut off behind."""
         turn = out.strides[1] == out.itemsize != out.strides[-1]
         weave = turn or out.strides[-1] == out.itemsize
-        plan = _plan(x.shape[2:], out.shape[2:], self._weight.shape, *self._steps, self._groups, x.dtype, weave, turn)
+        sizes = x.shape[2:], out.shape[2:], self._weight.shape
+        plan = plan_passes(*sizes, *self._steps, self._groups, x.dtype, weave, turn)
         if not plan.woven and (not plan.covers or x.shape[1] == 0):
             fill_with_bias(out, self._bias, Activation())
         if x.shape[1] == 0:

@@ -1,0 +1,134 @@
+"""Convolutions of one shape whose weights are others in each call: all but packing them is done before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from cyconv import _memory, _runtime
+from cyconv._plans import sliding
+from cyconv._plans.convolution import Algorithm, Candidate, candidates
+from cyconv._plans.dense import Dense, packed_width
+from cyconv._plans.dense_blocks import blocks_for
+from cyconv._plans.on_planes import OnPlanes
+from cyconv._plans.sliding import Sliding
+from cyconv._plans.spec import Call, ConvSpec, tap_offsets
+
+Array = np.ndarray[Any, np.dtype[Any]]
+#: the weights (K, C // groups, T, R, S) of a convolution as a view or a copy of an array that holds them
+View = Callable[[Array], Array]
+
+
+class Once(Protocol):
+    """A convolution of calls of one shape."""
+
+    def run(self, weight: Array, x: Array, out: Array) -> None:
+        """Compute into ``out``; both arrays are seen as (N, C, D, H, W), ``weight`` is contiguous, for `View`."""
+
+
+def prepare(spec: ConvSpec, call: Call, threads: int, weight: tuple[int, ...], view: View) -> Once:
+    """The best algorithm for such calls, with weights that ``view`` finds in arrays of the shape ``weight``."""
+    chosen = candidates(spec, call, threads, "auto", None, True)[0]
+    if chosen.images == 0 and chosen.kind is Dense:
+        return _Dense(spec, call, chosen.threads, view)
+    if chosen.images == 0 and chosen.kind is Sliding and not sliding.needs_copies(spec, call):
+        return _Sliding(spec, call, chosen.threads, weight, view)
+    return _Other(spec, call, chosen, view)
+
+
+class _Other:
+    """Any algorithm."""
+
+    def __init__(self, spec: ConvSpec, call: Call, chosen: Candidate, view: View) -> None:
+        self._spec, self._call, self._chosen, self._view = spec, call, chosen, view
+
+    def run(self, weight: Array, x: Array, out: Array) -> None:
+        """See `Once`."""
+        chosen = self._chosen
+        algorithm: Algorithm = chosen.kind(self._spec, self._view(weight), None, True)
+        runner = OnPlanes(algorithm, self._spec, chosen.images) if chosen.images else algorithm
+        runner.run(self._call, x, out, chosen.threads)
+
+
+class _Dense:
+    """The register tile."""
+
+    def __init__(self, spec: ConvSpec, call: Call, threads: int, view: View) -> None:
+        kernel = _runtime.kernel("dense", spec.dtype)
+        blocks = blocks_for(spec, call, threads)
+        width = packed_width(spec, blocks)
+        act = spec.activation
+        self._kernel, self._blocks, self._view = kernel, blocks, view
+        self._shapes = (call.batch, spec.in_channels, 1, 1, -1), (call.batch, spec.out_channels, 1, 1, -1)
+        self._activation = np.array([act.slope, act.lo, act.hi], spec.dtype)
+        self._bias = np.zeros(spec.groups * width * (kernel.LANES if blocks.by_rows else 1), spec.dtype)
+        packed = spec.groups * spec.depth * width
+        self._work = _memory.Work(((packed,), spec.dtype), ((blocks.scratch_bytes,), np.uint8))
+
+    def run(self, weight: Array, x: Array, out: Array) -> None:
+        """See `Once`."""
+        blocks, kernel = self._blocks, self._kernel
+        packed, scratch = work = self._work.take()
+        seen = self._view(weight)
+        kernel.pack_weights(seen, tap_offsets(seen), packed, blocks.geometry, blocks.threads)
+        if blocks.merged:
+            x, out = x.reshape(self._shapes[0]), out.reshape(self._shapes[1])
+        kernel.run(
+            x, packed, self._bias, out, blocks.geometry, blocks.tables, self._activation, scratch, blocks.threads
+        )
+        self._work.give_back(work)
+
+
+class _Layout(NamedTuple):
+    """One call's layout, and where each packed weight comes from; ``there`` says which are not zeros, None if all."""
+
+    layout: sliding.Layout
+    source: Array
+    there: Array | None
+    bias: Array
+    packed: _memory.Work
+
+
+class _Sliding:
+    """Rows of few channels. Which layout it is depends on whether the weights are finite."""
+
+    def __init__(self, spec: ConvSpec, call: Call, threads: int, weight: tuple[int, ...], view: View) -> None:
+        # the number that stands for each weight is its place, counted from 1: zeros stand for none
+        places = view(np.arange(1, 1 + prod(weight)).reshape(weight))
+        act = spec.activation
+        self._activation = np.array([act.slope, act.lo, act.hi], spec.dtype)
+        self._usual = self._other = _laid_out(spec, call, threads, places, True)
+        if any(map(any, call.pads)):  # else no zero of the padding is multiplied
+            self._other = _laid_out(spec, call, threads, places, False)
+
+    def run(self, weight: Array, x: Array, out: Array) -> None:
+        """See `Once`."""
+        if not self._run(self._usual, weight, x, out):
+            self._run(self._other, weight, x, out)
+
+    def _run(self, one: _Layout, weight: Array, x: Array, out: Array) -> bool:
+        """False if this is not the layout for such weights."""
+        layout, source, there, bias, room = one
+        (packed,) = work = room.take()
+        if there is None:
+            weight.reshape(-1).take(source, out=packed, mode="clip")  # "raise" would need a buffer
+        else:
+            packed.fill(0)
+            packed[there] = weight.reshape(-1).take(source)
+        fits = one is self._other or bool(np.isfinite(packed).all())
+        if fits:
+            sliding.run(layout, x, packed, bias, out, self._activation)
+        room.give_back(work)
+        return fits
+
+
+def _laid_out(spec: ConvSpec, call: Call, threads: int, places: Array, finite: bool) -> _Layout:
+    layout = sliding.lay_out(spec, call, threads, finite)
+    packed = sliding.pack_weights(spec, places, layout).reshape(-1)
+    bias = sliding.pack_bias(spec, np.zeros(spec.out_channels, spec.dtype), layout)
+    there = None if packed.all() else np.flatnonzero(packed)
+    source = (packed if there is None else packed[there]) - 1
+    return _Layout(layout, source, there, bias, _memory.Work(((packed.size,), spec.dtype)))
