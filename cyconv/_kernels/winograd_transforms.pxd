@@ -152,14 +152,22 @@ cdef inline void transform_output(int64_t a, int64_t m, bint planar, const real_
             output_tile(7, 7, 5, 5, source, step, pixels, row, column, numbers)
         elif a == 6 and m == 4:
             output_tile(6, 6, 4, 4, source, step, pixels, row, column, numbers)
+        elif a == 6 and m == 5:
+            output_tile(6, 6, 5, 5, source, step, pixels, row, column, numbers)
+        elif a == 6 and m == 3:
+            output_tile(6, 6, 3, 3, source, step, pixels, row, column, numbers)
         elif a == 6:
             output_tile(6, 6, 2, 2, source, step, pixels, row, column, numbers)
+        elif m == 3:
+            output_tile(4, 4, 3, 3, source, step, pixels, row, column, numbers)
         else:
             output_tile(4, 4, 2, 2, source, step, pixels, row, column, numbers)
     elif a == 10:
         output_tile(1, 10, 1, 4, source, step, pixels, row, column, numbers)
     elif a == 8 and m == 6:
         output_tile(1, 8, 1, 6, source, step, pixels, row, column, numbers)
+    elif a == 8 and m == 5:
+        output_tile(1, 8, 1, 5, source, step, pixels, row, column, numbers)
     elif a == 8 and m == 4:
         output_tile(1, 8, 1, 4, source, step, pixels, row, column, numbers)
     elif a == 8:

@@ -45,8 +45,12 @@ cdef inline inlined _transform(const int rh, const int rw, const real_t *weight,
 cdef inline void transform_weights(const real_t *weight, int64_t step_k, int64_t channels, const int64_t *offset,
                                    const Matrices *g, real_t *to, int64_t step_f) noexcept nogil:
     """VL output channels, zero beyond ``channels``; tap t of the first lies at ``weight[offset[t]]``."""
-    if g.rh == 3:
+    if g.rh == 2:
+        _transform(2, 2, weight, step_k, channels, offset, g, to, step_f)
+    elif g.rh == 3:
         _transform(3, 3, weight, step_k, channels, offset, g, to, step_f)
+    elif g.rh == 4:
+        _transform(4, 4, weight, step_k, channels, offset, g, to, step_f)
     elif g.rh == 5:
         _transform(5, 5, weight, step_k, channels, offset, g, to, step_f)
     elif g.rh == 7:
@@ -55,5 +59,7 @@ cdef inline void transform_weights(const real_t *weight, int64_t step_k, int64_t
         _transform(1, 3, weight, step_k, channels, offset, g, to, step_f)
     elif g.rw == 5:
         _transform(1, 5, weight, step_k, channels, offset, g, to, step_f)
-    else:
+    elif g.rw == 7:
         _transform(1, 7, weight, step_k, channels, offset, g, to, step_f)
+    else:
+        _transform(1, <int>g.rw, weight, step_k, channels, offset, g, to, step_f)

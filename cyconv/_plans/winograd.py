@@ -18,7 +18,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Winograd:
-    """Convolution with stride 1 and 3, 5 or 7 taps along height and width, or along one of them.
+    """Convolution with stride 1 and 2, 3, 4, 5 or 7 taps along height and width, or 3, 4, 5 or 7 along one of them.
 
     In float32 the relative L2 error against float64 stays below 1e-5 (float64: 2e-14) for normal data; `ERRORS` of
     the table holds the measured error of each F(m, r), and one that would come too near is not used. NaN and
@@ -45,7 +45,7 @@ class Winograd:
         """None if this layer can be computed, else the reason why not."""
         if not forms(spec):
             return (
-                "it needs stride 1 and a kernel of 3, 5 or 7 along height or width, got kernel "
+                "it needs stride 1 and 3, 4, 5 or 7 taps along height or width, or 2 along both, got kernel "
                 f"{spec.kernel} with stride {spec.stride} (depth, height, width)"
             )
         least = _runtime.VECTOR_BYTES // spec.dtype.itemsize
@@ -71,7 +71,9 @@ class Winograd:
     @staticmethod
     def packing(spec: ConvSpec) -> float:
         """Seconds that transforming and packing the weights takes."""
-        return spec.out_channels * spec.depth * table.WINOGRAD_PACK_WEIGHT_CYCLES / table.CLOCK_HZ
+        values = max(form.frequencies * direct_taps(spec, form) for form in allowed_forms(spec))
+        cycles = table.WINOGRAD_PACK_WEIGHT_CYCLES * values * spec.out_channels * spec.group_inputs
+        return cycles / table.CLOCK_HZ
 
     def run(self, call: Call, x: Array, out: Array, threads: int) -> None:
         """Compute into ``out``; both arrays are seen as (N, C, D, H, W)."""

@@ -62,15 +62,13 @@ class Blocks:
 def forms(spec: ConvSpec) -> tuple[Form, ...]:
     """Every F(m, r) that fits the kernel and the stride."""
     _, tall, wide = spec.kernel
-    can_high = tall in (3, 5, 7) and spec.stride[1] == 1
-    can_wide = wide in (3, 5, 7) and spec.stride[2] == 1
-    if can_high and can_wide and tall == wide:
-        return tuple(Form(m, tall, True, True) for m, r in table.WINOGRAD_PLANAR if r == tall)
-    if can_wide and (wide >= tall or not can_high):
-        return tuple(Form(m, wide, False, True) for m, r in table.WINOGRAD_LINEAR if r == wide)
-    if can_high:
-        return tuple(Form(m, tall, True, False) for m, r in table.WINOGRAD_LINEAR if r == tall)
-    return ()
+    if tall == wide and spec.stride[1:] == (1, 1):
+        planar = tuple(Form(m, tall, True, True) for m, r in table.WINOGRAD_PLANAR if r == tall)
+        if planar:
+            return planar
+    high = tuple(Form(m, tall, True, False) for m, r in table.WINOGRAD_LINEAR if (r, spec.stride[1]) == (tall, 1))
+    broad = tuple(Form(m, wide, False, True) for m, r in table.WINOGRAD_LINEAR if (r, spec.stride[2]) == (wide, 1))
+    return broad if broad and (wide >= tall or not high) else high
 
 
 def allowed_forms(spec: ConvSpec) -> tuple[Form, ...]:
