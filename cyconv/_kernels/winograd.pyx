@@ -13,7 +13,7 @@ results into *phases* that do not touch each other; image and phase together are
             a product per frequency on the register tile       -> product[frequency][tile][output]
             transform, bias, activation, write
 
-    weights:    [group][panel of outputs][frequency][kk][output]
+    weights:    [group][panel of outputs][frequency][kk][output], frequencies an odd number of cache lines apart
 
 Rows of the register tile are tiles, its vectors are output channels. Each result is the same sequence of operations
 wherever its tile lies, so boxes and threads do not change a bit of it. A tile with a result that is not finite is
@@ -29,7 +29,9 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from cyconv._kernels.gather cimport Axis, Source
 from cyconv._kernels.simd cimport REAL_SIZE, TILE_ROWS, VL, flush_subnormals, real_t, restore_mode, vstore, vzero
 from cyconv._kernels.tile cimport TILE_VECS, Finish, Start, run_tile, start_at_columns
-from cyconv._kernels.winograd_geometry cimport PANEL, Box, Geometry, Job, balanced, box_at, cuts
+from cyconv._kernels.winograd_geometry cimport (
+    PANEL, Box, Geometry, Job, balanced, box_at, cuts, panel_weight, step_weight,
+)
 from cyconv._kernels.winograd_input cimport MAX_LINE, fill_lanes, transform_chunk
 from cyconv._kernels.winograd_output cimport write_tiles
 from cyconv._kernels.winograd_transforms cimport MAX_CELLS
@@ -129,7 +131,8 @@ cdef void _multiply_panel(const Job *job, const Box *box, int64_t group, int64_t
     cdef int64_t k0 = panel * PANEL
     cdef int64_t width = min(outputs - k0, <int64_t>PANEL)
     cdef int64_t depth = g.group_inputs * g.taps
-    cdef const real_t *weight = job.weight + (group * outputs + k0) * g.frequencies * depth
+    cdef const real_t *weight = job.weight + panel_weight(depth, g.frequencies, outputs, group, panel)
+    cdef int64_t step = step_weight(depth, width)
     cdef int64_t panels = cuts(box.tiles, TILE_ROWS)
     cdef int64_t _f, q, first, rows
     cdef real_t zeros[PANEL]
@@ -141,18 +144,23 @@ cdef void _multiply_panel(const Job *job, const Box *box, int64_t group, int64_t
             first = balanced(box.tiles, panels, q)
             rows = balanced(box.tiles, panels, q + 1) - first
             # the next weights, of which each tile asks for its share
-            start.ahead = <const char *>(weight + depth * width + depth * width * q // panels)
+            start.ahead = <const char *>(weight + step + depth * width * q // panels)
             start.ahead_step = width * REAL_SIZE // panels
             run_tile(<int>rows, <int>(width // VL), depth, values + depth * first, weight, width,
                      product + first * width, width, &start, &job.finish, 0)
         values += g.step_values
         product += g.step_product
-        weight += depth * width
+        weight += step
     write_tiles(job, box, group, panel, k0, width, <const real_t *>(own + g.at_product))
     restore_mode(mode)
 
 
 # ------------------------------------------------------------------------------------------------------ weights
+
+def packed_size(int64_t groups, int64_t outputs, int64_t depth, int64_t frequencies):
+    """Scalars of packed weights; ``outputs`` of a group."""
+    return panel_weight(depth, frequencies, cuts(outputs, VL) * VL, groups, 0)
+
 
 def pack_weights(const real_t[:, :, :, :, :] weight, const int64_t[::1] offset, int64_t groups,
                  const double[:, ::1] rows, const double[:, ::1] columns, real_t[::1] packed, int num_threads):
@@ -172,7 +180,7 @@ def pack_weights(const real_t[:, :, :, :, :] weight, const int64_t[::1] offset, 
     cdef int64_t panels = cuts(outputs, PANEL)
     cdef int64_t tasks = groups * panels * depth
     cdef int64_t task, group, panel, kk, width
-    if packed.shape[0] < groups * padded * depth * frequencies:
+    if packed.shape[0] < panel_weight(depth, frequencies, padded, groups, 0):
         raise ValueError("packed is too short")
     if frequencies > MAX_CELLS or taps > MAX_TAPS or depth * taps != offset.shape[0]:
         raise ValueError("the matrices do not fit the weight")
@@ -183,7 +191,8 @@ def pack_weights(const real_t[:, :, :, :, :] weight, const int64_t[::1] offset, 
         width = min(padded - panel * PANEL, <int64_t>PANEL)
         _pack_panel(&weight[group * outputs + panel * PANEL, 0, 0, 0, 0], step_k, outputs - panel * PANEL,
                     &offset[kk * taps], &g,
-                    &packed[(group * padded + panel * PANEL) * frequencies * depth + kk * width], width, depth * width)
+                    &packed[panel_weight(depth, frequencies, padded, group, panel) + kk * width], width,
+                    step_weight(depth, width))
 
 
 cdef void _pack_panel(const real_t *weight, int64_t step_k, int64_t outputs, const int64_t *offset, const Matrices *g,

@@ -3,12 +3,13 @@ from libc.stdint cimport int64_t, uint8_t
 
 from cyconv._kernels.gather cimport Axis, Source
 from cyconv._kernels.lanes cimport ivec_t
-from cyconv._kernels.simd cimport VL, real_t
+from cyconv._kernels.simd cimport REAL_SIZE, VL, real_t
 from cyconv._kernels.tile cimport TILE_VECS, Finish
 
 cdef enum:
     PANEL = TILE_VECS * VL
     MAX_STEP = 8
+    LINE = 64
 
 cdef struct Geometry:
     int64_t batch, groups, group_inputs, group_outputs
@@ -47,6 +48,20 @@ cdef inline int64_t cuts(int64_t total, int64_t box) noexcept nogil:
 cdef inline int64_t balanced(int64_t total, int64_t parts, int64_t index) noexcept nogil:
     """First element of part ``index`` when ``total`` is cut into ``parts`` that differ by one at most."""
     return total * index // parts
+
+
+cdef inline int64_t step_weight(int64_t depth, int64_t width) noexcept nogil:
+    """From frequency to frequency of a panel of weights, an odd number of cache lines: the values of all frequencies,
+    which are made together, then lie in different sets of the caches."""
+    return (cuts(depth * width * REAL_SIZE, 2 * LINE) * 2 * LINE + LINE) // REAL_SIZE
+
+
+cdef inline int64_t panel_weight(int64_t depth, int64_t frequencies, int64_t outputs, int64_t group,
+                                 int64_t panel) noexcept nogil:
+    """Where the weights of a panel begin; ``outputs`` of a group, whole vectors."""
+    cdef int64_t rest = outputs % PANEL
+    cdef int64_t each = outputs // PANEL * step_weight(depth, PANEL) + (step_weight(depth, rest) if rest > 0 else 0)
+    return frequencies * (group * each + panel * step_weight(depth, PANEL))
 
 
 cdef inline Box box_at(const Geometry *g, int64_t index) noexcept nogil:

@@ -95,9 +95,9 @@ class Winograd:
         """Transformed weights; packed on first use. Two threads may pack the same thing at once."""
         if form not in self._packed:
             spec = self.spec
-            width = self._bias.shape[1]
             depth = spec.group_inputs * direct_taps(spec, form)
-            packed = self._new(spec.groups * width * depth * form.frequencies, spec.dtype)
+            size = self.kernel.packed_size(spec.groups, spec.group_outputs, depth, form.frequencies)
+            packed = self._new(size, spec.dtype)
             columns = numbers(form.m, form.r).weights
             rows = columns if form.planar else np.ones((1, 1))
             offsets = tap_offsets(self._weight if form.wide else self._weight.swapaxes(3, 4))
