@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from math import isinf, prod
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -13,8 +13,9 @@ from cyconv import _checks, _grad_known
 from cyconv._arrays import Array, Image
 from cyconv._grad_conv import filled, image_of_size, read_gradient
 from cyconv._plans.arrays import triple
-from cyconv._plans.max_gradients import Maxima, Planes, follow, read, scatter, scratch_for
-from cyconv._plans.pool_gradients import repeat, spread
+from cyconv._plans.max_gradients import Gradient, Maxima, NewGradient, Planes, follow, read, scatter, scratch_for
+from cyconv._plans.pool_gradients import Planes as Averages
+from cyconv._plans.pool_gradients import prepare
 from cyconv._plans.pooling import PoolAxis
 from cyconv._pooling import Axes, Size, adaptive_axes, window_axes
 from cyconv._runtime import threads_for
@@ -73,43 +74,15 @@ def maximum(
     named = [("grad_output", grad)]
     if out is None or flat.size == 0:
         result = filled(out, _shape(input_size), named, threads, lambda values, grad: fill(values, grad, None))
-        _grad_known.remember(call, result, out, num_threads, partial(_Follow, planes))
+        _grad_known.remember(call, result, out, num_threads, partial(NewGradient, planes, result.dtype))
         return result
     with scratch_for(flat) as scratch:
         maxima = read(flat, planes, scratch, threads)
         if maxima is None:
             _refuse_indices(flat, cells)  # before `out` is touched
         filled(out, _shape(input_size), named, threads, lambda values, grad: fill(values, grad, maxima))
-    _grad_known.remember(call, out, out, num_threads, partial(_Scatter, planes))
+    _grad_known.remember(call, out, out, num_threads, partial(Gradient, planes, out.dtype))
     return out
-
-
-class _Follow:
-    """The gradient of max-pooling in a new array, from contiguous arrays of one shape."""
-
-    def __init__(self, planes: Planes, threads: int) -> None:
-        self._planes, self._threads = planes, threads
-
-    def run(self, arrays: tuple[Array, ...], out: Array) -> bool:
-        """See `_grad_known`."""
-        grad, indices = arrays
-        return not follow(Maxima(self._planes, None, indices), grad, out, self._threads)
-
-
-class _Scatter:
-    """The same in an array that was given: what is wrong with the indices is known before it is touched."""
-
-    def __init__(self, planes: Planes, threads: int) -> None:
-        self._planes, self._threads = planes, threads
-
-    def run(self, arrays: tuple[Array, ...], out: Array) -> bool:
-        """See `_grad_known`."""
-        grad, indices = arrays
-        with scratch_for(indices) as scratch:
-            maxima = read(indices.reshape(-1), self._planes, scratch, self._threads)
-            if maxima is not None:
-                scatter(maxima, grad, out, self._threads)
-        return maxima is not None
 
 
 def _in_memory(array: Array, channels_last: bool) -> Array:
@@ -183,20 +156,22 @@ def _average(
 
     result = filled(out, _shape(input_size), [("grad_output", grad)], threads, compute)
     if image.rank == "batch" and not image.channels_last:
-        _grad_known.remember(call, result, out, num_threads, partial(_Average, how, out is None))
+        make = partial(_Average, how, grad.shape, result.dtype, out is None)
+        _grad_known.remember(call, result, out, num_threads, make)
     return result
 
 
 class _Average:
     """The gradient of average pooling from contiguous arrays of one shape."""
 
-    def __init__(self, how: How, fresh: bool, threads: int) -> None:
-        self._how, self._fresh, self._threads = how, fresh, threads
+    def __init__(self, how: How, grad: tuple[int, ...], dtype: np.dtype[Any], fresh: bool, threads: int) -> None:
+        image, windows, count_padding, divisor = how
+        axes = (_NO_AXIS, _NO_AXIS, *windows)[-3:]
+        self._prepared = prepare(_planes(image, grad), axes, count_padding, divisor, dtype, fresh, threads)
 
     def run(self, arrays: tuple[Array, ...], out: Array) -> bool:
         """See `_grad_known`."""
-        image, windows, count_padding, divisor = self._how
-        _spread(image, arrays[0], out, windows, count_padding, divisor, self._fresh, self._threads)
+        self._prepared.run(arrays[0], out)
         return True
 
 
@@ -205,22 +180,21 @@ def _spread(
     fresh: bool, threads: int,
 ) -> None:  # fmt: skip
     """Spread ``grad`` (N, C, *spatial) over ``values``, which is in the caller's layout."""
-    view = image.result_view(values)
     target = values if values.flags.c_contiguous else np.empty(values.shape, values.dtype)
-    spatial = range(2, grad.ndim)
-    order = (0, *spatial, 1) if image.channels_last else (0, 1, *spatial)
-    outputs, cells = triple(grad.shape[2:]), triple(view.shape[2:])
-    lead, inner = (len(grad), grad.shape[1]) if image.channels_last else (len(grad) * grad.shape[1], 1)
-    source = np.ascontiguousarray(grad.transpose(order)).reshape(lead, *outputs, inner)
-    to = image.result_view(target).transpose(order).reshape(lead, *cells, inner)
-    if all(axis.covers for axis in windows):
-        count = prod(cells)
-        repeat(source.reshape(lead, inner), to.reshape(lead, count, inner), divisor or count, threads)
-    else:
-        axes = (_NO_AXIS, _NO_AXIS, *windows)[-3:]
-        spread(source, to, axes, count_padding, divisor, fresh, threads)
+    source = grad.transpose(0, *range(2, grad.ndim), 1) if image.channels_last else grad
+    planes = _planes(image, grad.shape)
+    axes = (_NO_AXIS, _NO_AXIS, *windows)[-3:]
+    how = prepare(planes, axes, count_padding, divisor, values.dtype, fresh, threads)
+    how.run(np.ascontiguousarray(source), target)
     if target is not values:
         values[...] = target
+
+
+def _planes(image: Image, grad: tuple[int, ...]) -> Averages:
+    """How the image and a gradient (N, C, *spatial) lie in the caller's layout."""
+    batch, channels = grad[:2]
+    lead, inner = (batch, channels) if image.channels_last else (batch * channels, 1)
+    return Averages(lead, triple(grad[2:]), triple(image.array.shape[2:]), inner)
 
 
 def lp(

@@ -1,6 +1,7 @@
 """Gradients of pooling against loops over windows, differences, threads and PyTorch."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import oracle
@@ -9,6 +10,7 @@ import pytest
 
 import cyconv
 from cyconv import grad
+from cyconv._kernels import calls
 
 WINDOWS = {
     "2x2": (2, {}),
@@ -425,6 +427,56 @@ def test_results_beyond_the_caches():
     inner = expected[..., :1000, :].reshape(1, 7, 500, 2, 500, 2)
     np.testing.assert_array_equal(inner.sum(axis=(3, 5)), y)
     np.testing.assert_array_equal(expected[..., 1000, :], 0)
+
+
+@LAYOUTS
+@pytest.mark.parametrize("how", [(2, 2, 0), (3, 2, 1), (3, 1, 1), (5, 3, (1, 2)), (4, 4, 0)], ids=str)
+def test_later_calls_are_bit_for_bit_the_first(how, layout):
+    kernel, stride, padding = how
+    shape = (2, 3, 13, 17) if layout == "NCHW" else (2, 13, 17, 3)
+    where = {"layout": layout}
+    x = np.random.default_rng(14).normal(size=shape).astype(np.float32)
+    y, indices = cyconv.max_pool2d(x, kernel, stride=stride, padding=padding, return_indices=True, **where)
+    g = np.random.default_rng(15).normal(size=y.shape).astype(np.float32)
+    wrong = indices.copy()
+    wrong.flat[-1] = 13 * 17
+    gradients = {
+        "max": lambda **more: grad.max_pool2d(g, indices, shape, **more),
+        "average": lambda **more: grad.avg_pool2d(g, shape, kernel, stride=stride, padding=padding, **more),
+        "adaptive": lambda **more: grad.adaptive_avg_pool2d(g, shape, **more),
+    }
+    for gradient in gradients.values():
+        calls.forget()
+        expected = gradient(**where)
+        for threads in (1, 1, 1, 2, 2):
+            np.testing.assert_array_equal(gradient(num_threads=threads, **where), expected)
+            out = np.full_like(expected, 7)
+            assert gradient(out=out, num_threads=threads, **where) is out
+            np.testing.assert_array_equal(out, expected)
+    for out in (None, np.full(shape, 7, np.float32)):
+        for _ in range(3):
+            grad.max_pool2d(g, indices, shape, **where)
+            with pytest.raises(ValueError, match="indices must be"):
+                grad.max_pool2d(g, wrong, shape, out=out, **where)
+            assert out is None or (out == 7).all()
+
+
+def test_calls_at_the_same_time_share_no_memory():
+    rng = np.random.default_rng(16)
+    arrays = [rng.normal(size=(2, 4, 24, 24)).astype(np.float32) for _ in range(4)]
+
+    def gradients(x):
+        y, indices = cyconv.max_pool2d(x, 2, return_indices=True)
+        into = np.empty_like(x)
+        grad.max_pool2d(y, indices, x.shape, out=into)
+        return into, grad.max_pool2d(y, indices, x.shape), grad.avg_pool2d(y, x.shape, 2)
+
+    expected = [gradients(x) for x in arrays]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(gradients, arrays * 50))
+    for i, one in enumerate(found):
+        for value, wanted in zip(one, expected[i % 4], strict=True):
+            np.testing.assert_array_equal(value, wanted)
 
 
 def test_the_second_average_is_like_the_first():

@@ -45,6 +45,11 @@ class Planes(NamedTuple):
     size: tuple[int, ...]
     out: tuple[int, ...]
 
+    @property
+    def cells(self) -> int:
+        """Cells of all planes."""
+        return self.lead * self.inner * prod(self.size)
+
 
 class Choices(NamedTuple):
     """Windows of K x K cells that hold all the maxima."""
@@ -62,14 +67,6 @@ class Reading(NamedTuple):
     cells: int
     first: Array | None
     column: Array | None
-
-
-class Choosing(NamedTuple):
-    """What the kernel wants to know of choices: tables of picked cells, or shapes, steps and a band of rows."""
-
-    picked: tuple[Array, ...] | None
-    sizes: tuple[int, ...]
-    band: int
 
 
 class Maxima(NamedTuple):
@@ -155,23 +152,77 @@ def _reading(planes: Planes) -> Reading:
     return Reading(step, cells, *(_tables(planes, step) if coded else (None, None)))
 
 
-@lru_cache(maxsize=256)
-def _choosing(planes: Planes, choices: Choices, dtype: np.dtype[Any]) -> Choosing:
-    kernel = _runtime.kernel("poolgrad", dtype)
-    step = _step(planes)
-    picked = _pick_cells(planes, choices, kernel.LANES, dtype) if kernel.PICKS else None
-    if picked:
-        return Choosing(picked, (planes.lead, prod(planes.out)), 0)
-    lead, height, width = planes.lead, prod(planes.size[:-1]), planes.size[-1]
-    out_h, out_w = prod(planes.out[:-1]), planes.out[-1]
-    if planes.inner == 1 and not choices.before_h and step == choices.K and step * out_h == height:
-        lead, height, out_h = 1, lead * height, lead * out_h  # no window reaches beyond its plane: one tall plane
-    length = width * planes.inner
-    sizes = (
-        lead, planes.inner, height, width, out_h, out_w, choices.K, step, choices.before_h, choices.before_w,
-        choices.corner,
-    )  # fmt: skip
-    return Choosing(None, sizes, max(length, min(height * length, GRADIENT_BAND_BYTES // dtype.itemsize)))
+class _Choosing:
+    """Gradients by codes of windows that hold all the maxima."""
+
+    def __init__(self, planes: Planes, choices: Choices, dtype: np.dtype[Any], threads: int) -> None:
+        kernel = self._kernel = _runtime.kernel("poolgrad", dtype)
+        step, outputs = _step(planes), prod(planes.out)
+        self._threads = threads
+        self._picked = _pick_cells(planes, choices, kernel.LANES, dtype) if kernel.PICKS else None
+        if self._picked:
+            self._shapes = (planes.lead, outputs), (planes.lead, prod(planes.size))
+            self._work = _memory.Work(((threads, outputs + kernel.LANES), dtype))
+            return
+        lead, height, width = planes.lead, prod(planes.size[:-1]), planes.size[-1]
+        out_h, out_w = prod(planes.out[:-1]), planes.out[-1]
+        self._stream = lead * planes.inner * height * width * dtype.itemsize >= GRADIENT_STREAM_BYTES
+        if planes.inner == 1 and not choices.before_h and step == choices.K and step * out_h == height:
+            lead, height, out_h = 1, lead * height, lead * out_h  # no window reaches beyond its plane: one tall plane
+        length = width * planes.inner
+        self._sizes = (
+            lead, planes.inner, height, width, out_h, out_w, choices.K, step, choices.before_h, choices.before_w,
+            choices.corner,
+        )  # fmt: skip
+        band = max(length, min(height * length, GRADIENT_BAND_BYTES // dtype.itemsize))
+        self._work = _memory.Work(((threads, band + 2 * 64), dtype))
+
+    def run(self, grad: Array, codes: Array, out: Array) -> None:
+        """Fill ``out`` from ``grad``, both contiguous."""
+        (rows,) = work = self._work.take()
+        if self._picked:
+            grad, out = grad.reshape(self._shapes[0]), out.reshape(self._shapes[1])
+            self._kernel.choose_small(grad, codes, out, *self._picked, rows, self._threads)
+        else:
+            self._kernel.choose(
+                grad.reshape(-1), codes, out.reshape(-1), *self._sizes, rows, self._stream, self._threads
+            )
+        self._work.give_back(work)
+
+
+_choosing = lru_cache(maxsize=256)(_Choosing)
+
+
+class _Following:
+    """Gradients by places or indices, one by one."""
+
+    def __init__(self, planes: Planes, dtype: np.dtype[Any], threads: int) -> None:
+        kernel = self._kernel = _runtime.kernel("poolgrad", dtype)
+        cells, outputs = prod(planes.size), prod(planes.out)
+        self._threads = threads
+        self._small = planes.inner == 1 and cells <= kernel.SMALL
+        self._order = (2, 0, 1) if planes.inner == 1 else (0, 2, 1)  # all planes are channels of one image, or not
+        inner = () if self._small else (planes.inner,)
+        self._shapes = (planes.lead, outputs, *inner), (planes.lead, cells, *inner)
+        if self._small:
+            self._work = _memory.Work(
+                ((threads, kernel.SUMS), dtype), ((threads, kernel.SIDE * outputs), np.dtype(np.uint16))
+            )
+
+    def run(self, grad: Array, places: Array, out: Array) -> bool:
+        """Fill ``out`` from ``grad``, both contiguous. Whether a place is no cell and not -1; it is passed over."""
+        given, made = self._shapes
+        arrays = grad.reshape(given), places.reshape(given), out.reshape(made)
+        if not self._small:
+            bad: bool = self._kernel.scatter(*(array.transpose(self._order) for array in arrays), self._threads)
+            return bad
+        work = self._work.take()
+        wrong: bool = self._kernel.scatter_small(*arrays, *work, self._threads)
+        self._work.give_back(work)
+        return wrong
+
+
+_following = lru_cache(maxsize=256)(_Following)
 
 
 def scratch_for(indices: Array) -> _memory.scratch:
@@ -205,21 +256,7 @@ def follow(maxima: Maxima, grad: Array, out: Array, threads: int) -> bool:
 
     Whether one is neither a cell nor -1; it is passed over.
     """
-    planes = maxima.planes
-    kernel = _runtime.kernel("poolgrad", grad.dtype)
-    threads = worthwhile(threads, out.size)
-    cells, outputs = prod(planes.size), prod(planes.out)
-    if planes.inner == 1 and cells <= kernel.SMALL:
-        sums = _memory.lent((threads, kernel.SUMS), grad.dtype)
-        places = np.empty((threads, kernel.SIDE * outputs), np.uint16)
-        flat = (array.reshape(planes.lead, -1) for array in (grad, maxima.places, out))
-        wrong: bool = kernel.scatter_small(*flat, sums, places, threads)
-        return wrong
-    shape = planes.lead, outputs, planes.inner
-    arrays = grad.reshape(shape), maxima.places.reshape(shape), out.reshape(planes.lead, -1, planes.inner)
-    order = (2, 0, 1) if planes.inner == 1 else (0, 2, 1)  # all planes are channels of one image, or not
-    bad: bool = kernel.scatter(*(array.transpose(order) for array in arrays), threads)
-    return bad
+    return _following(maxima.planes, grad.dtype, worthwhile(threads, out.size)).run(grad, maxima.places, out)
 
 
 def scatter(maxima: Maxima, grad: Array, out: Array, threads: int) -> None:
@@ -228,16 +265,35 @@ def scatter(maxima: Maxima, grad: Array, out: Array, threads: int) -> None:
     if choices is None:
         follow(maxima, grad, out, threads)
         return
-    kernel = _runtime.kernel("poolgrad", grad.dtype)
-    threads = worthwhile(threads, out.size)
-    picked, sizes, band = _choosing(planes, choices, grad.dtype)
-    if picked:
-        lead, outputs = sizes
-        copies = np.empty((threads, outputs + kernel.LANES), grad.dtype)
-        kernel.choose_small(
-            grad.reshape(lead, outputs), places, out.reshape(lead, -1), *picked, copies, threads
-        )
-        return
-    rows = np.empty((threads, band + 2 * 64), grad.dtype)
-    stream = out.nbytes >= GRADIENT_STREAM_BYTES
-    kernel.choose(grad.reshape(-1), places, out.reshape(-1), *sizes, rows, stream, threads)
+    _choosing(planes, choices, grad.dtype, worthwhile(threads, out.size)).run(grad, places, out)
+
+
+class NewGradient:
+    """The gradient in new memory, from contiguous arrays of one shape."""
+
+    def __init__(self, planes: Planes, dtype: np.dtype[Any], threads: int) -> None:
+        self._following = _following(planes, dtype, worthwhile(threads, planes.cells))
+
+    def run(self, arrays: tuple[Array, ...], out: Array) -> bool:
+        """Whether it could be filled: an index that is neither a cell nor -1 is found on the way."""
+        grad, indices = arrays
+        return not self._following.run(grad, indices, out)
+
+
+class Gradient:
+    """The same in memory that may not be touched if an index is wrong."""
+
+    def __init__(self, planes: Planes, dtype: np.dtype[Any], threads: int) -> None:
+        self._planes, self._threads = planes, threads
+        nbytes = 2 * planes.lead * planes.inner * prod(planes.out) + 2 * _kernel().SLACK
+        self._work = _memory.Work(((nbytes,), np.dtype(np.uint8)))
+
+    def run(self, arrays: tuple[Array, ...], out: Array) -> bool:
+        """Whether it was filled."""
+        grad, indices = arrays
+        (scratch,) = work = self._work.take()
+        maxima = read(indices.reshape(-1), self._planes, scratch, self._threads)
+        if maxima is not None:
+            scatter(maxima, grad, out, self._threads)
+        self._work.give_back(work)
+        return maxima is not None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from math import prod
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from cyconv import _runtime
 from cyconv._plans.max_gradients import worthwhile
-from cyconv._plans.pool_picks import pick, plan_picks
+from cyconv._plans.pool_picks import Picking, plan_picks
 from cyconv._plans.pool_windows import covering, scales
 from cyconv._plans.pooling import PoolAxis
 from cyconv._plans.table import GRADIENT_BAND_BYTES, GRADIENT_STREAM_BYTES
@@ -61,30 +62,72 @@ def _tables(
     )
 
 
-def repeat(grad: Array, out: Array, divisor: int, threads: int) -> None:
-    """Fill ``out`` (M, cells, C), every cell from ``grad`` (M, C), both C-contiguous and not empty; one dtype."""
-    kernel = _runtime.kernel("poolgrad", grad.dtype)
-    kernel.repeat(grad, out, float(min(divisor, 2**1023)), worthwhile(threads, out.size))
+class Prepared(Protocol):
+    """The gradient for arrays of one shape."""
+
+    def run(self, grad: Array, out: Array) -> None:
+        """Fill ``out`` from ``grad``, both C-contiguous."""
 
 
-def spread(
-    grad: Array, out: Array, axes: tuple[PoolAxis, ...], count_padding: bool, divisor: int | None, fresh: bool,
-    threads: int,
-) -> None:  # fmt: skip
-    """Fill ``out`` from ``grad``, both C-contiguous, seen as (M, D, H, W, C) and not empty; one dtype.
+class Planes(NamedTuple):
+    """Gradients are seen as (lead, *outputs, inner), results as (lead, *cells, inner), each along d, h, w."""
 
-    ``axes`` are those of d, h, w; ``fresh`` memory is never written past the caches.
-    """
-    threads = worthwhile(threads, out.size)
-    kernel = _runtime.kernel("poolgrad", grad.dtype)
-    stream = not fresh and out.nbytes >= GRADIENT_STREAM_BYTES
-    if kernel.PICKS and out.shape[4] == 1 and not stream:
-        picks = plan_picks(axes, count_padding, divisor, grad.dtype, kernel.LANES)
+    lead: int
+    outputs: tuple[int, int, int]
+    cells: tuple[int, int, int]
+    inner: int
+
+
+@lru_cache(maxsize=256)
+def prepare(
+    planes: Planes, axes: tuple[PoolAxis, ...], count_padding: bool, divisor: int | None, dtype: np.dtype[Any],
+    fresh: bool, threads: int,
+) -> Prepared:  # fmt: skip
+    """Gradients of windows along d, h, w in arrays that are not empty; ``fresh`` memory is never written past the
+    caches."""
+    size = planes.lead * prod(planes.cells) * planes.inner
+    threads = worthwhile(threads, size)
+    if all(axis.covers for axis in axes):
+        return _Repeating(planes, divisor or prod(planes.cells), dtype, threads)
+    stream = not fresh and size * dtype.itemsize >= GRADIENT_STREAM_BYTES
+    kernel = _runtime.kernel("poolgrad", dtype)
+    if kernel.PICKS and planes.inner == 1 and not stream:
+        picks = plan_picks(axes, count_padding, divisor, dtype, kernel.LANES)
         if picks:
-            pick(picks, grad.reshape(len(grad), -1), out.reshape(len(out), -1), threads)
-            return
-    length, out_length = out.shape[3] * out.shape[4], grad.shape[3] * grad.shape[4]
-    band = max(1, min(out.shape[2], GRADIENT_BAND_BYTES // (length * out.itemsize)))
-    work = np.zeros((threads, kernel.work_size(band, length, out_length)), grad.dtype)
-    tables = _tables(axes, count_padding, divisor, grad.dtype, kernel.TAPS, kernel.LANES)
-    kernel.spread(grad, out, *tables, work, band, stream, threads)
+            return Picking(picks, planes.lead, prod(planes.outputs), prod(planes.cells), dtype, threads)
+    tables = _tables(axes, count_padding, divisor, dtype, kernel.TAPS, kernel.LANES)
+    return _Spreading(planes, tables, dtype, stream, threads)
+
+
+class _Repeating:
+    """Every cell of a plane is the same."""
+
+    def __init__(self, planes: Planes, divisor: int, dtype: np.dtype[Any], threads: int) -> None:
+        self._kernel = _runtime.kernel("poolgrad", dtype)
+        self._shapes = (planes.lead, planes.inner), (planes.lead, prod(planes.cells), planes.inner)
+        self._divisor, self._threads = float(min(divisor, 2**1023)), threads
+
+    def run(self, grad: Array, out: Array) -> None:
+        """See `Prepared`."""
+        given, made = self._shapes
+        self._kernel.repeat(grad.reshape(given), out.reshape(made), self._divisor, self._threads)
+
+
+class _Spreading:
+    """Rows of a result from sums of rows of the gradient."""
+
+    def __init__(self, planes: Planes, tables: Tables, dtype: np.dtype[Any], stream: bool, threads: int) -> None:
+        self._kernel = _runtime.kernel("poolgrad", dtype)
+        self._shapes = (planes.lead, *planes.outputs, planes.inner), (planes.lead, *planes.cells, planes.inner)
+        length, out_length = planes.cells[2] * planes.inner, planes.outputs[2] * planes.inner
+        band = max(1, min(planes.cells[1], GRADIENT_BAND_BYTES // (length * dtype.itemsize)))
+        self._work = (threads, self._kernel.work_size(band, length, out_length)), dtype
+        self._how = band, stream, threads
+        self._tables = tables
+
+    def run(self, grad: Array, out: Array) -> None:
+        """See `Prepared`."""
+        given, made = self._shapes
+        self._kernel.spread(
+            grad.reshape(given), out.reshape(made), *self._tables, np.zeros(*self._work), *self._how
+        )

@@ -111,8 +111,20 @@ def plan_picks(
     return Plan(first, second) if first and second else None
 
 
-def pick(found: Plan, grad: Array, out: Array, threads: int) -> None:
-    """Fill ``out`` (M, cells) from ``grad`` (M, outputs)."""
-    kernel = _runtime.kernel("poolgrad", grad.dtype)
-    work = _memory.lent((threads, kernel.pick_size(found.rows.size, grad.shape[1])), grad.dtype)
-    kernel.pick(grad, out, found.rows, found.cells, work, threads)
+class Picking:
+    """Gradients of so many planes by such tables."""
+
+    def __init__(
+        self, found: Plan, lead: int, outputs: int, cells: int, dtype: np.dtype[Any], threads: int
+    ) -> None:  # fmt: skip
+        self._kernel = _runtime.kernel("poolgrad", dtype)
+        self._found, self._threads = found, threads
+        self._shapes = (lead, outputs), (lead, cells)
+        self._work = _memory.Work(((threads, self._kernel.pick_size(found.rows.size, outputs)), dtype))
+
+    def run(self, grad: Array, out: Array) -> None:
+        """Fill ``out`` from ``grad``, both C-contiguous."""
+        given, made = self._shapes
+        (sums,) = work = self._work.take()
+        self._kernel.pick(grad.reshape(given), out.reshape(made), *self._found, sums, self._threads)
+        self._work.give_back(work)
