@@ -16,6 +16,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from cyconv._kernels.lanes cimport CHOOSES, lane_int_t, stream_end, vstore_part
+from cyconv._kernels.ndarray cimport PyArray_DATA, PyArray_DIMS, as_array
 from cyconv._kernels.poolgrad_choices cimport CODE_SLACK, Chosen, choose_channels, choose_rows
 from cyconv._kernels.poolgrad_codes cimport (AHEAD, BOX, FEW_PLACES, LARGEST, MOST_PLACES, NO_CODES, find_codes,
                                              find_places, is_large, small_t)
@@ -63,6 +64,12 @@ SUMS = PLANES * PITCH
 #: whether lanes are picked by one instruction
 PICKS = bool(CHOOSES)
 
+
+cdef inline int64_t _cells(table) noexcept:
+    """Cells of a table of two axes."""
+    return PyArray_DIMS(as_array(table))[0] * PyArray_DIMS(as_array(table))[1]
+
+
 cdef struct Steps:
     int64_t out_i, out_c, grad_i, grad_c, index_i, index_c
 
@@ -98,25 +105,29 @@ def read_places(const int64_t[::1] index, int64_t cells, small_t[::1] place, int
     return bad != 0
 
 
-def read_codes(const int64_t[::1] index, const int32_t[::1] first, const int32_t[::1] column, int64_t inner,
-               int64_t cells, int32_t width, uint8_t[::1] code, int num_threads):
+def read_codes(const int64_t[::1] index, first, column, int64_t inner, int64_t cells, int32_t width, uint8_t[::1] code,
+               int num_threads):
     """Codes of the indices of planes with ``inner`` channels that are neighbours in memory, and what was found.
 
-    ``first`` and ``column`` are the tables of the outputs of one plane or, where inner is 1, of several. Stops at the
-    first index that has no code.
+    ``first`` and ``column`` are the tables (int32) of the outputs of one plane or, where inner is 1, of several. Stops at
+    the first index that has no code.
     """
-    cdef int64_t outputs = first.shape[0], part = min(outputs, max(1, CHUNK // inner)), parts = (outputs + part - 1) // part
+    cdef const int32_t *first_cell = <const int32_t *>PyArray_DATA(as_array(first))
+    cdef const int32_t *first_column = <const int32_t *>PyArray_DATA(as_array(column))
+    cdef int64_t outputs = PyArray_DIMS(as_array(first))[0]
+    cdef int64_t part = min(outputs, max(1, CHUNK // inner)), parts = (outputs + part - 1) // part
     cdef int64_t total = index.shape[0] // inner, items = (total + outputs - 1) // outputs * parts
     cdef int64_t item, o
     cdef int64_t found = 0
     cdef bint stop = 0
     cdef bint *stopped = &stop
-    if code.shape[0] != index.shape[0] + 2 * CODE_SLACK or column.shape[0] != outputs or total * inner != index.shape[0]:
+    if (code.shape[0] != index.shape[0] + 2 * CODE_SLACK or PyArray_DIMS(as_array(column))[0] != outputs
+            or total * inner != index.shape[0]):
         raise ValueError("codes of other indices")
     for item in prange(items, nogil=True, schedule="static", num_threads=num_threads, use_threads_if=num_threads > 1):
         if not stopped[0]:
             o = item // parts * outputs + item % parts * part
-            found |= _codes(&index[o * inner], &first[item % parts * part], &column[item % parts * part],
+            found |= _codes(&index[o * inner], first_cell + item % parts * part, first_column + item % parts * part,
                             &code[CODE_SLACK + o * inner], min(min(part, outputs - item % parts * part), total - o), inner,
                             cells, width, stopped)
     return found
@@ -180,21 +191,25 @@ cdef void _choose_bands(real_t *out, const real_t *grad, const uint8_t *code, co
         stream_end()
 
 
-def choose_small(const real_t[:, ::1] grad, const uint8_t[::1] code, real_t[:, ::1] out, const int64_t[::1] base,
-                 const lane_int_t[:, ::1] lanes, const lane_int_t[:, ::1] wanted, real_t[:, ::1] copies, int num_threads):
+def choose_small(const real_t[:, ::1] grad, const uint8_t[::1] code, real_t[:, ::1] out, base, lanes, wanted,
+                 real_t[:, ::1] copies, int num_threads):
     """`choose` for small planes with windows that do not overlap, whose cells pick theirs: by vectors of cells, the
-    first output, lanes from there on, the code of each. ``copies`` has for each thread a plane of g and a vector more.
+    first output (int64), lanes from there on, the code of each (lane_int_t). ``copies`` has for each thread a plane of
+    g and a vector more.
     """
+    cdef const int64_t *first = <const int64_t *>PyArray_DATA(as_array(base))
+    cdef const lane_int_t *lane = <const lane_int_t *>PyArray_DATA(as_array(lanes))
+    cdef const lane_int_t *codes = <const lane_int_t *>PyArray_DATA(as_array(wanted))
+    cdef int64_t vectors = PyArray_DIMS(as_array(base))[0]
     cdef int64_t planes = out.shape[0], cells = out.shape[1], outputs = grad.shape[1]
     cdef int64_t group = max(1, SMALL_CHUNK // cells), items = (planes + group - 1) // group
     cdef int64_t item
     if (not CHOOSES or grad.shape[0] != planes or code.shape[0] != planes * outputs + 2 * CODE_SLACK
-            or base.shape[0] * VL < cells or lanes.shape[0] != base.shape[0] or lanes.shape[1] != VL
-            or wanted.shape[0] != base.shape[0] or wanted.shape[1] != VL or copies.shape[0] < num_threads
-            or copies.shape[1] < outputs + VL):
+            or vectors * VL < cells or _cells(lanes) != vectors * VL or _cells(wanted) != vectors * VL
+            or copies.shape[0] < num_threads or copies.shape[1] < outputs + VL):
         raise ValueError("no choices of these planes")
     for item in prange(items, nogil=True, schedule="static", num_threads=num_threads, use_threads_if=num_threads > 1):
-        choose_planes(&out[0, 0], &grad[0, 0], &code[CODE_SLACK], &base[0], &lanes[0, 0], &wanted[0, 0], cells, outputs,
+        choose_planes(&out[0, 0], &grad[0, 0], &code[CODE_SLACK], first, lane, codes, cells, outputs,
                       item * group, min((item + 1) * group, planes), planes, &copies[threadid(), 0])
 
 
@@ -352,10 +367,10 @@ def pick(const real_t[:, ::1] grad, real_t[:, ::1] out, rows, cells, real_t[:, :
     cdef int64_t planes = out.shape[0], outputs = grad.shape[1]
     cdef int64_t items = (planes + PICKED - 1) // PICKED
     cdef int64_t item
-    _read_picks(&first, rows, outputs)
+    _read_picks(&first, rows)
     second.size = 0
     if cells is not None:
-        _read_picks(&second, cells, first.size)
+        _read_picks(&second, cells)
     if (not CHOOSES or grad.shape[0] != planes or out.shape[1] != (second.size if second.size else first.size)
             or work.shape[0] < num_threads or work.shape[1] < pick_size(first.size, outputs)):
         raise ValueError("no picks of these planes")
@@ -369,20 +384,17 @@ def pick_size(int64_t sums, int64_t outputs):
     return PICKED * (sums + 2 * VL) + outputs + 2 * VL
 
 
-cdef _read_picks(Picks *picks, tables, int64_t source):
-    cdef int64_t size
-    cdef const int64_t[:, ::1] base
-    cdef const lane_int_t[:, :, ::1] lanes, mask
-    cdef const real_t[:, :, ::1] factor
-    cdef const real_t[:, ::1] scale
-    size, near, base, lanes, mask = tables[:5]
-    picks.near = near
-    picks.size, picks.vectors, picks.taps = size, base.shape[0], base.shape[1]
-    picks.base, picks.lanes, picks.mask = &base[0, 0], &lanes[0, 0, 0], &mask[0, 0, 0]
+cdef _read_picks(Picks *picks, tables):
+    size, near, base, lanes, mask, factor, scale = tables
+    picks.near, picks.size = near, size
+    picks.vectors, picks.taps = PyArray_DIMS(as_array(base))[0], PyArray_DIMS(as_array(base))[1]
+    picks.base = <const int64_t *>PyArray_DATA(as_array(base))
+    picks.lanes = <const lane_int_t *>PyArray_DATA(as_array(lanes))
+    picks.mask = <const lane_int_t *>PyArray_DATA(as_array(mask))
     picks.factor = picks.scale = NULL
-    if tables[5] is not None:
-        factor, scale = tables[5:]
-        picks.factor, picks.scale = &factor[0, 0, 0], &scale[0, 0]
+    if factor is not None:
+        picks.factor = <const real_t *>PyArray_DATA(as_array(factor))
+        picks.scale = <const real_t *>PyArray_DATA(as_array(scale))
 
 
 # -------------------------------------------------------------------------------------------------------- repeat
