@@ -21,7 +21,7 @@ threads change a bit of it. FLOPs 2 K CRS P; bytes: x and out once, weights once
 Assumptions (guaranteed by ``_plans/dense.py``): no size is zero; x, out and the packed weights have the sizes that the
 geometry says; scratch holds ``num_threads * scratch_bytes``; coordinates and offsets fit in 63 bits.
 """
-from cython.parallel cimport prange, threadid
+from cython.parallel cimport prange
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from cyconv._kernels.activation cimport silu
@@ -31,6 +31,7 @@ from cyconv._kernels.dense_source cimport before_line, input_at, read_input
 from cyconv._kernels.dense_store cimport store
 from cyconv._kernels.dense_weights cimport pack_columns
 from cyconv._kernels.gather cimport Axis, Source, copy_run
+from cyconv._kernels.shares cimport Shares, Turn, first_turn, next_item, share_out
 from cyconv._kernels.simd cimport REAL_SIZE, TILE_ROWS, VL, flush_subnormals, prefetch, real_t, restore_mode
 from cyconv._kernels.tile cimport (SOON, TILE_VECS, Finish, Start, run_tile_on_scalars, run_tile_on_vectors, start_at_columns,
                                    start_at_result, start_at_rows)
@@ -97,7 +98,8 @@ def run(const real_t[:, :, :, :, :] x, const real_t[::1] weight, const real_t[::
     """
     cdef Job job
     cdef const Geometry *g = <const Geometry *>&geometry[0]
-    cdef int64_t items, item
+    cdef int64_t items, thread
+    cdef Shares shares
     cdef int64_t step = sizeof(real_t)
     if geometry.shape[0] != len(FIELDS) or sizeof(Geometry) != 8 * len(FIELDS):
         raise ValueError("geometry does not have the fields of this kernel")
@@ -122,18 +124,27 @@ def run(const real_t[:, :, :, :, :] x, const real_t[::1] weight, const real_t[::
     job.out_n, job.out_k = out.strides[0] // step, out.strides[1] // step
     job.out_d, job.out_h, job.out_w = out.strides[2] // step, out.strides[3] // step, out.strides[4] // step
     job.finish = Finish(g.has_activation, activation[0], activation[1], activation[2])
-    items = box_count(&job) * g.groups * g.parts
-    for item in prange(items, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads,
-                       use_threads_if=num_threads > 1):
-        _run_item(&job, item, num_threads, &scratch[threadid() * g.scratch_bytes])
+    items = box_count(&job) * g.groups
+    share_out(&shares, items * g.parts, num_threads)
+    for thread in prange(num_threads, nogil=True, schedule="static", chunksize=1, num_threads=num_threads,
+                         use_threads_if=num_threads > 1):
+        _run_items(&job, items, &shares, thread, &scratch[thread * g.scratch_bytes])
 
 
-cdef void _run_item(const Job *job, int64_t item, int64_t num_threads, uint8_t *scratch) noexcept nogil:
+cdef void _run_items(const Job *job, int64_t items, Shares *shares, int64_t thread, uint8_t *scratch) noexcept nogil:
+    """The ``items`` of a part follow each other: a thread keeps to its part of the weights."""
+    cdef Turn turn = first_turn(shares, thread)
+    cdef int64_t item = next_item(shares, &turn)
+    while item >= 0:
+        _run_item(job, item // items, item % items, scratch)
+        item = next_item(shares, &turn)
+
+
+cdef void _run_item(const Job *job, int64_t part, int64_t item, uint8_t *scratch) noexcept nogil:
     cdef uint64_t mode = flush_subnormals()
     cdef const Geometry *g = job.g
-    cdef int64_t part = item % g.parts
-    cdef int64_t group = item // g.parts % g.groups
-    cdef Box box = box_at(job, item // g.parts // g.groups)
+    cdef int64_t group = item % g.groups
+    cdef Box box = box_at(job, item // g.groups)
     cdef int64_t depth = g.group_inputs * g.taps
     cdef int64_t first_panel = balanced(weight_panels(g), g.parts, part)
     cdef int64_t last_panel = balanced(weight_panels(g), g.parts, part + 1)
@@ -145,25 +156,24 @@ cdef void _run_item(const Job *job, int64_t item, int64_t num_threads, uint8_t *
         source = read_input(job, &box, group, k0, k1, scratch)
         soon = NULL
         if g.asks_input:
-            soon = _input_after(job, &box, item, num_threads, k1, depth)
+            soon = _input_after(job, &box, item, k1, depth)
         _multiply(job, &box, group, k0, k1, first_panel, last_panel, &source, soon, scratch)
         k0 = k1
     restore_mode(mode)
 
 
-cdef inline const real_t *_input_after(const Job *job, const Box *box, int64_t item, int64_t num_threads, int64_t k1,
+cdef inline const real_t *_input_after(const Job *job, const Box *box, int64_t item, int64_t k1,
                                        int64_t depth) noexcept nogil:
-    """The input that this thread is likely to read next: the next block of channels, or the first one of a later item."""
+    """The input that this thread is likely to read next: the next block of channels, or the first one of the next item."""
     cdef const Geometry *g = job.g
-    cdef int64_t group = item // g.parts % g.groups
     cdef Box later
     if k1 < depth:
-        return input_at(job, box, group * g.group_inputs + k1)
-    item += num_threads
-    if item >= box_count(job) * g.groups * g.parts:
+        return input_at(job, box, item % g.groups * g.group_inputs + k1)
+    item += 1
+    if item >= box_count(job) * g.groups:
         return NULL
-    later = box_at(job, item // g.parts // g.groups)
-    return input_at(job, &later, item // g.parts % g.groups * g.group_inputs)
+    later = box_at(job, item // g.groups)
+    return input_at(job, &later, item % g.groups * g.group_inputs)
 
 
 cdef struct Product:

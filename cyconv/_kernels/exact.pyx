@@ -16,7 +16,7 @@ Assumptions (guaranteed by ``_plans/exact.py`` and ``signal.py``): no size is ze
 this module and the sizes that are given; strides are whole scalars; scratch holds ``num_threads * scratch_bytes``.
 """
 from cpython.buffer cimport Py_buffer, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from cython.parallel cimport prange, threadid
+from cython.parallel cimport prange
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
@@ -25,6 +25,7 @@ from cyconv._kernels.gather cimport Axis, Source, gather_row, source_index
 from cyconv._kernels.ndarray cimport (
     NPY_ARRAY_ALIGNED, PyArray_DATA, PyArray_DIMS, PyArray_STRIDES, PyArrayObject, as_array, has_flags,
 )
+from cyconv._kernels.shares cimport Shares, Turn, first_turn, next_item, share_out
 from cyconv._kernels.simd cimport VL, real_t, vec_t, vload, vset, vstore
 
 cdef enum:
@@ -158,17 +159,26 @@ cdef int _run(const Py_buffer *x, const Py_buffer *w, const Py_buffer *out, cons
               int num_threads) except -1:
     cdef Job job
     cdef int64_t step = sizeof(real_t)
-    cdef int64_t items = g.batch * _cuts(g.out_h, g.box_h) * _cuts(g.out_w, g.box_w)
-    cdef int64_t item
+    cdef int64_t thread
+    cdef Shares shares
     job.g = g
     job.x = Source(<const real_t *>x.buf, x.strides[0] // step, 0, 0, x.strides[1] // step, x.strides[2] // step)
     job.w = <const real_t *>w.buf
     job.out = <real_t *>out.buf
     job.out_n, job.out_h, job.out_w = out.strides[0] // step, out.strides[1] // step, out.strides[2] // step
-    for item in prange(items, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads,
-                       use_threads_if=num_threads > 1):
-        _run_item(&job, item, scratch + threadid() * g.scratch_bytes)
+    share_out(&shares, g.batch * _cuts(g.out_h, g.box_h) * _cuts(g.out_w, g.box_w), num_threads)
+    for thread in prange(num_threads, nogil=True, schedule="static", chunksize=1, num_threads=num_threads,
+                         use_threads_if=num_threads > 1):
+        _run_items(&job, &shares, thread, scratch + thread * g.scratch_bytes)
     return 0
+
+
+cdef void _run_items(const Job *job, Shares *shares, int64_t thread, uint8_t *scratch) noexcept nogil:
+    cdef Turn turn = first_turn(shares, thread)
+    cdef int64_t item = next_item(shares, &turn)
+    while item >= 0:
+        _run_item(job, item, scratch)
+        item = next_item(shares, &turn)
 
 
 cdef inline int64_t _cuts(int64_t total, int64_t box) noexcept nogil:

@@ -27,6 +27,7 @@ from libc.string cimport memset
 from cyconv._kernels.activation cimport silu
 from cyconv._kernels.fft_pass cimport forward, inverse
 from cyconv._kernels.gather cimport Axis, Source, gather_row, source_index
+from cyconv._kernels.shares cimport Shares, Turn, first_turn, next_item, share_out
 from cyconv._kernels.simd cimport (VL, flush_subnormals, real_t, restore_mode, vactivate, vec_t, vload, vset, vstore,
                                    vzero)
 from cyconv._kernels.transpose cimport vtranspose
@@ -128,8 +129,8 @@ def run(const real_t[:, :, :, :, :] x, const real_t[:, ::1] weight, const real_t
     """The whole convolution; ``bad`` has one byte per item, 0 when called. ``activation`` is (slope, lo, hi)."""
     cdef Job job
     cdef const Geometry *g = <const Geometry *>&geometry[0]
-    cdef int64_t items = bad.shape[0]
-    cdef int64_t item
+    cdef int64_t thread
+    cdef Shares shares
     cdef int64_t step = sizeof(real_t)
     check(geometry, scratch.shape[0], num_threads)
     job.g = g
@@ -142,9 +143,18 @@ def run(const real_t[:, :, :, :, :] x, const real_t[:, ::1] weight, const real_t
     job.out_d, job.out_h, job.out_w = out.strides[2] // step, out.strides[3] // step, out.strides[4] // step
     job.turns_h, job.turns_w = &turns_h[0], &turns_w[0]
     job.slope, job.lo, job.hi = activation[0], activation[1], activation[2]
-    for item in prange(items, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads,
-                       use_threads_if=num_threads > 1):
-        bad[item] = _run_item(&job, item, &scratch[threadid() * g.scratch_bytes])
+    share_out(&shares, bad.shape[0], num_threads)
+    for thread in prange(num_threads, nogil=True, schedule="static", chunksize=1, num_threads=num_threads,
+                         use_threads_if=num_threads > 1):
+        _run_items(&job, &shares, thread, &bad[0], &scratch[thread * g.scratch_bytes])
+
+
+cdef void _run_items(const Job *job, Shares *shares, int64_t thread, uint8_t *bad, uint8_t *scratch) noexcept nogil:
+    cdef Turn turn = first_turn(shares, thread)
+    cdef int64_t item = next_item(shares, &turn)
+    while item >= 0:
+        bad[item] = _run_item(job, item, scratch)
+        item = next_item(shares, &turn)
 
 
 cdef inline Tile _tile_at(const Geometry *g, int64_t index) noexcept nogil:

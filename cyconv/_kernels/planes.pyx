@@ -30,6 +30,7 @@ from cyconv._kernels.ndarray cimport PyArray_DATA, PyArray_DIMS, as_array
 from cyconv._kernels.planes_three cimport STREAM_VECS, Strip, stream_channels, stream_rows
 from cyconv._kernels.planes_taps cimport stream_pairs, stream_taps
 from cyconv._kernels.planes_tile cimport Rows, Slide, Sweep, pick_tile
+from cyconv._kernels.shares cimport Shares, Turn, first_turn, next_item, share_out
 from cyconv._kernels.simd cimport VL, flush_subnormals, real_t, restore_mode
 from cyconv._kernels.sliding_tile cimport LONGEST_RUN, ROWS, VECS
 from cyconv._kernels.tile cimport Finish
@@ -89,7 +90,8 @@ def run(const real_t[:, :, :, :, :] x, weight, bias, real_t[:, :, :, :, :] out, 
     cdef Job job
     cdef const Geometry *g = <const Geometry *>PyArray_DATA(as_array(geometry))
     cdef const real_t *limits = <const real_t *>PyArray_DATA(as_array(activation))
-    cdef int64_t items, chunk
+    cdef int64_t items, thread
+    cdef Shares shares
     cdef int64_t size = sizeof(real_t)
     if PyArray_DIMS(as_array(geometry))[0] * 8 != sizeof(Geometry):
         raise ValueError("geometry does not have the fields of this kernel")
@@ -114,9 +116,19 @@ def run(const real_t[:, :, :, :, :] x, weight, bias, real_t[:, :, :, :, :] out, 
     job.sweep.lanes = job.sweep.second_lanes = job.sweep.c_lanes = -1
     job.sweep.finish = Finish(g.has_activation, limits[0], limits[1], limits[2])
     items = g.batch * g.units * g.bands
-    for chunk in prange(g.chunks, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads,
-                        use_threads_if=num_threads > 1):
-        _run_items(&job, items * chunk // g.chunks, items * (chunk + 1) // g.chunks)
+    share_out(&shares, g.chunks, num_threads)
+    for thread in prange(num_threads, nogil=True, schedule="static", chunksize=1, num_threads=num_threads,
+                         use_threads_if=num_threads > 1):
+        _run_chunks(&job, items, &shares, thread)
+
+
+cdef void _run_chunks(const Job *job, int64_t items, Shares *shares, int64_t thread) noexcept nogil:
+    cdef int64_t chunks = job.g.chunks
+    cdef Turn turn = first_turn(shares, thread)
+    cdef int64_t chunk = next_item(shares, &turn)
+    while chunk >= 0:
+        _run_items(job, items * chunk // chunks, items * (chunk + 1) // chunks)
+        chunk = next_item(shares, &turn)
 
 
 cdef void _run_items(const Job *job, int64_t item, int64_t end) noexcept nogil:

@@ -17,11 +17,12 @@ and segments follow from the shapes alone. FLOPs 2 K CRS P; bytes: x and g once,
 Assumptions (guaranteed by ``_plans/row_gradients.py``): no size is zero; g is C-contiguous; a group has at most VL
 input channels or whole vectors of them; the block of cells ends with two panels of slack.
 """
-from cython.parallel cimport prange, threadid
+from cython.parallel cimport prange
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from cyconv._kernels.channel_rows cimport Row, fill_row, zero_row
 from cyconv._kernels.gather cimport source_index
+from cyconv._kernels.shares cimport Shares, Turn, first_turn, next_item, share_out
 from cyconv._kernels.simd cimport TILE_ROWS, VL, flush_subnormals, real_t, restore_mode, vload, vstore, vzero
 from cyconv._kernels.tile cimport SOON, TILE_VECS, Start, start_at_columns, start_at_result
 from cyconv._kernels.tile_planes cimport Planes, run_tile_on_planes_and_vectors
@@ -65,7 +66,8 @@ def run(const real_t[:, :, :, :] x, const real_t[:, :, :, ::1] grad, real_t[::1]
     cdef Job job
     cdef const Geometry *g = <const Geometry *>&geometry[0]
     cdef int64_t step = sizeof(real_t)
-    cdef int64_t item
+    cdef int64_t thread
+    cdef Shares shares
     if geometry.shape[0] != len(FIELDS) or sizeof(Geometry) != 8 * len(FIELDS):
         raise ValueError("geometry does not have the fields of this kernel")
     if scratch.shape[0] < num_threads * g.scratch_bytes:
@@ -79,9 +81,18 @@ def run(const real_t[:, :, :, :] x, const real_t[:, :, :, ::1] grad, real_t[::1]
     job.grad = &grad[0, 0, 0, 0]
     job.offset = &offset[0]
     job.products = &products[0]
-    for item in prange(g.segments * g.groups, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads,
-                       use_threads_if=num_threads > 1):
-        _run_item(&job, item // g.groups, item % g.groups, <real_t *>&scratch[threadid() * g.scratch_bytes])
+    share_out(&shares, g.segments * g.groups, num_threads)
+    for thread in prange(num_threads, nogil=True, schedule="static", chunksize=1, num_threads=num_threads,
+                         use_threads_if=num_threads > 1):
+        _run_items(&job, &shares, thread, <real_t *>&scratch[thread * g.scratch_bytes])
+
+
+cdef void _run_items(const Job *job, Shares *shares, int64_t thread, real_t *cells) noexcept nogil:
+    cdef Turn turn = first_turn(shares, thread)
+    cdef int64_t item = next_item(shares, &turn)
+    while item >= 0:
+        _run_item(job, item // job.g.groups, item % job.g.groups, cells)
+        item = next_item(shares, &turn)
 
 
 cdef void _run_item(const Job *job, int64_t segment, int64_t group, real_t *cells) noexcept nogil:

@@ -20,12 +20,13 @@ Assumptions (guaranteed by ``_plans/sliding.py``): no size is zero; x, out and t
 geometry says; scratch holds ``num_threads * scratch_bytes``; coordinates and offsets fit in 63 bits; the others are
 NumPy's arrays, of the right types.
 """
-from cython.parallel cimport prange, threadid
+from cython.parallel cimport prange
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from cyconv._kernels.activation cimport silu
 from cyconv._kernels.gather cimport Axis, Source
 from cyconv._kernels.ndarray cimport PyArray_DATA, PyArray_DIMS, as_array
+from cyconv._kernels.shares cimport Shares, Turn, first_turn, next_item, share_out
 from cyconv._kernels.simd cimport VL, flush_subnormals, real_t, restore_mode
 from cyconv._kernels.sliding_fill cimport Block, Box, Span, clear_block, copy_cells, fill_block, find_spans
 from cyconv._kernels.sliding_tile cimport ROWS, VECS, LONGEST_RUN, Slide, Sweep, pick_tile
@@ -86,7 +87,8 @@ def run(const real_t[:, :, :, :, :] x, weight, bias, real_t[:, :, :, :, :] out, 
     cdef const Geometry *g = <const Geometry *>PyArray_DATA(as_array(geometry))
     cdef const real_t *limits = <const real_t *>PyArray_DATA(as_array(activation))
     cdef uint8_t *memory = <uint8_t *>PyArray_DATA(as_array(scratch))
-    cdef int64_t items, chunk
+    cdef int64_t items, thread
+    cdef Shares shares
     cdef int64_t step = sizeof(real_t)
     if PyArray_DIMS(as_array(geometry))[0] * 8 != sizeof(Geometry):
         raise ValueError("geometry does not have the fields of this kernel")
@@ -111,10 +113,19 @@ def run(const real_t[:, :, :, :, :] x, weight, bias, real_t[:, :, :, :, :] out, 
     job.cells = g.box_c if g.by_channels else 1
     job.finish = Finish(g.has_activation, limits[0], limits[1], limits[2])
     items = g.batch * g.units * _cuts(g.out_d, g.box_d) * _cuts(g.out_h, g.box_h) * _cuts(g.out_w, g.box_w)
-    for chunk in prange(g.chunks, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads,
-                        use_threads_if=num_threads > 1):
-        _run_items(&job, items * chunk // g.chunks, items * (chunk + 1) // g.chunks,
-                   memory + threadid() * g.scratch_bytes)
+    share_out(&shares, g.chunks, num_threads)
+    for thread in prange(num_threads, nogil=True, schedule="static", chunksize=1, num_threads=num_threads,
+                         use_threads_if=num_threads > 1):
+        _run_chunks(&job, items, &shares, thread, memory + thread * g.scratch_bytes)
+
+
+cdef void _run_chunks(const Job *job, int64_t items, Shares *shares, int64_t thread, uint8_t *scratch) noexcept nogil:
+    cdef int64_t chunks = job.g.chunks
+    cdef Turn turn = first_turn(shares, thread)
+    cdef int64_t chunk = next_item(shares, &turn)
+    while chunk >= 0:
+        _run_items(job, items * chunk // chunks, items * (chunk + 1) // chunks, scratch)
+        chunk = next_item(shares, &turn)
 
 
 cdef inline int64_t _cuts(int64_t total, int64_t box) noexcept nogil:

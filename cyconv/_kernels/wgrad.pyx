@@ -18,11 +18,12 @@ FLOPs 2 K CRS P; bytes: x and g once per part, the products once per box.
 Assumptions (guaranteed by ``_plans/gradients.py``): no size is zero; x and g have the sizes that the geometry says;
 ``products`` has segments x K x ld scalars; scratch holds ``num_threads * scratch_bytes``.
 """
-from cython.parallel cimport prange, threadid
+from cython.parallel cimport prange
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from cyconv._kernels.gather cimport Axis, Source, gather_block
 from cyconv._kernels.lanes cimport vload_part
+from cyconv._kernels.shares cimport Shares, Turn, first_turn, next_item, share_out
 from cyconv._kernels.simd cimport (TILE_ROWS, VL, flush_subnormals, inlined, prefetch_far, real_t, restore_mode, vec_t,
                                    vevery_second, vload, vstore, vzero)
 from cyconv._kernels.tile cimport TILE_VECS, Finish, Start, run_tile, start_at_columns, start_at_result
@@ -103,7 +104,8 @@ def run(const real_t[:, :, :, :, :] x, const real_t[:, :, :, :, :] grad, real_t[
     """All products: ``[segment][k][kk]`` with rows of ``ld`` scalars."""
     cdef Job job
     cdef const Geometry *g = <const Geometry *>&geometry[0]
-    cdef int64_t items, item
+    cdef int64_t thread
+    cdef Shares shares
     cdef int64_t step = sizeof(real_t)
     if geometry.shape[0] != len(FIELDS) or sizeof(Geometry) != 8 * len(FIELDS):
         raise ValueError("geometry does not have the fields of this kernel")
@@ -121,10 +123,18 @@ def run(const real_t[:, :, :, :, :] x, const real_t[:, :, :, :, :] grad, real_t[
     job.axis_w = Axis(g.size_w, g.stride_w, g.pad_w, g.slots_w, g.strips_w, job.axis_h.strip + 3 * g.strips_h)
     job.tap_offset = job.axis_w.strip + 3 * g.strips_w
     job.products = &products[0]
-    items = g.segments * g.groups * g.parts
-    for item in prange(items, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads,
-                       use_threads_if=num_threads > 1):
-        _run_item(&job, item, &scratch[threadid() * g.scratch_bytes])
+    share_out(&shares, g.segments * g.groups * g.parts, num_threads)
+    for thread in prange(num_threads, nogil=True, schedule="static", chunksize=1, num_threads=num_threads,
+                         use_threads_if=num_threads > 1):
+        _run_items(&job, &shares, thread, &scratch[thread * g.scratch_bytes])
+
+
+cdef void _run_items(const Job *job, Shares *shares, int64_t thread, uint8_t *scratch) noexcept nogil:
+    cdef Turn turn = first_turn(shares, thread)
+    cdef int64_t item = next_item(shares, &turn)
+    while item >= 0:
+        _run_item(job, item, scratch)
+        item = next_item(shares, &turn)
 
 
 cdef void _run_item(const Job *job, int64_t item, uint8_t *scratch) noexcept nogil:

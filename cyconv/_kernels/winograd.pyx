@@ -23,10 +23,11 @@ FLOPs 2 K CT a^2 per tile; bytes: x and out once, the weights once per box.
 Assumptions (guaranteed by ``_plans/winograd_blocks.py``): no size is zero; x, out, weights and scratch have the sizes that
 the geometry says; the block of gathered cells ends with a vector of slack.
 """
-from cython.parallel cimport prange, threadid
+from cython.parallel cimport prange
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from cyconv._kernels.gather cimport Axis, Source
+from cyconv._kernels.shares cimport Shares, Turn, first_turn, next_item, share_out
 from cyconv._kernels.simd cimport REAL_SIZE, TILE_ROWS, VL, flush_subnormals, real_t, restore_mode, vstore, vzero
 from cyconv._kernels.tile cimport TILE_VECS, Finish, Start, run_tile, start_at_columns
 from cyconv._kernels.winograd_geometry cimport (
@@ -63,8 +64,9 @@ def run(const real_t[:, :, :, :, :] x, const real_t[::1] weight, const real_t[::
     cdef Job job
     cdef const Geometry *g = <const Geometry *>&geometry[0]
     cdef int64_t step = sizeof(real_t)
-    cdef int64_t items, item, task, chunks, panels
+    cdef int64_t items, item, thread, chunks, panels
     cdef Box box
+    cdef Shares shares
     if geometry.shape[0] != len(FIELDS) or sizeof(Geometry) != 8 * len(FIELDS):
         raise ValueError("geometry does not have the fields of this kernel")
     if scratch.shape[0] < g.at_threads + num_threads * g.thread_bytes:
@@ -92,25 +94,54 @@ def run(const real_t[:, :, :, :, :] x, const real_t[::1] weight, const real_t[::
     chunks = cuts(g.group_inputs, g.chunk)
     panels = cuts(g.group_outputs, PANEL)
     if g.parts > 0:
-        for item in prange(items * g.parts, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads,
-                           use_threads_if=num_threads > 1):
-            _run_item(&job, item, &scratch[g.at_threads + threadid() * g.thread_bytes])
+        share_out(&shares, items * g.parts, num_threads)
+        for thread in prange(num_threads, nogil=True, schedule="static", chunksize=1, num_threads=num_threads,
+                             use_threads_if=num_threads > 1):
+            _run_items(&job, items, &shares, thread, &scratch[g.at_threads + thread * g.thread_bytes])
         return
     for item in range(items):
         box = box_at(g, item // g.groups)
-        for task in prange(chunks, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
-            transform_chunk(&job, &box, item % g.groups, task, <real_t *>&scratch[g.at_values],
-                            &scratch[g.at_threads + threadid() * g.thread_bytes])
-        for task in prange(panels, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads):
-            _multiply_panel(&job, &box, item % g.groups, task, <real_t *>&scratch[g.at_values],
-                            &scratch[g.at_threads + threadid() * g.thread_bytes])
+        share_out(&shares, chunks, num_threads)
+        for thread in prange(num_threads, nogil=True, schedule="static", chunksize=1, num_threads=num_threads):
+            _transform_chunks(&job, &box, item % g.groups, &shares, thread, <real_t *>&scratch[g.at_values],
+                              &scratch[g.at_threads + thread * g.thread_bytes])
+        share_out(&shares, panels, num_threads)
+        for thread in prange(num_threads, nogil=True, schedule="static", chunksize=1, num_threads=num_threads):
+            _multiply_panels(&job, &box, item % g.groups, &shares, thread, <const real_t *>&scratch[g.at_values],
+                             &scratch[g.at_threads + thread * g.thread_bytes])
 
 
-cdef void _run_item(const Job *job, int64_t item, uint8_t *own) noexcept nogil:
+cdef void _transform_chunks(const Job *job, const Box *box, int64_t group, Shares *shares, int64_t thread, real_t *values,
+                            uint8_t *own) noexcept nogil:
+    cdef Turn turn = first_turn(shares, thread)
+    cdef int64_t chunk = next_item(shares, &turn)
+    while chunk >= 0:
+        transform_chunk(job, box, group, chunk, values, own)
+        chunk = next_item(shares, &turn)
+
+
+cdef void _multiply_panels(const Job *job, const Box *box, int64_t group, Shares *shares, int64_t thread,
+                           const real_t *values, uint8_t *own) noexcept nogil:
+    cdef Turn turn = first_turn(shares, thread)
+    cdef int64_t panel = next_item(shares, &turn)
+    while panel >= 0:
+        _multiply_panel(job, box, group, panel, values, own)
+        panel = next_item(shares, &turn)
+
+
+cdef void _run_items(const Job *job, int64_t items, Shares *shares, int64_t thread, uint8_t *own) noexcept nogil:
+    """The ``items`` of a part follow each other: a thread keeps to its part of the weights."""
+    cdef Turn turn = first_turn(shares, thread)
+    cdef int64_t item = next_item(shares, &turn)
+    while item >= 0:
+        _run_item(job, item // items, item % items, own)
+        item = next_item(shares, &turn)
+
+
+cdef void _run_item(const Job *job, int64_t part, int64_t item, uint8_t *own) noexcept nogil:
     cdef const Geometry *g = job.g
-    cdef int64_t part = item % g.parts
-    cdef int64_t group = item // g.parts % g.groups
-    cdef Box box = box_at(g, item // g.parts // g.groups)
+    cdef int64_t group = item % g.groups
+    cdef Box box = box_at(g, item // g.groups)
     cdef int64_t panels = cuts(g.group_outputs, PANEL)
     cdef int64_t task
     for task in range(cuts(g.group_inputs, g.chunk)):

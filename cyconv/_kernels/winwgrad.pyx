@@ -21,12 +21,13 @@ FLOPs 2 K C a^2 per tile; bytes: x and g once, dw once per box.
 Assumptions (guaranteed by ``_plans/winograd_gradients.py``): no size is zero; the arrays have the sizes that the
 geometry says; scratch holds ``at_threads + num_threads * thread_bytes``.
 """
-from cython.parallel cimport prange, threadid
+from cython.parallel cimport prange
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memmove
 
 from cyconv._kernels.channel_rows cimport Row, fill_row, zero_row
 from cyconv._kernels.gather cimport ZEROS, source_index
+from cyconv._kernels.shares cimport Shares, Turn, first_turn, next_item, share_out
 from cyconv._kernels.simd cimport (TILE_ROWS, VL, flush_subnormals, real_t, restore_mode, vec_t, vload, vstore,
                                    vzero)
 from cyconv._kernels.tile cimport SOON, TILE_VECS, Finish, Start, run_tile_on_scalars, start_at_columns
@@ -105,8 +106,9 @@ def run(const real_t[:, :, :, :] x, const real_t[:, :, :, :] grad, real_t[:, :, 
     cdef Job job
     cdef const Geometry *g = <const Geometry *>&geometry[0]
     cdef int64_t step = sizeof(real_t)
-    cdef int64_t boxes, index, group, task, vectors, blocks_k, blocks, item
+    cdef int64_t boxes, index, group, thread, vectors, blocks_k, blocks
     cdef Box box
+    cdef Shares shares
     if geometry.shape[0] != len(FIELDS) or sizeof(Geometry) != 8 * len(FIELDS):
         raise ValueError("geometry does not have the fields of this kernel")
     blocks_k = _cuts(g.group_outputs, g.block_k)
@@ -133,23 +135,53 @@ def run(const real_t[:, :, :, :] x, const real_t[:, :, :, :] grad, real_t[:, :, 
     boxes = _cuts(g.batch, g.box_n) * _cuts(g.tiles_h, g.box_h) * _cuts(g.tiles_w, g.box_w)
     vectors = _cuts(g.group_inputs, VL) + _cuts(g.group_outputs, VL)
     if g.segments > 1:
-        for item in prange(g.segments * g.groups, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads,
-                           use_threads_if=num_threads > 1):
-            bad[item] = _run_item(&job, item // g.groups, item % g.groups, boxes, vectors, blocks_k, blocks,
-                                  &scratch[threadid() * g.thread_bytes])
+        share_out(&shares, g.segments * g.groups, num_threads)
+        for thread in prange(num_threads, nogil=True, schedule="static", chunksize=1, num_threads=num_threads,
+                             use_threads_if=num_threads > 1):
+            _run_items(&job, &shares, thread, boxes, vectors, blocks_k, blocks, &bad[0],
+                       &scratch[thread * g.thread_bytes])
         return
     for group in range(g.groups):
         for index in range(boxes):
             box = _box_at(g, index)
-            for task in prange(vectors * box.n, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads,
-                               use_threads_if=num_threads > 1):
-                _transform(&job, &box, group, task // box.n, task % box.n,
-                           <real_t *>&scratch[g.at_threads + threadid() * g.thread_bytes])
-            for task in prange(blocks, nogil=True, schedule="dynamic", chunksize=1, num_threads=num_threads,
-                               use_threads_if=num_threads > 1):
-                bad[task] |= _multiply(&job, &box, group, task % blocks_k * g.block_k,
-                                       task // blocks_k * g.block_panels, index == 0,
-                                       <real_t *>&scratch[g.at_threads + threadid() * g.thread_bytes])
+            share_out(&shares, vectors * box.n, num_threads)
+            for thread in prange(num_threads, nogil=True, schedule="static", chunksize=1, num_threads=num_threads,
+                                 use_threads_if=num_threads > 1):
+                _transform_vectors(&job, &box, group, &shares, thread,
+                                   <real_t *>&scratch[g.at_threads + thread * g.thread_bytes])
+            share_out(&shares, blocks, num_threads)
+            for thread in prange(num_threads, nogil=True, schedule="static", chunksize=1, num_threads=num_threads,
+                                 use_threads_if=num_threads > 1):
+                _multiply_blocks(&job, &box, group, &shares, thread, blocks_k, index == 0, &bad[0],
+                                 <real_t *>&scratch[g.at_threads + thread * g.thread_bytes])
+
+
+cdef void _transform_vectors(const Job *job, const Box *box, int64_t group, Shares *shares, int64_t thread,
+                             real_t *work) noexcept nogil:
+    cdef Turn turn = first_turn(shares, thread)
+    cdef int64_t task = next_item(shares, &turn)
+    while task >= 0:
+        _transform(job, box, group, task // box.n, task % box.n, work)
+        task = next_item(shares, &turn)
+
+
+cdef void _multiply_blocks(const Job *job, const Box *box, int64_t group, Shares *shares, int64_t thread, int64_t blocks_k,
+                           bint is_first, uint8_t *bad, real_t *work) noexcept nogil:
+    cdef Turn turn = first_turn(shares, thread)
+    cdef int64_t task = next_item(shares, &turn)
+    while task >= 0:
+        bad[task] |= _multiply(job, box, group, task % blocks_k * job.g.block_k, task // blocks_k * job.g.block_panels,
+                               is_first, work)
+        task = next_item(shares, &turn)
+
+
+cdef void _run_items(const Job *job, Shares *shares, int64_t thread, int64_t boxes, int64_t vectors, int64_t blocks_k,
+                     int64_t blocks, uint8_t *bad, uint8_t *own) noexcept nogil:
+    cdef Turn turn = first_turn(shares, thread)
+    cdef int64_t item = next_item(shares, &turn)
+    while item >= 0:
+        bad[item] = _run_item(job, item // job.g.groups, item % job.g.groups, boxes, vectors, blocks_k, blocks, own)
+        item = next_item(shares, &turn)
 
 
 cdef bint _run_item(const Job *shared, int64_t segment, int64_t group, int64_t boxes, int64_t vectors,
