@@ -21,10 +21,8 @@ _LARGE_PAGE = 2 << 20
 #: process to the next (1x256x56x56 and 1x512x14x14, 3x3), and the processor foresees nothing across a page's end.
 _LEAST_BYTES = 128 << 10
 
-#: scratch kept between calls, for the whole process; more than this is given back to the system at once. Twice what a
-#: call takes: packed weights that serve only once are kept here, too (51 MB of 512 x 512 kernels of 3x3: their pages
-#: anew in each call made the input gradient of 8x512x14x14 take 23 ms, not 18).
-_KEEP_BYTES = 64 << 20
+#: scratch kept between calls, for the whole process; more than this is given back to the system at once
+_KEEP_BYTES = 32 << 20
 _kept: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
 #: the same for arrays that belong to calls of one shape, and how large those of each shape are
 _KEEP_WORK_BYTES = 8 << 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple, TypeAlias
@@ -282,5 +283,6 @@ def _run_checked(
     found = _checks.run_into(y, through, fill)
     if type(x) is np.ndarray and type(layout) is str:
         key = calls.key_of(op, naxes, x, threads, layout, windows)
-        _remember(key, op, x, image, axes, y, divisor, count_padding, threads)
+        with suppress(MemoryError):  # the result is there
+            _remember(key, op, x, image, axes, y, divisor, count_padding, threads)
     return found, found if indices is None else indices

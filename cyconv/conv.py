@@ -8,8 +8,8 @@ import numpy as np
 
 from cyconv import _checks
 from cyconv._arrays import Array
+from cyconv._known import Known
 from cyconv._plans import exact
-from cyconv._plans import signal_table as table
 from cyconv._storage import is_converted
 from cyconv.conv_plan import Activation, ConvPlan, Padding, Size
 
@@ -24,28 +24,33 @@ _QUICK_TYPES = frozenset(map(np.dtype, "fd"))
 
 #: arguments that mean the same whenever they are equal: neither 1.0 nor True passes for 1
 _SIMPLE = frozenset((int, str, type(None)))
-#: plans of small kernels, by the bytes of their numbers, as arrays may change: making a plan takes longer than a
-#: small image
-_known: dict[tuple[Any, ...], ConvPlan] = {}
+#: plans: making one takes longer than a small image
+_known: Known[ConvPlan] = Known()
+
+
+def convolve_once(axes: int, x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None, **how: Any) -> Array:
+    """The same with weights that will be others in the next call: nothing is kept, and packing them counts."""
+    image = _checks.as_image("x", x, axes, how["layout"])
+    return ConvPlan(axes, weight, bias, keep=False, packing_counts=True, **how).run_image(image)
 
 
 def _convolve(axes: int, x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None, out: Any, **how: Any) -> Array:
     key = _key(axes, weight, bias, tuple(how.values()))
-    plan = _known.get(key) if key else None
-    if plan is None:
-        image = _checks.as_image("x", x, axes, how["layout"])
-        plan = ConvPlan(axes, weight, bias, keep=key is not None, **how)
-        if key is None:
-            return plan.run_image(image, out)
-        if len(_known) >= table.KNOWN_KERNELS:
-            _known.clear()
-        _known[key] = plan
-    return plan(x, out)
+
+    def make() -> ConvPlan:
+        _checks.as_image("x", x, axes, how["layout"])
+        return ConvPlan(axes, weight, bias, **how)
+
+    plan = _known.get(weight, key, make) if key and isinstance(weight, np.ndarray) else None
+    if plan is not None:
+        return plan(x, out)
+    image = _checks.as_image("x", x, axes, how["layout"])
+    return ConvPlan(axes, weight, bias, keep=False, **how).run_image(image, out)
 
 
 def _key(axes: int, weight: Any, bias: Any, how: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    """What tells such a plan from others; None if it is not worth keeping, or not told apart for sure."""
-    if type(weight) is not np.ndarray or weight.nbytes > table.KNOWN_BYTES:
+    """What tells such a plan from others, the weights aside; None if it is not told apart for sure."""
+    if type(weight) is not np.ndarray:
         return None
     if weight.dtype not in _QUICK_TYPES and not is_converted(weight.dtype):
         return None
@@ -55,7 +60,7 @@ def _key(axes: int, weight: Any, bias: Any, how: tuple[Any, ...]) -> tuple[Any, 
         if type(value) not in _SIMPLE and not (type(value) is tuple and set(map(type, value)) <= _SIMPLE):
             return None
     start = None if bias is None else bias.tobytes()
-    return axes, weight.shape, weight.dtype, weight.tobytes(), start, how
+    return axes, start, how
 
 
 def conv2d(
@@ -143,6 +148,9 @@ def conv2d(
     .. math:: |\hat y - y| \le \gamma_{n+1} \Bigl(|b| + \sum |w| |x|\Bigr), \qquad \gamma_n = \frac{n u}{1 - n u}.
 
     NaN and infinity go exactly where the formula sends them, whatever the algorithm.
+
+    Weights of up to 4 MiB stay packed for later calls, 16 MiB of them at most; each call compares them with a copy, so
+    they may change at any time. A plan needs neither the comparison nor the bound.
 
     References
     ----------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -11,6 +12,7 @@ import numpy as np
 from cyconv import _checks, geometry
 from cyconv._arrays import Array
 from cyconv._axes import explicit_padding
+from cyconv._known import counts_packing
 from cyconv._plans.arrays import fill_with_bias, triple, triple_pads, with_three_axes
 from cyconv._plans.bands import Step, run_steps, run_stored, steps
 from cyconv._plans.convolution import Convolution, Explanation, check_supported
@@ -98,6 +100,7 @@ class ConvPlan:
         num_threads: int | None = None,
         workspace_limit: int | None = None,
         keep: bool = True,
+        packing_counts: bool | None = None,
     ) -> None:
         self._axes = axes
         self._weight = as_weight(weight, axes)
@@ -117,6 +120,9 @@ class ConvPlan:
         self._limit = _checks.check_workspace_limit(workspace_limit)
         self._bias = _checks.as_bias(bias, out_channels, self._weight.dtype)
         self._once = not keep
+        if packing_counts is None:
+            packing_counts = not keep and counts_packing(self._weight)
+        self._packing_counts = packing_counts
         if keep:
             self._weight = self._weight.copy()
             self._bias = None if self._bias is None else self._bias.copy()
@@ -127,6 +133,11 @@ class ConvPlan:
             _checks.as_image("x", np.empty((1,) * axes, np.float32), axes, layout)
         if algorithm != "auto" and 0 not in self._weight.shape:
             check_supported(self._spec(_checks.float_dtypes(("weight", self._weight))[0], self._stride), algorithm)
+
+    @property
+    def weight(self) -> Array:
+        """The weights that were packed, not to be written to."""
+        return self._weight
 
     def __getstate__(self) -> dict[str, Any]:
         """What a pickle or a copy holds: not what earlier calls found out, which refers to compiled modules."""
@@ -158,7 +169,8 @@ class ConvPlan:
         image = _checks.as_image("x", x, self._axes, self._layout)
         result = self.run_image(image, out)
         if shortcut is None:
-            self._remember(key, x, image, result)
+            with suppress(MemoryError):  # the result is there
+                self._remember(key, x, image, result)
         return result
 
     def _remember(self, key: tuple[Any, ...], x: Array, image: _checks.Image, result: Array) -> None:
@@ -239,7 +251,9 @@ class ConvPlan:
         weight = to_compute(self._weight, spec.dtype, threads)
         weight = weight.reshape(*weight.shape[:2], *spec.kernel)
         bias = None if self._bias is None else to_compute(self._bias, spec.dtype, threads)
-        return Convolution(spec, weight, bias, self._algorithm, self._limit, once=self._once)
+        return Convolution(
+            spec, weight, bias, self._algorithm, self._limit, once=self._once, packing_counts=self._packing_counts
+        )
 
     def explain(self, shape: Sequence[int]) -> Explanation:
         """What a call with a C-contiguous image of this shape, in the dtype of the weights, would do.

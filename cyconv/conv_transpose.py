@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cyconv import _checks, geometry
 from cyconv._arrays import Array
-from cyconv._plans import signal_table as table
+from cyconv._known import Known, counts_packing
 from cyconv._plans.transposed import Transposed
 from cyconv._runtime import threads_for
 from cyconv._storage import computed, stored, to_compute
@@ -17,23 +17,15 @@ if TYPE_CHECKING:
 
 __all__ = ["conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
 
-#: small kernels with their numbers packed, by the bytes of these, as arrays may change
-_known: dict[tuple[Any, ...], Transposed] = {}
+_known: Known[Transposed] = Known()
 
 
 def _transposed(weight: Array, bias: Array | None, *steps: Any) -> Transposed:
     """This transposed convolution; ``steps``: its stride, padding, dilation and groups."""
     named = dict(zip(("stride", "padding", "dilation", "groups"), steps, strict=True))
-    if weight.nbytes > table.KNOWN_BYTES:
-        return Transposed(weight, bias, **named)
     start = None if bias is None else bias.tobytes()
-    key = weight.shape, weight.dtype, weight.tobytes(), start, *steps
-    found = _known.get(key)
-    if found is None:
-        if len(_known) >= table.KNOWN_KERNELS:
-            _known.clear()
-        found = _known[key] = Transposed(weight, bias, keep=True, **named)
-    return found
+    found = _known.get(weight, (start, *steps), lambda: Transposed(weight, bias, keep=True, **named))
+    return Transposed(weight, bias, packing_counts=counts_packing(weight), **named) if found is None else found
 
 
 def _conv_transpose(

@@ -117,6 +117,22 @@ cdef class Recipe:
         )
 
 
+def address_of(array):
+    """Where an ndarray begins."""
+    return <size_t>PyArray_DATA(as_array(array))
+
+
+def same_bytes(a, b):
+    """Whether two contiguous ndarrays of one shape and dtype hold the same bytes."""
+    cdef const void *first = PyArray_DATA(as_array(a))
+    cdef const void *second = PyArray_DATA(as_array(b))
+    cdef size_t size = a.nbytes
+    cdef int difference
+    with nogil:
+        difference = memcmp(first, second, size)
+    return difference == 0
+
+
 cdef bint _run(entry_t entry, x, out, indices, geometry, double divisor, int threads) except -1:
     cdef int64_t cells = _cells(as_array(out))
     cdef const void *source = PyArray_DATA(as_array(x))

@@ -73,9 +73,9 @@ class Candidate:
 
 @lru_cache(maxsize=1024)
 def candidates(
-    spec: ConvSpec, call: Call, threads: int, algorithm: str, limit: int | None, once: bool
+    spec: ConvSpec, call: Call, threads: int, algorithm: str, limit: int | None, packing_counts: bool
 ) -> tuple[Candidate, ...]:
-    """Algorithms that may serve this call, the best one first; ``once``: the weights will not be used again.
+    """Algorithms that may serve this call, the best one first; ``packing_counts``: the weights are not used again.
 
     They do not round alike, so neither the number of threads nor gaps in the arrays may change the order; where
     scratch memory is short, threads are left out. One whose bound holds for the result as a whole, and not for each
@@ -101,7 +101,7 @@ def candidates(
             if (limit is not None and need > limit) or (images and need > table.SCRATCH_BYTES):
                 refusals.append(f"{kind.name}: it needs {need} bytes of scratch memory with one thread")
                 continue
-            rank = _estimate(kind, spec, usual, images, 1) + (kind.packing(spec) if once else 0.0)
+            rank = _estimate(kind, spec, usual, images, 1) + (kind.packing(spec) if packing_counts else 0.0)
             rank *= 1.0 if kind.name == "direct" else table.LEAST_GAIN
             seconds = _estimate(kind, spec, call, images, fitting)
             fits.append(Candidate(kind, fitting, seconds, need, rank, images))
@@ -129,7 +129,7 @@ def _estimate(kind: type[Algorithm], spec: ConvSpec, call: Call, images: int, th
 class Convolution:
     """A convolution with its weights packed, ready for inputs of any size. Arrays are checked already.
 
-    ``once``: for a single call, in which packing the weights counts.
+    ``once``: for a single call, in which packing the weights counts unless ``packing_counts`` says otherwise.
     """
 
     def __init__(
@@ -140,6 +140,7 @@ class Convolution:
         algorithm: str = "auto",
         limit: int | None = None,
         once: bool = False,
+        packing_counts: bool | None = None,
     ) -> None:
         self.spec = spec
         self._weight = weight
@@ -147,6 +148,7 @@ class Convolution:
         self._algorithm = algorithm
         self._limit = limit
         self._once = once
+        self._packing_counts = once if packing_counts is None else packing_counts
         self._ready: dict[type[Algorithm], Algorithm] = {}
         if algorithm != "auto":
             check_supported(spec, algorithm)
@@ -166,7 +168,7 @@ class Convolution:
 
     def candidates(self, call: Call, threads: int) -> tuple[Candidate, ...]:
         """What could serve this call, the choice first."""
-        return candidates(self.spec, call, threads, self._algorithm, self._limit, self._once)
+        return candidates(self.spec, call, threads, self._algorithm, self._limit, self._packing_counts)
 
     def explain(self, call: Call, threads: int) -> Explanation:
         """The choice for this call and its reasons."""

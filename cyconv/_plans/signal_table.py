@@ -20,6 +20,11 @@ QUICK_PRODUCTS = {"i": 1 << 20, "u": 1 << 20, "f": 1 << 16}
 KNOWN_KERNELS = 16
 KNOWN_BYTES = 32 << 10
 
+#: Larger kernels, the largest and all together, that are kept and compared in each call (0.1 ms per MB, where packing
+#: takes 0.3 for the register tile and 2 for Winograd's algorithm, in which they take up to 9 times the memory).
+KNOWN_LARGEST = 4 << 20
+KNOWN_TOTAL_BYTES = 16 << 20
+
 #: Bytes of the rows of an image that are converted to floats at a time: they stay in the second-level cache until
 #: they are read (3840x2160 of 8 bits and 3x3, one core: 3.4 ms; as a whole 4.3 into memory
 #: that is there, 10 into new memory).

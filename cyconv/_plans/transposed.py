@@ -229,18 +229,20 @@ class Transposed:
     """A transposed convolution with its numbers: weight (C, K // groups, *kernel) and bias of one dtype.
 
     ``padding`` is what is cut off before the first output. ``keep``: it serves many calls, so the numbers are copied
-    and the convolutions that compute the passes stay packed.
+    and the convolutions that compute the passes stay packed; if not, packing counts unless ``packing_counts`` says
+    otherwise.
     """
 
     def __init__(
         self, weight: Array, bias: Array | None, *, stride: Sequence[int], padding: Sequence[int],
-        dilation: Sequence[int], groups: int, keep: bool = False,
+        dilation: Sequence[int], groups: int, keep: bool = False, packing_counts: bool = True,
     ) -> None:  # fmt: skip
-        self._weight = weight.copy() if keep else weight
+        self.weight = weight.copy() if keep else weight
         self._bias = bias.copy() if keep and bias is not None else bias
         self._steps = tuple(stride), tuple(padding), tuple(dilation)
         self._groups = groups
         self._keep = keep
+        self._packing_counts = packing_counts and not keep
         self._kept: dict[tuple[Plan, int], Convolution] = {}
         self._ready: dict[tuple[Any, ...], Step] = {}
 
@@ -248,7 +250,7 @@ class Transposed:
         """Fill ``out`` (N, K, *spatial) from x (N, C, *spatial); the size of ``out`` says what is cut off behind."""
         turn = out.strides[1] == out.itemsize != out.strides[-1]
         weave = turn or out.strides[-1] == out.itemsize
-        sizes = x.shape[2:], out.shape[2:], self._weight.shape
+        sizes = x.shape[2:], out.shape[2:], self.weight.shape
         plan = plan_passes(*sizes, *self._steps, self._groups, x.dtype, weave, turn)
         if not plan.woven and (not plan.covers or x.shape[1] == 0):
             fill_with_bias(out, self._bias, Activation())
@@ -269,7 +271,10 @@ class Transposed:
             bias = self._bias
             if bias is not None:
                 bias = bias.repeat(one.spec.out_channels // len(bias))
-            found = Convolution(one.spec, one.weight(self._weight, self._groups), bias, once=not self._keep)
+            weight = one.weight(self.weight, self._groups)
+            found = Convolution(
+                one.spec, weight, bias, once=not self._keep, packing_counts=self._packing_counts
+            )  # fmt: skip
             if len(self._kept) >= _MOST_KEPT:
                 self._kept.clear()
             self._kept[plan, index] = found

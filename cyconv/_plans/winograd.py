@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from math import prod
+from dataclasses import replace
+from math import ceil, prod
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from cyconv import _memory, _runtime
 from cyconv._plans import table, winograd_blocks
 from cyconv._plans.dense import Dense
-from cyconv._plans.spec import Call, ConvSpec, exported_strides, round_up, tap_offsets
+from cyconv._plans.spec import Call, ConvSpec, equal_cut, exported_strides, round_up, tap_offsets
 from cyconv._plans.winograd_blocks import Form, allowed_forms, direct_taps, forms, phases_of
 from cyconv._plans.winograd_points import numbers
 
@@ -31,6 +32,7 @@ class Winograd:
         self.spec = spec
         self.kernel = _runtime.kernel("winograd", spec.dtype)
         self._direct = Dense(spec, weight, bias, once)
+        self._once = once
         self._new = _memory.lent if once else _memory.empty
         self._weight = weight
         self._packed: dict[Form, Array] = {}
@@ -79,6 +81,14 @@ class Winograd:
         """Compute into ``out``; both arrays are seen as (N, C, D, H, W)."""
         blocks = winograd_blocks.blocks_for(self.spec, call, threads)
         form = blocks.form
+        if self._once and self.spec.groups == 1:
+            panel = self.kernel.LANES * self.kernel.VECS
+            panels = ceil(self.spec.out_channels / panel)
+            nbytes = self._packed_size(form) * self.spec.dtype.itemsize
+            most = max(1, table.WINOGRAD_ONCE_BYTES * panels // nbytes)
+            if panels > most:
+                self._run_parts(call, x, out, threads, equal_cut(panels, most) * panel)
+                return
         known = numbers(form.m, form.r)
         bad = np.zeros(prod(blocks.flags), np.uint8)
         with _memory.scratch(blocks.scratch_bytes) as scratch:
@@ -91,13 +101,24 @@ class Winograd:
             tiles: Array = np.any(bad.reshape(blocks.flags), axis=(0, 2))
             self._repair(call, x, out, threads, tiles, form)
 
+    def _run_parts(self, call: Call, x: Array, out: Array, threads: int, channels: int) -> None:
+        """Some output channels after others: weights that serve once are packed into memory that is there already."""
+        spec, bias = self.spec, self._bias[0]
+        for first in range(0, spec.out_channels, channels):
+            some = slice(first, min(first + channels, spec.out_channels))
+            part = replace(spec, out_channels=some.stop - some.start)
+            Winograd(part, self._weight[some], bias[some], self._once).run(call, x, out[:, some], threads)
+
+    def _packed_size(self, form: Form) -> int:
+        spec, depth = self.spec, self.spec.group_inputs * direct_taps(self.spec, form)
+        size: int = self.kernel.packed_size(spec.groups, spec.group_outputs, depth, form.frequencies)
+        return size
+
     def _pack(self, form: Form, threads: int) -> Array:
         """Transformed weights; packed on first use. Two threads may pack the same thing at once."""
         if form not in self._packed:
             spec = self.spec
-            depth = spec.group_inputs * direct_taps(spec, form)
-            size = self.kernel.packed_size(spec.groups, spec.group_outputs, depth, form.frequencies)
-            packed = self._new(size, spec.dtype)
+            packed = self._new(self._packed_size(form), spec.dtype)
             columns = numbers(form.m, form.r).weights
             rows = columns if form.planar else np.ones((1, 1))
             offsets = tap_offsets(self._weight if form.wide else self._weight.swapaxes(3, 4))
