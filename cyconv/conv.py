@@ -149,8 +149,8 @@ def conv2d(
 
     NaN and infinity go exactly where the formula sends them, whatever the algorithm.
 
-    Weights of up to 4 MiB stay packed for later calls, 16 MiB of them at most; each call compares them with a copy, so
-    they may change at any time. A plan needs neither the comparison nor the bound.
+    Weights of up to 4 MiB stay packed for later calls, 16 MiB of them at most; each call compares them with a copy,
+    so they may change at any time. A plan needs neither the comparison nor the bound.
 
     References
     ----------
