@@ -23,7 +23,7 @@ Assumptions: as ``dense.pyx``.
 from libc.stdint cimport int64_t, uint8_t, uintptr_t
 
 from cyconv._kernels.dense_geometry cimport PANEL, Box, Geometry, Job, Operand, cuts
-from cyconv._kernels.gather cimport LINE_BYTES, Axis, ceil_div, copy_run, gather_block, source_index
+from cyconv._kernels.gather cimport LINE_BYTES, Axis, ceil_div, copy_run, gather_block, odd_lines, source_index
 from cyconv._kernels.masks cimport lanes_up_to, load_apart, load_lanes
 from cyconv._kernels.simd cimport REAL_SIZE, VL, outlined, prefetch, real_t, vec_t, vevery_second, vload, vstore, vzero
 from cyconv._kernels.tile cimport SOON
@@ -38,11 +38,6 @@ cdef struct Rows:
     int64_t step, width, places, place
     const int64_t *start
     const int64_t *chosen       # lanes of the vectors that rows are made of, place by place
-
-
-cdef inline int64_t _apart(int64_t scalars) noexcept nogil:
-    """At least so many scalars, an odd number of cache lines: neighbouring channels fall into different sets."""
-    return (cuts(scalars * REAL_SIZE, LINE_BYTES) | 1) * LINE_BYTES // REAL_SIZE
 
 
 cdef inline int64_t before_line(const real_t *p) noexcept nogil:
@@ -73,7 +68,7 @@ cdef inline Operand read_input(const Job *job, const Box *box, int64_t group, in
     cdef int64_t width = row_cells(g, box)
     cdef int64_t pitch = box.n * width
     cdef int64_t place = cuts(g.slots_d * g.slots_h * pitch + VL - 1, VL) * VL
-    cdef int64_t step_c = _apart(place if g.row_tiles else g.taps_w * place)
+    cdef int64_t step_c = odd_lines(place if g.row_tiles else g.taps_w * place)
     cdef int64_t step_w = g.dilation_w if g.row_tiles else place
     cdef int64_t k
     cdef int64_t c = 0, tap = k0 % g.taps

@@ -26,6 +26,12 @@ cdef enum:
     LINE_BYTES = 64
 
 
+cdef inline int64_t odd_lines(int64_t scalars) noexcept nogil:
+    """At least so many scalars, an odd number of cache lines: the same place in neighbouring blocks then lies in
+    different sets of the cache. ``spec.py`` has it, too."""
+    return ((scalars * <int64_t>sizeof(real_t) + LINE_BYTES - 1) // LINE_BYTES | 1) * LINE_BYTES // <int64_t>sizeof(real_t)
+
+
 cdef struct Axis:
     int64_t size        # input cells
     int64_t stride

@@ -1,15 +1,14 @@
 """The sizes of one call of the Winograd kernel, and how its tiles cut into boxes."""
 from libc.stdint cimport int64_t, uint8_t
 
-from cyconv._kernels.gather cimport Axis, Source
+from cyconv._kernels.gather cimport Axis, Source, odd_lines
 from cyconv._kernels.lanes cimport ivec_t
-from cyconv._kernels.simd cimport REAL_SIZE, VL, real_t
+from cyconv._kernels.simd cimport VL, real_t
 from cyconv._kernels.tile cimport TILE_VECS, Finish
 
 cdef enum:
     PANEL = TILE_VECS * VL
     MAX_STEP = 8
-    LINE = 64
 
 cdef struct Geometry:
     int64_t batch, groups, group_inputs, group_outputs
@@ -51,9 +50,8 @@ cdef inline int64_t balanced(int64_t total, int64_t parts, int64_t index) noexce
 
 
 cdef inline int64_t step_weight(int64_t depth, int64_t width) noexcept nogil:
-    """From frequency to frequency of a panel of weights, an odd number of cache lines: the values of all frequencies,
-    which are made together, then lie in different sets of the caches."""
-    return (cuts(depth * width * REAL_SIZE, 2 * LINE) * 2 * LINE + LINE) // REAL_SIZE
+    """From frequency to frequency of a panel of weights, of which the values of all frequencies are made together."""
+    return odd_lines(depth * width)
 
 
 cdef inline int64_t panel_weight(int64_t depth, int64_t frequencies, int64_t outputs, int64_t group,

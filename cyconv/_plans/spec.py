@@ -147,7 +147,7 @@ def round_up(value: int, step: int) -> int:
 
 
 def odd_lines(nbytes: int) -> int:
-    """At least so many bytes, an odd number of cache lines, as ``dense_source.pxd`` has it: the same place in
+    """At least so many bytes, an odd number of cache lines, as ``gather.pxd`` has it: the same place in
     neighbouring blocks then lies in different sets of the cache."""
     return (-(-nbytes // 64) | 1) * 64
 
