@@ -28,10 +28,13 @@ _SIMPLE = frozenset((int, str, type(None)))
 _known: Known[ConvPlan] = Known()
 
 
-def convolve_once(axes: int, x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None, **how: Any) -> Array:
-    """The same with weights that will be others in the next call: nothing is kept, and packing them counts."""
+def convolve_once(
+    axes: int, x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None, out: Any = None,
+    packing_counts: bool | None = True, **how: Any,
+) -> Array:  # fmt: skip
+    """A convolution of which nothing is kept: for weights that will be others in the next call, packing counts."""
     image = _checks.as_image("x", x, axes, how["layout"])
-    return ConvPlan(axes, weight, bias, keep=False, packing_counts=True, **how).run_image(image)
+    return ConvPlan(axes, weight, bias, keep=False, packing_counts=packing_counts, **how).run_image(image, out)
 
 
 def _convolve(axes: int, x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None, out: Any, **how: Any) -> Array:
@@ -44,8 +47,7 @@ def _convolve(axes: int, x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None
     plan = _known.get(weight, key, make) if key and isinstance(weight, np.ndarray) else None
     if plan is not None:
         return plan(x, out)
-    image = _checks.as_image("x", x, axes, how["layout"])
-    return ConvPlan(axes, weight, bias, keep=False, **how).run_image(image, out)
+    return convolve_once(axes, x, weight, bias, out, None, **how)
 
 
 def _key(axes: int, weight: Any, bias: Any, how: tuple[Any, ...]) -> tuple[Any, ...] | None:

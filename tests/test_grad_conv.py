@@ -2,11 +2,11 @@
 
 import itertools
 import math
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import oracle
 import pytest
+from calls import assert_alone_or_at_once
 
 import cyconv
 from cyconv import grad
@@ -501,12 +501,7 @@ def test_calls_at_the_same_time_share_no_memory():
         dx, dw, db = grad.conv2d_input(x.shape, w, g), grad.conv2d_weight(x, w.shape, g), grad.conv2d_bias(g)
         return dx, dw, db
 
-    expected = [gradients(some) for some in arrays]
-    with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(gradients, arrays * 50))
-    for i, one in enumerate(found):
-        for value, wanted in zip(one, expected[i % 4], strict=True):
-            np.testing.assert_array_equal(value, wanted)
+    assert_alone_or_at_once(gradients, arrays)
 
 
 @pytest.mark.parametrize("order", [(3, 0, 1, 2, 4), (4, 3, 2, 1, 0), (0, 1, 3, 2, 4)], ids=str)

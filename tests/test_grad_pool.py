@@ -1,12 +1,12 @@
 """Gradients of pooling against loops over windows, differences, threads and PyTorch."""
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import oracle
 import oracle_pool
 import pytest
+from calls import assert_alone_or_at_once
 
 import cyconv
 from cyconv import grad
@@ -471,12 +471,7 @@ def test_calls_at_the_same_time_share_no_memory():
         grad.max_pool2d(y, indices, x.shape, out=into)
         return into, grad.max_pool2d(y, indices, x.shape), grad.avg_pool2d(y, x.shape, 2)
 
-    expected = [gradients(x) for x in arrays]
-    with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(gradients, arrays * 50))
-    for i, one in enumerate(found):
-        for value, wanted in zip(one, expected[i % 4], strict=True):
-            np.testing.assert_array_equal(value, wanted)
+    assert_alone_or_at_once(gradients, arrays)
 
 
 def test_the_second_average_is_like_the_first():

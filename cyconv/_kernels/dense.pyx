@@ -134,10 +134,8 @@ def run(const real_t[:, :, :, :, :] x, const real_t[::1] weight, const real_t[::
 cdef void _run_items(const Job *job, int64_t items, Shares *shares, int64_t thread, uint8_t *scratch) noexcept nogil:
     """The ``items`` of a part follow each other: a thread keeps to its part of the weights."""
     cdef Turn turn = first_turn(shares, thread)
-    cdef int64_t item = next_item(shares, &turn)
-    while item >= 0:
-        _run_item(job, item // items, item % items, scratch)
-        item = next_item(shares, &turn)
+    while next_item(shares, &turn):
+        _run_item(job, turn.item // items, turn.item % items, scratch)
 
 
 cdef void _run_item(const Job *job, int64_t part, int64_t item, uint8_t *scratch) noexcept nogil:

@@ -175,10 +175,8 @@ cdef int _run(const Py_buffer *x, const Py_buffer *w, const Py_buffer *out, cons
 
 cdef void _run_items(const Job *job, Shares *shares, int64_t thread, uint8_t *scratch) noexcept nogil:
     cdef Turn turn = first_turn(shares, thread)
-    cdef int64_t item = next_item(shares, &turn)
-    while item >= 0:
-        _run_item(job, item, scratch)
-        item = next_item(shares, &turn)
+    while next_item(shares, &turn):
+        _run_item(job, turn.item, scratch)
 
 
 cdef inline int64_t _cuts(int64_t total, int64_t box) noexcept nogil:

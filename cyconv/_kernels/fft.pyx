@@ -151,10 +151,8 @@ def run(const real_t[:, :, :, :, :] x, const real_t[:, ::1] weight, const real_t
 
 cdef void _run_items(const Job *job, Shares *shares, int64_t thread, uint8_t *bad, uint8_t *scratch) noexcept nogil:
     cdef Turn turn = first_turn(shares, thread)
-    cdef int64_t item = next_item(shares, &turn)
-    while item >= 0:
-        bad[item] = _run_item(job, item, scratch)
-        item = next_item(shares, &turn)
+    while next_item(shares, &turn):
+        bad[turn.item] = _run_item(job, turn.item, scratch)
 
 
 cdef inline Tile _tile_at(const Geometry *g, int64_t index) noexcept nogil:

@@ -125,10 +125,8 @@ def run(const real_t[:, :, :, :, :] x, weight, bias, real_t[:, :, :, :, :] out, 
 cdef void _run_chunks(const Job *job, int64_t items, Shares *shares, int64_t thread) noexcept nogil:
     cdef int64_t chunks = job.g.chunks
     cdef Turn turn = first_turn(shares, thread)
-    cdef int64_t chunk = next_item(shares, &turn)
-    while chunk >= 0:
-        _run_items(job, items * chunk // chunks, items * (chunk + 1) // chunks)
-        chunk = next_item(shares, &turn)
+    while next_item(shares, &turn):
+        _run_items(job, items * turn.item // chunks, items * (turn.item + 1) // chunks)
 
 
 cdef void _run_items(const Job *job, int64_t item, int64_t end) noexcept nogil:

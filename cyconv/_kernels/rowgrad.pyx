@@ -89,10 +89,8 @@ def run(const real_t[:, :, :, :] x, const real_t[:, :, :, ::1] grad, real_t[::1]
 
 cdef void _run_items(const Job *job, Shares *shares, int64_t thread, real_t *cells) noexcept nogil:
     cdef Turn turn = first_turn(shares, thread)
-    cdef int64_t item = next_item(shares, &turn)
-    while item >= 0:
-        _run_item(job, item // job.g.groups, item % job.g.groups, cells)
-        item = next_item(shares, &turn)
+    while next_item(shares, &turn):
+        _run_item(job, turn.item // job.g.groups, turn.item % job.g.groups, cells)
 
 
 cdef void _run_item(const Job *job, int64_t segment, int64_t group, real_t *cells) noexcept nogil:

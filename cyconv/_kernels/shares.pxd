@@ -19,8 +19,8 @@ cdef struct Shares:
     Range range[MOST_RANGES]
 
 cdef struct Turn:
-    # the range from which a thread takes, and how many it has seen the end of
-    int64_t at, done
+    # what a thread has taken, from which range, and how many ranges it has seen the end of
+    int64_t item, at, done
 
 
 cdef inline void share_out(Shares *shares, int64_t items, int64_t threads) noexcept nogil:
@@ -32,16 +32,15 @@ cdef inline void share_out(Shares *shares, int64_t items, int64_t threads) noexc
 
 
 cdef inline Turn first_turn(const Shares *shares, int64_t thread) noexcept nogil:
-    return Turn(thread % shares.ranges, 0)
+    return Turn(-1, thread % shares.ranges, 0)
 
 
-cdef inline int64_t next_item(Shares *shares, Turn *turn) noexcept nogil:
-    """The next item for a thread, -1 if there are no more."""
-    cdef int64_t item
+cdef inline bint next_item(Shares *shares, Turn *turn) noexcept nogil:
+    """Whether there is another item for a thread: ``turn.item``."""
     while turn.done < shares.ranges:
-        item = count_up(&shares.range[turn.at].next)
-        if item < shares.range[turn.at].end:
-            return item
+        turn.item = count_up(&shares.range[turn.at].next)
+        if turn.item < shares.range[turn.at].end:
+            return True
         turn.done += 1
         turn.at = turn.at + 1 if turn.at + 1 < shares.ranges else 0
-    return -1
+    return False

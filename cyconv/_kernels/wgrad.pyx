@@ -131,10 +131,8 @@ def run(const real_t[:, :, :, :, :] x, const real_t[:, :, :, :, :] grad, real_t[
 
 cdef void _run_items(const Job *job, Shares *shares, int64_t thread, uint8_t *scratch) noexcept nogil:
     cdef Turn turn = first_turn(shares, thread)
-    cdef int64_t item = next_item(shares, &turn)
-    while item >= 0:
-        _run_item(job, item, scratch)
-        item = next_item(shares, &turn)
+    while next_item(shares, &turn):
+        _run_item(job, turn.item, scratch)
 
 
 cdef void _run_item(const Job *job, int64_t item, uint8_t *scratch) noexcept nogil:

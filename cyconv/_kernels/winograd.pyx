@@ -114,28 +114,22 @@ def run(const real_t[:, :, :, :, :] x, const real_t[::1] weight, const real_t[::
 cdef void _transform_chunks(const Job *job, const Box *box, int64_t group, Shares *shares, int64_t thread, real_t *values,
                             uint8_t *own) noexcept nogil:
     cdef Turn turn = first_turn(shares, thread)
-    cdef int64_t chunk = next_item(shares, &turn)
-    while chunk >= 0:
-        transform_chunk(job, box, group, chunk, values, own)
-        chunk = next_item(shares, &turn)
+    while next_item(shares, &turn):
+        transform_chunk(job, box, group, turn.item, values, own)
 
 
 cdef void _multiply_panels(const Job *job, const Box *box, int64_t group, Shares *shares, int64_t thread,
                            const real_t *values, uint8_t *own) noexcept nogil:
     cdef Turn turn = first_turn(shares, thread)
-    cdef int64_t panel = next_item(shares, &turn)
-    while panel >= 0:
-        _multiply_panel(job, box, group, panel, values, own)
-        panel = next_item(shares, &turn)
+    while next_item(shares, &turn):
+        _multiply_panel(job, box, group, turn.item, values, own)
 
 
 cdef void _run_items(const Job *job, int64_t items, Shares *shares, int64_t thread, uint8_t *own) noexcept nogil:
     """The ``items`` of a part follow each other: a thread keeps to its part of the weights."""
     cdef Turn turn = first_turn(shares, thread)
-    cdef int64_t item = next_item(shares, &turn)
-    while item >= 0:
-        _run_item(job, item // items, item % items, own)
-        item = next_item(shares, &turn)
+    while next_item(shares, &turn):
+        _run_item(job, turn.item // items, turn.item % items, own)
 
 
 cdef void _run_item(const Job *job, int64_t part, int64_t item, uint8_t *own) noexcept nogil:

@@ -159,29 +159,24 @@ def run(const real_t[:, :, :, :] x, const real_t[:, :, :, :] grad, real_t[:, :, 
 cdef void _transform_vectors(const Job *job, const Box *box, int64_t group, Shares *shares, int64_t thread,
                              real_t *work) noexcept nogil:
     cdef Turn turn = first_turn(shares, thread)
-    cdef int64_t task = next_item(shares, &turn)
-    while task >= 0:
-        _transform(job, box, group, task // box.n, task % box.n, work)
-        task = next_item(shares, &turn)
+    while next_item(shares, &turn):
+        _transform(job, box, group, turn.item // box.n, turn.item % box.n, work)
 
 
 cdef void _multiply_blocks(const Job *job, const Box *box, int64_t group, Shares *shares, int64_t thread, int64_t blocks_k,
                            bint is_first, uint8_t *bad, real_t *work) noexcept nogil:
     cdef Turn turn = first_turn(shares, thread)
-    cdef int64_t task = next_item(shares, &turn)
-    while task >= 0:
-        bad[task] |= _multiply(job, box, group, task % blocks_k * job.g.block_k, task // blocks_k * job.g.block_panels,
-                               is_first, work)
-        task = next_item(shares, &turn)
+    while next_item(shares, &turn):
+        bad[turn.item] |= _multiply(job, box, group, turn.item % blocks_k * job.g.block_k,
+                                    turn.item // blocks_k * job.g.block_panels, is_first, work)
 
 
 cdef void _run_items(const Job *job, Shares *shares, int64_t thread, int64_t boxes, int64_t vectors, int64_t blocks_k,
                      int64_t blocks, uint8_t *bad, uint8_t *own) noexcept nogil:
     cdef Turn turn = first_turn(shares, thread)
-    cdef int64_t item = next_item(shares, &turn)
-    while item >= 0:
-        bad[item] = _run_item(job, item // job.g.groups, item % job.g.groups, boxes, vectors, blocks_k, blocks, own)
-        item = next_item(shares, &turn)
+    while next_item(shares, &turn):
+        bad[turn.item] = _run_item(job, turn.item // job.g.groups, turn.item % job.g.groups, boxes, vectors, blocks_k,
+                                   blocks, own)
 
 
 cdef bint _run_item(const Job *shared, int64_t segment, int64_t group, int64_t boxes, int64_t vectors,

@@ -29,20 +29,14 @@ class Dense:
         self._bias = bias
         self._packed: dict[bool, tuple[Array, Array]] = {}
         self._blocks: dict[tuple[Call, int], Blocks] = {}
-        act = spec.activation
-        self._activation = np.array([act.slope, act.lo, act.hi], spec.dtype)
+        self._activation = spec.activation.numbers(spec.dtype)
 
     def run(self, call: Call, x: Array, out: Array, threads: int) -> None:
         """Compute into ``out``; both arrays are seen as (N, C, D, H, W)."""
         blocks = self._blocks.get((call, threads)) or self._lay_out(call, threads)
         weight, bias = self._pack(blocks)
-        if blocks.merged:
-            x = x.reshape(*x.shape[:2], 1, 1, -1)
-            out = out.reshape(*out.shape[:2], 1, 1, -1)
         with _memory.scratch(blocks.scratch_bytes) as scratch:
-            self.kernel.run(
-                x, weight, bias, out, blocks.geometry, blocks.tables, self._activation, scratch, blocks.threads
-            )
+            run_packed(self.kernel, blocks, x, weight, bias, out, self._activation, scratch)
 
     def _lay_out(self, call: Call, threads: int) -> Blocks:
         """The layout of such a call, kept for the next one: it is found without the hash of the whole layer."""
@@ -86,6 +80,16 @@ class Dense:
             repeated = bias.reshape(-1).repeat(self.kernel.LANES if blocks.by_rows else 1)
             self._packed[blocks.by_rows] = packed, repeated
         return self._packed[blocks.by_rows]
+
+
+def run_packed(
+    kernel: Any, blocks: Blocks, x: Array, weight: Array, bias: Array, out: Array, activation: Array, scratch: Array
+) -> None:  # fmt: skip
+    """Convolve with packed weights."""
+    if blocks.merged:
+        x = x.reshape(*x.shape[:2], 1, 1, -1)
+        out = out.reshape(*out.shape[:2], 1, 1, -1)
+    kernel.run(x, weight, bias, out, blocks.geometry, blocks.tables, activation, scratch, blocks.threads)
 
 
 def packed_width(spec: ConvSpec, blocks: Blocks) -> int:

@@ -61,8 +61,7 @@ class FFT:
             self._bias[:] = bias
         self._packed: dict[Points, Array] = {}
         self._direct: dict[type[Dense] | type[Sliding], Dense | Sliding] = {}
-        act = spec.activation
-        self._activation = np.array([act.slope, act.lo, act.hi], spec.dtype)
+        self._activation = spec.activation.numbers(spec.dtype)
 
     @staticmethod
     def supports(spec: ConvSpec) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from cyconv._plans import once
-from cyconv._plans.arrays import call_of, triple, with_three_axes
+from cyconv._plans.arrays import call_of, triple
 from cyconv._plans.transposed import Pass, Plan, Transposed, plan_passes
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -69,22 +69,21 @@ class _Straight:
         """See `Prepared`."""
         if not self._covers:
             out.fill(0)
-        grad, out = grad.reshape(self._shapes[0]), out.reshape(self._shapes[1])
+        given, made = self._shapes
         for seen, place, convolution in self._steps:
-            convolution.run(weight, grad if seen is None else grad[seen], out if place is None else out[place])
+            convolution.run(
+                weight,
+                grad.reshape(given) if seen is None else grad[seen],
+                out.reshape(made) if place is None else out[place],
+            )
 
 
 def _step(one: Pass, grad: Array, out: Array, weight: Sizes, groups: int, threads: int) -> _Step:
-    whole = slice(None)
-    lacking = (whole,) * (5 - grad.ndim)
-    pads = [axis.padding(cells) for axis, cells in zip(one.axes, grad.shape[2:], strict=True)]
-    seen = (whole, whole, *lacking, *(slice(max(0, axis.first_input), None) for axis in one.axes))
-    place = (whole, whole, *lacking, *(axis.phases[0].outputs for axis in one.axes))
-    from_, to = with_three_axes(grad)[seen], with_three_axes(out)[place]
-    call = call_of(from_, to, pads)
+    from_, to = grad[one.seen], out[one.place]
+    call = call_of(from_, to, one.padding(grad.shape[2:]))
     convolution = once.prepare(one.spec, call, threads, weight, _View(one, weight, groups))
     return _Step(
-        None if from_.size == grad.size else seen, None if to.size == out.size else place, convolution
+        None if from_.size == grad.size else one.seen, None if to.size == out.size else one.place, convolution
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from cyconv import _memory, _runtime
 from cyconv._plans import sliding
 from cyconv._plans.convolution import Algorithm, Candidate, candidates
-from cyconv._plans.dense import Dense, packed_width
+from cyconv._plans.dense import Dense, packed_width, run_packed
 from cyconv._plans.dense_blocks import blocks_for
 from cyconv._plans.on_planes import OnPlanes
 from cyconv._plans.sliding import Sliding
@@ -60,10 +60,8 @@ class _Dense:
         kernel = _runtime.kernel("dense", spec.dtype)
         blocks = blocks_for(spec, call, threads)
         width = packed_width(spec, blocks)
-        act = spec.activation
         self._kernel, self._blocks, self._view = kernel, blocks, view
-        self._shapes = (call.batch, spec.in_channels, 1, 1, -1), (call.batch, spec.out_channels, 1, 1, -1)
-        self._activation = np.array([act.slope, act.lo, act.hi], spec.dtype)
+        self._activation = spec.activation.numbers(spec.dtype)
         self._bias = np.zeros(spec.groups * width * (kernel.LANES if blocks.by_rows else 1), spec.dtype)
         packed = spec.groups * spec.depth * width
         self._work = _memory.Work(((packed,), spec.dtype), ((blocks.scratch_bytes,), np.uint8))
@@ -74,11 +72,7 @@ class _Dense:
         packed, scratch = work = self._work.take()
         seen = self._view(weight)
         kernel.pack_weights(seen, tap_offsets(seen), packed, blocks.geometry, blocks.threads)
-        if blocks.merged:
-            x, out = x.reshape(self._shapes[0]), out.reshape(self._shapes[1])
-        kernel.run(
-            x, packed, self._bias, out, blocks.geometry, blocks.tables, self._activation, scratch, blocks.threads
-        )
+        run_packed(kernel, blocks, x, packed, self._bias, out, self._activation, scratch)
         self._work.give_back(work)
 
 
@@ -98,8 +92,7 @@ class _Sliding:
     def __init__(self, spec: ConvSpec, call: Call, threads: int, weight: tuple[int, ...], view: View) -> None:
         # the number that stands for each weight is its place, counted from 1: zeros stand for none
         places = view(np.arange(1, 1 + prod(weight)).reshape(weight))
-        act = spec.activation
-        self._activation = np.array([act.slope, act.lo, act.hi], spec.dtype)
+        self._activation = spec.activation.numbers(spec.dtype)
         self._usual = self._other = _laid_out(spec, call, threads, places, True)
         if any(map(any, call.pads)):  # else no zero of the padding is multiplied
             self._other = _laid_out(spec, call, threads, places, False)

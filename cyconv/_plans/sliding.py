@@ -71,8 +71,7 @@ class Sliding:
         self._bias = np.zeros(spec.out_channels, spec.dtype) if bias is None else np.asarray(bias, spec.dtype)
         self._packed: dict[tuple[Orientation, planes.Form | None], tuple[Array, Array]] = {}
         self._prepared: dict[tuple[Call, int], Prepared | Call] = {}
-        act = spec.activation
-        self._activation = np.array([act.slope, act.lo, act.hi], spec.dtype)
+        self._activation = spec.activation.numbers(spec.dtype)
 
     def run(self, call: Call, x: Array, out: Array, threads: int) -> None:
         """Compute into ``out``; both arrays are seen as (N, C, D, H, W)."""

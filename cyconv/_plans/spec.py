@@ -31,6 +31,10 @@ class Activation(NamedTuple):
     hi: float = inf
     silu: bool = False
 
+    def numbers(self, dtype: np.dtype[Any]) -> np.ndarray[Any, np.dtype[Any]]:
+        """(slope, lo, hi) as kernels take them."""
+        return np.array([self.slope, self.lo, self.hi], dtype)
+
 
 @dataclass(frozen=True, slots=True)
 class ConvSpec:

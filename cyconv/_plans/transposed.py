@@ -132,6 +132,20 @@ class Pass(NamedTuple):
         """Channels and spatial sizes of its result."""
         return self.spec.out_channels, *(axis.outputs for axis in self.axes)
 
+    @property
+    def seen(self) -> tuple[slice | None, ...]:
+        """The part of the input that it meets, as an index that gives three axes."""
+        return _with_three_axes([slice(max(0, axis.first_input), None) for axis in self.axes])
+
+    @property
+    def place(self) -> tuple[slice | None, ...]:
+        """Where the outputs of a pass with one phase are, as such an index."""
+        return _with_three_axes([axis.phases[0].outputs for axis in self.axes])
+
+    def padding(self, size: Sequence[int]) -> list[tuple[int, int]]:
+        """Cells of padding around an input of this size, axis by axis."""
+        return [axis.padding(cells) for axis, cells in zip(self.axes, size, strict=True)]
+
     def weight(self, weight: Array, groups: int) -> Array:
         """Its part of ``weight`` (C, K / groups, *kernel), as the weight of a convolution."""
         channels, group_outputs, *kernel = weight.shape
@@ -143,6 +157,11 @@ class Pass(NamedTuple):
                 part = part.take(self.taps, axis=2)
             part = part.reshape(groups, channels // groups, self.spec.group_outputs, *self.spec.kernel)
         return part.swapaxes(1, 2).reshape(self.spec.out_channels, channels // groups, *self.spec.kernel)
+
+
+def _with_three_axes(spatial: Sequence[slice]) -> tuple[slice | None, ...]:
+    """An index of batch, channels and these axes."""
+    return (slice(None), slice(None), *(np.newaxis,) * (3 - len(spatial)), *spatial)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -260,8 +279,7 @@ class Transposed:
             self._run_woven(plan, x, out, turn, threads)
             return
         for i, one in enumerate(plan.passes):
-            part = out[:, :, *(axis.phases[0].outputs for axis in one.axes)]
-            self._run_pass(plan, i, x, part, threads)
+            self._run_pass(plan, i, x, out[one.place], threads)
 
     def _convolution(self, plan: Plan, index: int) -> Convolution:
         """The convolution that computes a pass."""
@@ -291,12 +309,9 @@ class Transposed:
         step.runner.run(step.call, x[step.seen], with_three_axes(part), step.threads)
 
     def _prepare(self, plan: Plan, index: int, x: Array, part: Array, threads: int) -> Step:
-        axes = plan.passes[index].axes
-        pads = [axis.padding(cells) for axis, cells in zip(axes, x.shape[2:], strict=True)]
-        inputs = [slice(max(0, axis.first_input), None) for axis in axes]
-        seen = (slice(None), slice(None), *(np.newaxis,) * (3 - len(axes)), *inputs)
-        call = call_of(x[seen], with_three_axes(part), pads)
-        return Step(seen, call, *self._convolution(plan, index).choice(call, threads))
+        one = plan.passes[index]
+        call = call_of(x[one.seen], with_three_axes(part), one.padding(x.shape[2:]))
+        return Step(one.seen, call, *self._convolution(plan, index).choice(call, threads))
 
     def _run_woven(self, plan: Plan, x: Array, out: Array, turn: bool, threads: int) -> None:
         """Some images at a time: every pass into memory of its own, then all phases to the rows of the result, which

@@ -39,8 +39,7 @@ class Winograd:
         self._bias = np.zeros((spec.groups, round_up(spec.group_outputs, self.kernel.LANES)), spec.dtype)
         if bias is not None:
             self._bias[:, : spec.group_outputs] = bias.reshape(spec.groups, spec.group_outputs)
-        act = spec.activation
-        self._activation = np.array([act.slope, act.lo, act.hi], spec.dtype)
+        self._activation = spec.activation.numbers(spec.dtype)
 
     @staticmethod
     def supports(spec: ConvSpec) -> str | None:
