@@ -11,6 +11,7 @@ from calls import assert_alone_or_at_once
 import cyconv
 from cyconv import grad
 from cyconv._kernels import calls
+from cyconv._plans import table
 
 MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
@@ -490,6 +491,21 @@ def test_later_calls_are_bit_for_bit_the_first(case, kernel, dtype):
                 out = np.full_like(expected, 7)
                 assert function(x, weights, g, out=out, num_threads=threads, **how) is out
                 np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_images_whose_phases_are_put_together_some_at_a_time(groups, monkeypatch):
+    """The last time they are fewer. Every image is the gradient of that image alone; sums of such numbers are exact."""
+    rng = np.random.default_rng(14)
+    x, w, g = (
+        rng.integers(-9, 9, shape).astype("f4") for shape in ((5, 4, 12, 12), (6, 4 // groups, 3, 3), (5, 6, 6, 6))
+    )
+    how = {"stride": 2, "padding": 1, "groups": groups}
+    expected = np.concatenate([grad.conv2d_input((1, *x.shape[1:]), w, each[None], **how) for each in g])
+    monkeypatch.setattr(table, "WEAVE_BYTES", 2 * x[0].nbytes)
+    calls.forget()
+    for threads in (1, 1, 2, 2):
+        np.testing.assert_array_equal(grad.conv2d_input(x.shape, w, g, num_threads=threads, **how), expected)
 
 
 def test_calls_at_the_same_time_share_no_memory():

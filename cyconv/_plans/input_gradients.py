@@ -4,13 +4,15 @@ All that does not depend on their numbers is done before."""
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from cyconv import _memory, _runtime
 from cyconv._plans import once
 from cyconv._plans.arrays import call_of, triple
-from cyconv._plans.transposed import Pass, Plan, Transposed, plan_passes
+from cyconv._plans.transposed import Pass, Plan, images_together, places, plan_passes, room
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Sizes = tuple[int, ...]
@@ -29,29 +31,8 @@ def prepare(
 ) -> Prepared:  # fmt: skip
     """The gradient of a convolution with so many cells of padding before the input; no array is empty."""
     plan = plan_passes(grad[2:], out[2:], weight, stride, before, dilation, groups, dtype, True, False)
-    if plan.woven:
-        return _Woven(stride, before, dilation, groups, threads)
-    return _Straight(plan, grad, weight, out, groups, dtype, threads)
-
-
-class _Woven:
-    """Passes that are put together: which memory they need depends on how many images are done at a time."""
-
-    def __init__(self, stride: Sizes, before: Sizes, dilation: Sizes, groups: int, threads: int) -> None:
-        self._how = {"stride": stride, "padding": before, "dilation": dilation, "groups": groups}
-        self._threads = threads
-
-    def run(self, grad: Array, weight: Array, out: Array) -> None:
-        """See `Prepared`."""
-        Transposed(weight, None, **self._how).run(grad, out, self._threads)  # type: ignore[arg-type]
-
-
-class _Step(NamedTuple):
-    """A pass: which part of the gradient it sees, where its result goes, both None for all of it, and how."""
-
-    seen: tuple[slice | None, ...] | None
-    place: tuple[slice | None, ...] | None
-    convolution: once.Once
+    kind = _Woven if plan.woven else _Straight
+    return kind(plan, grad, weight, out, groups, dtype, threads)
 
 
 class _Straight:
@@ -61,9 +42,13 @@ class _Straight:
         self, plan: Plan, grad: Sizes, weight: Sizes, out: Sizes, groups: int, dtype: np.dtype[Any], threads: int
     ) -> None:  # fmt: skip
         self._covers = plan.covers
-        self._shapes = (*grad[:2], *triple(grad[2:])), (*out[:2], *triple(out[2:]))
         arrays = np.empty(grad, dtype), np.empty(out, dtype)
-        self._steps = [_step(one, *arrays, weight, groups, threads) for one in plan.passes]
+        self._steps = [
+            (_index(one.seen, arrays[0]), _index(one.place, arrays[1]),
+             _convolution(one, arrays[0], arrays[1][one.place], weight, groups, threads))
+            for one in plan.passes
+        ]  # fmt: skip
+        self._shapes = (*grad[:2], *triple(grad[2:])), (*out[:2], *triple(out[2:]))
 
     def run(self, grad: Array, weight: Array, out: Array) -> None:
         """See `Prepared`."""
@@ -71,20 +56,84 @@ class _Straight:
             out.fill(0)
         given, made = self._shapes
         for seen, place, convolution in self._steps:
+            packed = convolution.pack(weight)
             convolution.run(
-                weight,
+                packed,
                 grad.reshape(given) if seen is None else grad[seen],
                 out.reshape(made) if place is None else out[place],
             )
+            convolution.give_back(packed)
 
 
-def _step(one: Pass, grad: Array, out: Array, weight: Sizes, groups: int, threads: int) -> _Step:
-    from_, to = grad[one.seen], out[one.place]
-    call = call_of(from_, to, one.padding(grad.shape[2:]))
-    convolution = once.prepare(one.spec, call, threads, weight, _View(one, weight, groups))
-    return _Step(
-        None if from_.size == grad.size else one.seen, None if to.size == out.size else one.place, convolution
-    )
+class _Woven:
+    """Passes that are put together, some images at a time."""
+
+    def __init__(
+        self, plan: Plan, grad: Sizes, weight: Sizes, out: Sizes, groups: int, dtype: np.dtype[Any], threads: int
+    ) -> None:  # fmt: skip
+        self._kernel = _runtime.kernel("weave", dtype)
+        self._images = images = images_together(out, dtype)
+        self._places, self._used = places(plan, out[1], images, dtype.itemsize)
+        self._values = np.zeros(out[1], dtype)
+        self._how = triple(plan.stride), threads
+        self._made = (-1, out[1], *triple(out[2:]))
+        self._starts = range(0, grad[0], images)
+        # the last few images may be fewer
+        self._steps = {
+            count: _woven_steps(plan, (count, *grad[1:]), images, weight, groups, dtype, threads)
+            for count in {min(images, grad[0] - first) for first in self._starts}
+        }
+
+    def run(self, grad: Array, weight: Array, out: Array) -> None:
+        """See `Prepared`."""
+        packed = {count: [step.convolution.pack(weight) for step in steps] for count, steps in self._steps.items()}
+        images, dtype = self._images, grad.dtype
+        with _memory.scratch(self._used * dtype.itemsize) as scratch:
+            cells = scratch[: self._used * dtype.itemsize].view(dtype)
+            for first in self._starts:
+                some = grad[first : first + images]
+                for step, numbers in zip(self._steps[len(some)], packed[len(some)], strict=True):
+                    part = cells[step.start : step.end].reshape(step.shape)
+                    step.convolution.run(numbers, some[step.seen], part)
+                result = out[first : first + images].reshape(self._made)
+                self._kernel.run(cells, self._places, self._values, result, *self._how)
+        for count, steps in self._steps.items():
+            for step, numbers in zip(steps, packed[count], strict=True):
+                step.convolution.give_back(numbers)
+
+
+class _Step(NamedTuple):
+    """A pass: which part of the gradient it sees, which scalars of the scratch it fills, and how."""
+
+    seen: tuple[slice | None, ...]
+    start: int
+    end: int
+    shape: Sizes
+    convolution: once.Once
+
+
+def _woven_steps(
+    plan: Plan, grad: Sizes, images: int, weight: Sizes, groups: int, dtype: np.dtype[Any], threads: int
+) -> list[_Step]:  # fmt: skip
+    """Steps for as many images as ``grad`` has, where each part has room for ``images``."""
+    steps, start, given = [], 0, np.empty(grad, dtype)
+    for one in plan.passes:
+        shape = (len(given), one.shape[0], *triple(one.shape[1:]))
+        convolution = _convolution(one, given, np.empty(shape, dtype), weight, groups, threads)
+        steps.append(_Step(one.seen, start, start + prod(shape), shape, convolution))
+        start += room(images, one, dtype.itemsize)
+    return steps
+
+
+def _index(index: tuple[slice | None, ...], array: Array) -> tuple[slice | None, ...] | None:
+    """None where it is all of the array."""
+    return None if array[index].size == array.size else index
+
+
+def _convolution(one: Pass, given: Array, to: Array, weight: Sizes, groups: int, threads: int) -> once.Once:
+    """The convolution of a pass from what it sees of an array like ``given``, to one like ``to``."""
+    call = call_of(given[one.seen], to, one.padding(given.shape[2:]))
+    return once.prepare(one.spec, call, threads, weight, _View(one, weight, groups))
 
 
 class _View:

@@ -23,10 +23,16 @@ View = Callable[[Array], Array]
 
 
 class Once(Protocol):
-    """A convolution of calls of one shape."""
+    """A convolution of calls of one shape: weights are packed, serve some of them, and are given back."""
 
-    def run(self, weight: Array, x: Array, out: Array) -> None:
-        """Compute into ``out``; both arrays are seen as (N, C, D, H, W), ``weight`` is contiguous, for `View`."""
+    def pack(self, weight: Array) -> Any:
+        """The weights for `run`; ``weight`` is contiguous, for `View`."""
+
+    def run(self, packed: Any, x: Array, out: Array) -> None:
+        """Compute into ``out``; both arrays are seen as (N, C, D, H, W)."""
+
+    def give_back(self, packed: Any) -> None:
+        """They have served."""
 
 
 def prepare(spec: ConvSpec, call: Call, threads: int, weight: tuple[int, ...], view: View) -> Once:
@@ -45,12 +51,18 @@ class _Other:
     def __init__(self, spec: ConvSpec, call: Call, chosen: Candidate, view: View) -> None:
         self._spec, self._call, self._chosen, self._view = spec, call, chosen, view
 
-    def run(self, weight: Array, x: Array, out: Array) -> None:
+    def pack(self, weight: Array) -> Algorithm | OnPlanes:
         """See `Once`."""
         chosen = self._chosen
         algorithm: Algorithm = chosen.kind(self._spec, self._view(weight), None, True)
-        runner = OnPlanes(algorithm, self._spec, chosen.images) if chosen.images else algorithm
-        runner.run(self._call, x, out, chosen.threads)
+        return OnPlanes(algorithm, self._spec, chosen.images) if chosen.images else algorithm
+
+    def run(self, packed: Algorithm | OnPlanes, x: Array, out: Array) -> None:
+        """See `Once`."""
+        packed.run(self._call, x, out, self._chosen.threads)
+
+    def give_back(self, packed: Algorithm | OnPlanes) -> None:
+        """See `Once`."""
 
 
 class _Dense:
@@ -66,14 +78,22 @@ class _Dense:
         packed = spec.groups * spec.depth * width
         self._work = _memory.Work(((packed,), spec.dtype), ((blocks.scratch_bytes,), np.uint8))
 
-    def run(self, weight: Array, x: Array, out: Array) -> None:
+    def pack(self, weight: Array) -> tuple[Array, ...]:
         """See `Once`."""
-        blocks, kernel = self._blocks, self._kernel
-        packed, scratch = work = self._work.take()
+        blocks = self._blocks
+        work = self._work.take()
         seen = self._view(weight)
-        kernel.pack_weights(seen, tap_offsets(seen), packed, blocks.geometry, blocks.threads)
-        run_packed(kernel, blocks, x, packed, self._bias, out, self._activation, scratch)
-        self._work.give_back(work)
+        self._kernel.pack_weights(seen, tap_offsets(seen), work[0], blocks.geometry, blocks.threads)
+        return work
+
+    def run(self, packed: tuple[Array, ...], x: Array, out: Array) -> None:
+        """See `Once`."""
+        weights, scratch = packed
+        run_packed(self._kernel, self._blocks, x, weights, self._bias, out, self._activation, scratch)
+
+    def give_back(self, packed: tuple[Array, ...]) -> None:
+        """See `Once`."""
+        self._work.give_back(packed)
 
 
 class _Layout(NamedTuple):
@@ -97,25 +117,33 @@ class _Sliding:
         if any(map(any, call.pads)):  # else no zero of the padding is multiplied
             self._other = _laid_out(spec, call, threads, places, False)
 
-    def run(self, weight: Array, x: Array, out: Array) -> None:
+    def pack(self, weight: Array) -> tuple[_Layout, tuple[Array, ...]]:
         """See `Once`."""
-        if not self._run(self._usual, weight, x, out):
-            self._run(self._other, weight, x, out)
+        packed = self._usual.packed.take()
+        if not self._fill(self._usual, weight, packed[0]):
+            self._usual.packed.give_back(packed)
+            packed = self._other.packed.take()
+            self._fill(self._other, weight, packed[0])
+            return self._other, packed
+        return self._usual, packed
 
-    def _run(self, one: _Layout, weight: Array, x: Array, out: Array) -> bool:
+    def run(self, packed: tuple[_Layout, tuple[Array, ...]], x: Array, out: Array) -> None:
+        """See `Once`."""
+        one, (weights,) = packed
+        sliding.run(one.layout, x, weights, one.bias, out, self._activation)
+
+    def give_back(self, packed: tuple[_Layout, tuple[Array, ...]]) -> None:
+        """See `Once`."""
+        packed[0].packed.give_back(packed[1])
+
+    def _fill(self, one: _Layout, weight: Array, packed: Array) -> bool:
         """False if this is not the layout for such weights."""
-        layout, source, there, bias, room = one
-        (packed,) = work = room.take()
-        if there is None:
-            weight.reshape(-1).take(source, out=packed, mode="clip")  # "raise" would need a buffer
+        if one.there is None:
+            weight.reshape(-1).take(one.source, out=packed, mode="clip")  # "raise" would need a buffer
         else:
             packed.fill(0)
-            packed[there] = weight.reshape(-1).take(source)
-        fits = one is self._other or bool(np.isfinite(packed).all())
-        if fits:
-            sliding.run(layout, x, packed, bias, out, self._activation)
-        room.give_back(work)
-        return fits
+            packed[one.there] = weight.reshape(-1).take(one.source)
+        return one is self._other or bool(np.isfinite(packed).all())
 
 
 def _laid_out(spec: ConvSpec, call: Call, threads: int, places: Array, finite: bool) -> _Layout:

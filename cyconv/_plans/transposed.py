@@ -317,9 +317,8 @@ class Transposed:
         """Some images at a time: every pass into memory of its own, then all phases to the rows of the result, which
         are turned if that has its channels last."""
         values = np.zeros(out.shape[1], out.dtype) if self._bias is None else self._bias.astype(out.dtype)
-        most = max(1, table.WEAVE_BYTES // out[:1].nbytes)
-        images = equal_cut(len(x), most)
-        places, used = _places(plan, out.shape[1], images, out.itemsize)
+        images = images_together(out.shape, out.dtype)
+        where, used = places(plan, out.shape[1], images, out.itemsize)
         held = used + (images * prod(out.shape[1:]) if turn else 0)
         weave = _runtime.kernel("weave", out.dtype)
         with _memory.scratch(held * out.itemsize) as scratch:
@@ -331,24 +330,29 @@ class Transposed:
                     shape = (len(x[some]), *one.shape)
                     part = cells[at : at + prod(shape)].reshape(shape)
                     self._run_pass(plan, i, x[some], part, threads)
-                    at += _room(images, one, out.itemsize)
+                    at += room(images, one, out.itemsize)
                 result = with_three_axes(out[some])
                 rows = cells[used : used + result.size].reshape(result.shape) if turn else result
-                weave.run(cells, places, values, rows, triple(plan.stride), threads)
+                weave.run(cells, where, values, rows, triple(plan.stride), threads)
                 if turn:
                     turn_channels(rows, result, threads)
 
 
-def _room(images: int, one: Pass, itemsize: int) -> int:
+def images_together(out: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    """How many images of a result (N, K, *spatial) are computed before they are put together."""
+    return equal_cut(out[0], max(1, table.WEAVE_BYTES // (prod(out[1:]) * dtype.itemsize)))
+
+
+def room(images: int, one: Pass, itemsize: int) -> int:
     """Scalars that the result of a pass takes: parts begin with a cache line, and may be read beyond their end."""
     return round_up(images * prod(one.shape) + _SLACK // itemsize, _SLACK // itemsize)
 
 
 @lru_cache(maxsize=256)
-def _places(plan: Plan, channels: int, images: int, itemsize: int) -> tuple[Array, int]:
+def places(plan: Plan, channels: int, images: int, itemsize: int) -> tuple[Array, int]:
     """Where each phase begins in scratch, -1 if it does not exist, and its steps from channel to channel, along d and
     along h; and how many scalars there are in all."""
-    places = np.full((prod(plan.stride), 4), -1, np.int64)
+    found = np.full((prod(plan.stride), 4), -1, np.int64)
     used = 0
     for one in plan.passes:
         sizes = triple(one.shape[1:])
@@ -360,6 +364,6 @@ def _places(plan: Plan, channels: int, images: int, itemsize: int) -> tuple[Arra
                 [phase.first_input - axis.first_input for phase, axis in zip(phases, one.axes, strict=True)], 0
             )
             at = used + i * plane + d * step_d + h * step_h + w
-            places[index] = at, one.spec.out_channels // channels * plane, step_d, step_h
-        used += _room(images, one, itemsize)
-    return places, used
+            found[index] = at, one.spec.out_channels // channels * plane, step_d, step_h
+        used += room(images, one, itemsize)
+    return found, used
