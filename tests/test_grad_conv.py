@@ -495,7 +495,7 @@ def test_later_calls_are_bit_for_bit_the_first(case, kernel, dtype):
 
 @pytest.mark.parametrize("groups", [1, 2])
 def test_images_whose_phases_are_put_together_some_at_a_time(groups, monkeypatch):
-    """The last time they are fewer. Every image is the gradient of that image alone; sums of such numbers are exact."""
+    """The last time they are fewer. Every image is the gradient of that image alone: such numbers have exact sums."""
     rng = np.random.default_rng(14)
     x, w, g = (
         rng.integers(-9, 9, shape).astype("f4") for shape in ((5, 4, 12, 12), (6, 4 // groups, 3, 3), (5, 6, 6, 6))
