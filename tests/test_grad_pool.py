@@ -11,6 +11,7 @@ from calls import assert_alone_or_at_once
 import cyconv
 from cyconv import grad
 from cyconv._kernels import calls
+from cyconv._plans import max_gradients, pool_gradients
 
 WINDOWS = {
     "2x2": (2, {}),
@@ -414,17 +415,22 @@ def test_indices_anywhere_in_planes_of_every_size(cells, outputs, dtype):
         assert (out == 7).all()
 
 
-def test_results_beyond_the_caches():
-    """Large enough to be written past the caches, to a place that is aligned to nothing but its elements."""
+def test_results_beyond_the_caches(monkeypatch):
+    """What is written past the caches, to a place that is aligned to nothing but its elements."""
+    for plan in (max_gradients, pool_gradients):
+        monkeypatch.setattr(plan, "GRADIENT_STREAM_BYTES", 1 << 20)
     rng = np.random.default_rng(9)
-    x = rng.integers(0, 3, (1, 7, 1001, 1000)).astype(np.float32)
+    x = rng.integers(0, 3, (1, 3, 1001, 1000)).astype(np.float32)
     y, indices = cyconv.max_pool2d(x, 2, return_indices=True)
     expected = grad.max_pool2d(y, indices, x.shape)
     for threads in (1, 2):
         out = np.full(x.size + 3, 7, np.float32)[3:].reshape(x.shape)
         grad.max_pool2d(y, indices, x.shape, out=out, num_threads=threads)
         np.testing.assert_array_equal(out, expected)
-    inner = expected[..., :1000, :].reshape(1, 7, 500, 2, 500, 2)
+        averaged = np.full(x.size + 3, 7, np.float32)[3:].reshape(x.shape)
+        grad.avg_pool2d(y, x.shape, 2, out=averaged, num_threads=threads)
+        np.testing.assert_array_equal(averaged, grad.avg_pool2d(y, x.shape, 2))
+    inner = expected[..., :1000, :].reshape(1, 3, 500, 2, 500, 2)
     np.testing.assert_array_equal(inner.sum(axis=(3, 5)), y)
     np.testing.assert_array_equal(expected[..., 1000, :], 0)
 

@@ -12,16 +12,16 @@ Assumptions (guaranteed by ``_plans/pool_gradients.py``): no size is zero, the t
 checked here, since only a pass over them can tell.
 """
 from cython.parallel cimport prange, threadid
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from cyconv._kernels.lanes cimport CHOOSES, lane_int_t, stream_end, vstore_part
 from cyconv._kernels.ndarray cimport PyArray_DATA, PyArray_DIMS, as_array
 from cyconv._kernels.poolgrad_choices cimport CODE_SLACK, Chosen, choose_channels, choose_rows
-from cyconv._kernels.poolgrad_codes cimport (AHEAD, BOX, FEW_PLACES, LARGEST, MOST_PLACES, NO_CODES, find_codes,
-                                             find_places, is_large, small_t)
+from cyconv._kernels.poolgrad_codes cimport (AHEAD, BOX, FEW_PLACES, LARGEST, MOST_PLACES, NO_CODES, WIDEST,
+                                             find_codes, find_places, is_large, small_t)
 from cyconv._kernels.poolgrad_places cimport PITCH, PLANES, SMALL_PLANE, add_places
-from cyconv._kernels.poolgrad_rows cimport (MOST_TAPS, ROW_SLACK, Spreading, copy_rows, prepare_spreading,
+from cyconv._kernels.poolgrad_rows cimport (MOST_TAPS, ROW_SLACK, Spreading, ask_for, copy_rows, prepare_spreading,
                                             prepare_weaving)
 from cyconv._kernels.poolgrad_picks cimport PICKED, Picks, choose_planes, pick_planes
 from cyconv._kernels.poolgrad_spread cimport Covering, spread_band
@@ -55,8 +55,8 @@ LANES = VL
 #: the bit that says that some index has no code; cells of the box of codes before an output's own and in a row; bytes
 #: around the codes; cells whose places take 8 bits and 16
 WITHOUT_CODES, BEFORE, IN_ROW, SLACK, PLACES_8, PLACES_16 = NO_CODES, AHEAD, BOX, CODE_SLACK, FEW_PLACES, MOST_PLACES
-#: the largest windows of which codes are of use
-LARGEST_CODED = LARGEST
+#: the largest windows of which codes are of use, and the widest planes
+LARGEST_CODED, WIDEST_CODED = LARGEST, WIDEST
 #: cells of small planes, and how many of them are scattered to at a time; scalars of their sums
 SMALL = SMALL_PLANE
 SIDE = PLANES
@@ -105,15 +105,15 @@ def read_places(const int64_t[::1] index, int64_t cells, small_t[::1] place, int
     return bad != 0
 
 
-def read_codes(const int64_t[::1] index, first, column, int64_t inner, int64_t cells, int32_t width, uint8_t[::1] code,
+def read_codes(const int64_t[::1] index, first, column, int64_t inner, int64_t cells, int64_t width, uint8_t[::1] code,
                int num_threads):
     """Codes of the indices of planes with ``inner`` channels that are neighbours in memory, and what was found.
 
-    ``first`` and ``column`` are the tables (int32) of the outputs of one plane or, where inner is 1, of several. Stops at
-    the first index that has no code.
+    ``first`` (int32) and ``column`` (int16) are the tables of the outputs of one plane or, where inner is 1, of several.
+    Stops at the first index that has no code.
     """
     cdef const int32_t *first_cell = <const int32_t *>PyArray_DATA(as_array(first))
-    cdef const int32_t *first_column = <const int32_t *>PyArray_DATA(as_array(column))
+    cdef const int16_t *first_column = <const int16_t *>PyArray_DATA(as_array(column))
     cdef int64_t outputs = PyArray_DIMS(as_array(first))[0]
     cdef int64_t part = min(outputs, max(1, CHUNK // inner)), parts = (outputs + part - 1) // part
     cdef int64_t total = index.shape[0] // inner, items = (total + outputs - 1) // outputs * parts
@@ -121,8 +121,8 @@ def read_codes(const int64_t[::1] index, first, column, int64_t inner, int64_t c
     cdef int64_t found = 0
     cdef bint stop = 0
     cdef bint *stopped = &stop
-    if (code.shape[0] != index.shape[0] + 2 * CODE_SLACK or PyArray_DIMS(as_array(column))[0] != outputs
-            or total * inner != index.shape[0]):
+    if (code.shape[0] != index.shape[0] + 2 * CODE_SLACK or not 1 <= width <= WIDEST
+            or PyArray_DIMS(as_array(column))[0] != outputs or total * inner != index.shape[0]):
         raise ValueError("codes of other indices")
     for item in prange(items, nogil=True, schedule="static", num_threads=num_threads, use_threads_if=num_threads > 1):
         if not stopped[0]:
@@ -133,14 +133,14 @@ def read_codes(const int64_t[::1] index, first, column, int64_t inner, int64_t c
     return found
 
 
-cdef int64_t _codes(const int64_t *at, const int32_t *first, const int32_t *column, uint8_t *code, int64_t outputs,
-                    int64_t inner, int64_t cells, int32_t width, bint *stopped) noexcept nogil:
+cdef int64_t _codes(const int64_t *at, const int32_t *first, const int16_t *column, uint8_t *code, int64_t outputs,
+                    int64_t inner, int64_t cells, int64_t width, bint *stopped) noexcept nogil:
     cdef int64_t o, found = 0
     if inner == 1:
-        found = find_codes(at, first, column, code, outputs, cells, width, 0)
+        found = find_codes(at, first, column, code, outputs, cells, <uint16_t>width, 0)
     else:
         for o in range(outputs):
-            found |= find_codes(at + o * inner, first + o, column + o, code + o * inner, inner, cells, width, 1)
+            found |= find_codes(at + o * inner, first + o, column + o, code + o * inner, inner, cells, <uint16_t>width, 1)
     if found & NO_CODES or is_large(found & 255) or is_large(found >> 8 & 255):
         stopped[0] = 1
         return NO_CODES
@@ -176,7 +176,7 @@ def choose(const real_t[::1] grad, const uint8_t[::1] code, real_t[::1] out, int
 cdef void _choose_bands(real_t *out, const real_t *grad, const uint8_t *code, const Chosen *how, int64_t inner,
                         int64_t begin, int64_t end, int64_t bands, int64_t band, real_t *rows,
                         bint stream) noexcept nogil:
-    cdef int64_t item, first, last, source
+    cdef int64_t item, first, last, source, after, asked
     cdef real_t *to
     for item in range(begin, end):
         first, last = item % bands * band, min((item % bands + 1) * band, how.height)
@@ -186,6 +186,11 @@ cdef void _choose_bands(real_t *out, const real_t *grad, const uint8_t *code, co
             choose_rows(rows, rows if stream else to, grad + source, code + source, how, first, last)
         else:
             choose_channels(rows, grad + source, code + source, how, inner, first, last)
+        if stream:
+            after = source + (last + how.before_h) // how.step * how.out_w * inner
+            asked = band // how.step * how.out_w * inner
+            ask_for(grad + after, asked * sizeof(real_t))
+            ask_for(code + after, asked)
         copy_rows(to, rows, (last - first) * how.width * inner, stream)
     if stream:
         stream_end()

@@ -3,7 +3,7 @@
 A code says where in a box of BOX x BOX cells, which moves along with the outputs, the maximum was; a place is its flat
 position. Loops are plain ones, which compilers turn into vectors whatever the widths of integers.
 """
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from cyconv._kernels.simd cimport prefetch
 
@@ -23,39 +23,46 @@ cdef enum:
     NO_CODES = 65536
     #: cells of the largest window of which codes are of use
     LARGEST = 3
+    #: cells of the widest plane whose indices have codes
+    WIDEST = 8191
     #: indices that are read at a time, and how far ahead others are asked for: beyond the end of a page, where the
     #: processor foresees nothing
     READ = 64
     READ_AHEAD = 512
 
 
-cdef inline int64_t find_codes(const int64_t *at, const int32_t *first, const int32_t *column, uint8_t *code, int64_t n,
-                               int64_t cells, int32_t width, const bint one) noexcept nogil:
+cdef inline int64_t find_codes(const int64_t *at, const int32_t *first, const int16_t *column, uint8_t *code, int64_t n,
+                               int64_t cells, uint16_t width, const bint one) noexcept nogil:
     """``n`` codes; ``first`` and ``column`` are the flat position and the column of the boxes' first cells, or those
     of ``one`` box. Returns what was found.
 
-    ``cells`` are fewer than 2**30. What must lie within bounds is followed by its least and its largest value.
+    ``cells`` are fewer than 2**30, ``width`` at most WIDEST: what lies in a box is less than 2**16 from its first cell.
+    What must lie within bounds is followed by its least and its largest value.
     """
     cdef int64_t i, either = 0
-    cdef uint32_t cell, largest = 0
-    cdef int32_t row, col, x
-    cdef int32_t least_row = 0x7fffffff, most_row = -1, least_col = 0x7fffffff, most_col = -1
-    cdef int32_t least_x = 0x7fffffff, most_x = -1
-    cdef float inverse = <float>1 / <float>width
+    cdef uint32_t cell, largest = 0, distance, distances = 0
+    cdef uint16_t from_, row, col, less, x
+    cdef uint16_t least_row = 0xffff, most_row = 0, least_col = 0xffff, most_col = 0, most_x = 0
+    cdef uint16_t inverse = <uint16_t>(65535 // width)
     for i in range(n):
         either |= at[i]
         cell = <uint32_t>at[i]
         largest = max(largest, cell)
-        cell -= <uint32_t>first[0 if one else i]
-        row = <int32_t>(<float><int32_t>cell * inverse + <float>0.5 * inverse)
-        col = <int32_t>(cell - <uint32_t>row * <uint32_t>width)
-        x = <int32_t>(<uint32_t>column[0 if one else i] + <uint32_t>col)
+        distance = cell - <uint32_t>first[0 if one else i]
+        distances |= distance
+        from_ = <uint16_t>distance
+        row = <uint16_t>(<uint32_t>from_ * inverse >> 16)      # or one less
+        col = from_ - row * width
+        less = col - width
+        row += less < col
+        col = min(col, less)
+        x = <uint16_t>column[0 if one else i] + col
         least_row, most_row = min(least_row, row), max(most_row, row)
         least_col, most_col = min(least_col, col), max(most_col, col)
-        least_x, most_x = min(least_x, x), max(most_x, x)
-        code[i] = <uint8_t>(<uint32_t>row * BOX + <uint32_t>col)
-    if (either >> 31 or <int64_t>largest >= cells or least_row < 0 or most_row >= BOX or least_col < 0 or most_col >= BOX
-            or least_x < 0 or most_x >= width):
+        most_x = max(most_x, x)
+        code[i] = <uint8_t>(row * BOX + col)
+    if (either >> 31 or <int64_t>largest >= cells or distances >> 16 or most_row >= BOX or most_col >= BOX
+            or most_x >= width):
         return NO_CODES
     return 1 << least_row | 1 << most_row | BOX_BITS << least_col | BOX_BITS << most_col
 

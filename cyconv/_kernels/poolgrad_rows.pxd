@@ -11,7 +11,7 @@ from libc.stdint cimport int64_t, uintptr_t
 from libc.string cimport memcpy
 
 from cyconv._kernels.lanes cimport (ivec_t, ivless, ivload, ivset, lane_int_t, vload_part, vselect, vstream)
-from cyconv._kernels.simd cimport VL, inlined, real_t, vec_t, vload, vset, vstore, vzero
+from cyconv._kernels.simd cimport VL, inlined, prefetch_far, real_t, vec_t, vload, vset, vstore, vzero
 from cyconv._kernels.transpose cimport vpick
 
 cdef enum:
@@ -48,6 +48,15 @@ cdef inline void prepare_weaving(ivec_t *low, ivec_t *high) noexcept nogil:
     for i in range(VL):
         (<lane_int_t *>low)[i] = <lane_int_t>(i // 2 + (i % 2) * VL)
         (<lane_int_t *>high)[i] = <lane_int_t>(VL // 2 + i // 2 + (i % 2) * VL)
+
+
+cdef inline void ask_for(const void *source, int64_t nbytes) noexcept nogil:
+    """What the next band is made of comes while this one goes to memory, which would else do one after the other; it may
+    lie beyond the last array."""
+    cdef int64_t i = 0
+    while i < nbytes:
+        prefetch_far(<const char *>source + i)
+        i += 64
 
 
 cdef inline void copy_rows(real_t *to, const real_t *source, int64_t count, bint stream) noexcept nogil:

@@ -107,7 +107,8 @@ def _tables(planes: Planes, step: int) -> tuple[Array, Array]:
     column = np.arange(out[-1]) * step - ahead
     row = np.arange(prod(out[:-1])) * step - ahead
     first, columns = np.broadcast_arrays(row[:, np.newaxis] * width + column, column)
-    return tuple(np.tile(table.ravel(), times).astype(np.int32) for table in (first, columns))  # type: ignore[return-value]
+    first, columns = (np.tile(table.ravel(), times) for table in (first, columns))
+    return first.astype(np.int32), columns.astype(np.int16)
 
 
 @lru_cache(maxsize=64)
@@ -148,7 +149,7 @@ def _pick_cells(planes: Planes, choices: Choices, lanes: int, dtype: np.dtype[An
 @lru_cache(maxsize=256)
 def _reading(planes: Planes) -> Reading:
     cells, step = prod(planes.size), _step(planes)
-    coded = step > 0 and cells < 2**30 and planes.size[-1] < 2**16
+    coded = step > 0 and cells < 2**30 and planes.size[-1] <= _kernel().WIDEST_CODED
     return Reading(step, cells, *(_tables(planes, step) if coded else (None, None)))
 
 
