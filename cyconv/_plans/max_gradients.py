@@ -128,9 +128,9 @@ def _choices(found: int, step: int) -> Choices | None:
     return Choices(K, before_h, before_w, corner[0] * kernel.IN_ROW + corner[1])
 
 
-def _pick_cells(planes: Planes, choices: Choices, lanes: int, dtype: np.dtype[Any]) -> tuple[Array, ...] | None:
-    """For vectors of cells of small planes the first output, lanes from there on and the codes that cells want; None
-    where windows overlap or lie too far apart."""
+def _pick_cells(planes: Planes, choices: Choices, lanes: int, dtype: np.dtype[Any]) -> tuple[int, Any] | None:
+    """How many small planes count as one, so that vectors end where it ends; and for vectors of its cells the first
+    output, lanes from there on and the codes that cells want. None where windows overlap or lie too far apart."""
     step, size, out = _step(planes), planes.size, planes.out
     if planes.inner > 1 or step != choices.K or prod(size) > GRADIENT_PICK_CELLS:
         return None
@@ -139,11 +139,16 @@ def _pick_cells(planes: Planes, choices: Choices, lanes: int, dtype: np.dtype[An
     there = (row < prod(out[:-1]))[:, np.newaxis] & (column < out[-1])
     source = np.where(there, row[:, np.newaxis] * out[-1] + column, -1)
     wanted = np.where(there, choices.corner + row_at[:, np.newaxis] * _kernel().IN_ROW + column_at, -1)
+    times = lanes // gcd(lanes, source.size)
+    if planes.lead % times or times * source.size > GRADIENT_PICK_CELLS:
+        times = 1
+    first = np.arange(times)[:, np.newaxis] * prod(out)
+    source = np.where(source.ravel() < 0, -1, source.ravel() + first)
     picked = picks(source.reshape(-1, 1), None, None, lanes, dtype)
     if picked is None or not picked.near:
         return None
-    codes = by_vectors(wanted.reshape(-1, 1).astype(picked.lanes.dtype), lanes)
-    return picked.base[:, 0], picked.lanes[:, 0], codes[:, 0]
+    codes = by_vectors(np.tile(wanted.ravel(), times).reshape(-1, 1).astype(picked.lanes.dtype), lanes)
+    return times, (picked.base[:, 0], picked.lanes[:, 0], codes[:, 0])
 
 
 @lru_cache(maxsize=256)
@@ -162,8 +167,9 @@ class _Choosing:
         self._threads = threads
         self._picked = _pick_cells(planes, choices, kernel.LANES, dtype) if kernel.PICKS else None
         if self._picked:
-            self._shapes = (planes.lead, outputs), (planes.lead, prod(planes.size))
-            self._work = _memory.Work(((threads, outputs + kernel.LANES), dtype))
+            times = self._picked[0]
+            self._shapes = (planes.lead // times, outputs * times), (planes.lead // times, prod(planes.size) * times)
+            self._work = _memory.Work(((threads, outputs * times + kernel.LANES), dtype))
             return
         lead, height, width = planes.lead, prod(planes.size[:-1]), planes.size[-1]
         out_h, out_w = prod(planes.out[:-1]), planes.out[-1]
@@ -183,7 +189,7 @@ class _Choosing:
         (rows,) = work = self._work.take()
         if self._picked:
             grad, out = grad.reshape(self._shapes[0]), out.reshape(self._shapes[1])
-            self._kernel.choose_small(grad, codes, out, *self._picked, rows, self._threads)
+            self._kernel.choose_small(grad, codes, out, *self._picked[1], rows, self._threads)
         else:
             self._kernel.choose(
                 grad.reshape(-1), codes, out.reshape(-1), *self._sizes, rows, self._stream, self._threads
