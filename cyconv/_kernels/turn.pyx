@@ -2,8 +2,6 @@
 
     to[n, c, d, h, w] = from[n, c, d, h, w],       the channels being neighbours in one of them, the columns in the other
 
-Squares of VL x VL cells change places in registers; where an image ends within one, only its own lanes are touched.
-
 Bytes: both arrays once.
 Assumptions (guaranteed by ``_plans/on_planes.py``): the shapes are equal, no size is zero; one array has a step of 1
 from channel to channel, the other from column to column.
@@ -11,9 +9,8 @@ from channel to channel, the other from column to column.
 from cython.parallel cimport prange
 from libc.stdint cimport int64_t
 
-from cyconv._kernels.masks cimport lanes_up_to, load_lanes, vmask_of, vstore_chosen
-from cyconv._kernels.simd cimport VL, real_t, vec_t, vstore
-from cyconv._kernels.transpose cimport vtranspose
+from cyconv._kernels.crossing cimport cross
+from cyconv._kernels.simd cimport real_t
 
 cdef enum:
     # positions that a thread takes at a time
@@ -59,32 +56,6 @@ cdef void _turn_share(const Turn *job, int64_t row, int64_t first) noexcept nogi
     cdef const real_t *from_ = x.data + n * x.n + d * x.d + h * x.h + first * x.w
     cdef real_t *to = y.data + n * y.n + d * y.d + h * y.h + first * y.w
     if x.c == 1:
-        _cross(to, y.c, from_, x.w, count, job.channels)
+        cross(to, y.c, from_, x.w, count, job.channels)
     else:
-        _cross(to, y.w, from_, x.c, job.channels, count)
-
-
-cdef inline void _cross(real_t *to, int64_t to_step, const real_t *from_, int64_t from_step, int64_t rows,
-                        int64_t columns) noexcept nogil:
-    """``to[j * to_step + i] = from_[i * from_step + j]`` for i below ``rows`` and j below ``columns``."""
-    # No address of a register is taken and all loops over them have a constant length, or they would live in memory.
-    cdef vec_t square[VL]
-    cdef int64_t i = 0, j, k, high, wide, lanes
-    while i < rows:
-        high = min(rows - i, <int64_t>VL)
-        j = 0
-        while j < columns:
-            wide = min(columns - j, <int64_t>VL)
-            lanes = lanes_up_to(wide)
-            for k in range(VL):
-                square[k] = load_lanes(from_ + (i + min(k, high - 1)) * from_step + j, lanes)
-            vtranspose(square)
-            if high == VL and wide == VL:
-                for k in range(VL):
-                    vstore(to + (j + k) * to_step + i, square[k])
-            else:
-                for k in range(VL):
-                    if k < wide:
-                        vstore_chosen(to + (j + k) * to_step + i, square[k], vmask_of(lanes_up_to(high)))
-            j += VL
-        i += VL
+        cross(to, y.w, from_, x.c, job.channels, count)
