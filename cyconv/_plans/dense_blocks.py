@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from heapq import heapify, heapreplace
@@ -53,7 +54,7 @@ def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
     block = _block(spec)
     options: list[tuple[float, int, Way]] = []
     for by_rows, row_tiles, several in _WAYS:
-        box = _choose_box(spec, call, block, by_rows, row_tiles, several, tile.lanes)
+        box = _choose_box(spec, call, block, by_rows, row_tiles, several, tile)
         way = Way(by_rows, row_tiles, merged, box)
         options.append((_cycles(spec, call, way, tile, block), len(options), way))
     cost, _, way = min(options)
@@ -115,7 +116,7 @@ def _merge(call: Call) -> Call:
 
 
 def _choose_box(
-    spec: ConvSpec, call: Call, block: int, by_rows: bool, row_tiles: bool, several: bool, lanes: int
+    spec: ConvSpec, call: Call, block: int, by_rows: bool, row_tiles: bool, several: bool, tile: Tile
 ) -> Box:
     """Images, depth, height and width of a box of output positions.
 
@@ -134,15 +135,15 @@ def _choose_box(
         room = table.DENSE_PLACE_BYTES
     target = min(high, max(low, int(room / (cells * spec.dtype.itemsize))))
     d, h, w = call.out
-    unit = lanes if by_rows else 1
+    cost = (lambda positions: _vector_cycles(tile, positions)) if by_rows else float
     if w > target:
-        return 1, 1, 1, _best_cut(w, 1, target, unit)
+        return 1, 1, 1, _best_cut(w, 1, target, cost)
     if h * w > target:
-        return 1, 1, _best_cut(h, w, target, unit), w
+        return 1, 1, _best_cut(h, w, target, cost), w
     if d * h * w > target:
-        return 1, _best_cut(d, h * w, target, unit), h, w
+        return 1, _best_cut(d, h * w, target, cost), h, w
     if several and call.batch > 1:
-        return _best_cut(call.batch, d * h * w, target, unit), d, h, w
+        return _best_cut(call.batch, d * h * w, target, cost), d, h, w
     return 1, d, h, w
 
 
@@ -156,16 +157,22 @@ def _channels(spec: ConvSpec, block: int) -> int:
     return min(spec.group_inputs, (block - 1) // spec.taps + 2) if block % spec.taps else block // spec.taps
 
 
-def _best_cut(length: int, inner: int, target: int, unit: int) -> int:
-    """How many of ``length`` slices of ``inner`` positions make a box: least padding to whole ``unit`` vectors, then
-    the fewest boxes, then equal ones."""
+def _best_cut(length: int, inner: int, target: int, cost: Callable[[int], float]) -> int:
+    """How many of ``length`` slices of ``inner`` positions make a box: the least cost of its tiles, then the fewest
+    boxes, then equal ones."""
     most = max(1, target // inner)
 
-    def padded(cut: int) -> tuple[int, int, int]:
+    def costs(cut: int) -> tuple[float, int, int]:
         whole, rest = divmod(length, cut)
-        return whole * round_up(cut * inner, unit) + round_up(rest * inner, unit), ceil(length / cut), cut
+        return whole * cost(cut * inner) + cost(rest * inner), ceil(length / cut), cut
 
-    return min(range(max(1, most // 2), min(most, length) + 1), key=padded, default=min(most, length))
+    return min(range(max(1, most // 2), min(most, length) + 1), key=costs, default=min(most, length))
+
+
+def _vector_cycles(tile: Tile, positions: int) -> float:
+    """Cycles of a step of all tiles of so many positions, as vectors."""
+    pairs, single = divmod(ceil(positions / tile.lanes), tile.vecs)
+    return pairs * _step(tile.rows, tile.vecs) + (_step(tile.rows, single) if single else 0.0)
 
 
 def _is_uniform(call: Call, box: Box) -> bool:
@@ -243,7 +250,7 @@ def _cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile, block: int) -> flo
 
 def _step(rows: float, vecs: int) -> float:
     """Cycles of one step of a tile: its multiply-adds, but never quicker than its loads or their latency."""
-    loads = (rows + vecs) * table.DENSE_LOAD_CYCLES
+    loads = (rows + vecs + table.DENSE_OTHER_LOADS) * table.DENSE_LOAD_CYCLES
     return max(rows * vecs * table.DENSE_STEP_CYCLES, loads, table.DENSE_LEAST_CYCLES)
 
 
