@@ -21,8 +21,8 @@ _LARGE_PAGE = 2 << 20
 #: process to the next (1x256x56x56 and 1x512x14x14, 3x3), and the processor foresees nothing across a page's end.
 _LEAST_BYTES = 128 << 10
 
-#: scratch kept between calls, for the whole process; more than this is given back to the system at once
-_KEEP_BYTES = 32 << 20
+#: Scratch kept between calls, for the whole process; more than this is given back to the system at once.
+KEEP_BYTES = 34 << 20
 _kept: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
 #: the same for arrays that belong to calls of one shape, and how large those of each shape are
 _KEEP_WORK_BYTES = 8 << 20
@@ -85,7 +85,7 @@ def _take(nbytes: int) -> Array:
 
 
 def _give_back(buffer: Array) -> None:
-    if buffer.size + sum([kept.size for kept in _kept]) <= _KEEP_BYTES:
+    if buffer.size + sum([kept.size for kept in _kept]) <= KEEP_BYTES:
         _kept.append(buffer)
 
 

@@ -48,10 +48,10 @@ def test_the_smallest_buffer_that_is_large_enough_is_taken():
 
 
 def test_no_more_than_the_bound_is_kept():
-    for nbytes in (1_000, _memory._KEEP_BYTES, _memory._KEEP_BYTES + (1 << 22)):
+    for nbytes in (1_000, _memory.KEEP_BYTES, _memory.KEEP_BYTES + (1 << 22)):
         with _memory.scratch(nbytes) as first, _memory.scratch(nbytes) as second:
             assert min(first.size, second.size) >= nbytes
-        assert kept_bytes() <= _memory._KEEP_BYTES
+        assert kept_bytes() <= _memory.KEEP_BYTES
 
 
 def test_work_belongs_to_one_at_a_time(monkeypatch):

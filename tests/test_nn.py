@@ -154,7 +154,7 @@ def test_a_backward_pass_gives_up_what_the_forward_pass_kept():
         left = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
-    assert held > 8 * x.nbytes > 100 * left
+    assert held > 5 * x.nbytes > 100 * left
     with pytest.raises(RuntimeError, match="forward"):
         model.backward(g)
 

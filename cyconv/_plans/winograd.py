@@ -16,6 +16,7 @@ from cyconv._plans.winograd_blocks import Form, allowed_forms, direct_taps, form
 from cyconv._plans.winograd_points import numbers
 
 Array = np.ndarray[Any, np.dtype[Any]]
+_LINE = 64
 
 
 class Winograd:
@@ -35,7 +36,7 @@ class Winograd:
         self._once = once
         self._new = _memory.lent if once else _memory.empty
         self._weight = weight
-        self._packed: dict[Form, Array] = {}
+        self._packed: dict[Form, tuple[Array, Array, Array]] = {}  # a piece; its weights and what is beside them
         self._bias = np.zeros((spec.groups, round_up(spec.group_outputs, self.kernel.LANES)), spec.dtype)
         if bias is not None:
             self._bias[:, : spec.group_outputs] = bias.reshape(spec.groups, spec.group_outputs)
@@ -84,17 +85,20 @@ class Winograd:
             panel = self.kernel.LANES * self.kernel.VECS
             panels = ceil(self.spec.out_channels / panel)
             nbytes = self._packed_size(form) * self.spec.dtype.itemsize
-            most = max(1, table.WINOGRAD_ONCE_BYTES * panels // nbytes)
+            room = max(_memory.KEEP_BYTES - blocks.scratch_bytes, table.WINOGRAD_ONCE_BYTES // 2)
+            most = max(1, min(table.WINOGRAD_ONCE_BYTES, room) * panels // nbytes)
             if panels > most:
                 self._run_parts(call, x, out, threads, equal_cut(panels, most) * panel)
                 return
         known = numbers(form.m, form.r)
         bad = np.zeros(prod(blocks.flags), np.uint8)
-        with _memory.scratch(blocks.scratch_bytes) as scratch:
+        weights, beside = self._pack(form, blocks)
+        lacks = len(beside) < blocks.scratch_bytes
+        with _memory.scratch(blocks.scratch_bytes if lacks else 0) as scratch:
             self.kernel.run(
-                x, self._pack(form, blocks.threads), self._bias.reshape(-1), out, blocks.geometry, blocks.tables,
+                x, weights, self._bias.reshape(-1), out, blocks.geometry, blocks.tables,
                 known.inputs.astype(self.spec.dtype), known.outputs.astype(self.spec.dtype), self._activation,
-                bad, scratch, blocks.threads,
+                bad, scratch if lacks else beside, blocks.threads,
             )  # fmt: skip
         if bad.any():
             tiles: Array = np.any(bad.reshape(blocks.flags), axis=(0, 2))
@@ -113,17 +117,25 @@ class Winograd:
         size: int = self.kernel.packed_size(spec.groups, spec.group_outputs, depth, form.frequencies)
         return size
 
-    def _pack(self, form: Form, threads: int) -> Array:
-        """Transformed weights; packed on first use. Two threads may pack the same thing at once."""
+    def _pack(self, form: Form, blocks: winograd_blocks.Blocks) -> tuple[Array, Array]:
+        """Transformed weights, packed on first use, and scratch memory beside them.
+
+        Two threads may pack the same thing at once. Weights that serve once, and one thread, lie in one piece with
+        the scratch of their first call: what is kept between calls is one piece then, large enough for the next one.
+        """
         if form not in self._packed:
             spec = self.spec
-            packed = self._new(self._packed_size(form), spec.dtype)
+            size = self._packed_size(form)
+            nbytes = round_up(size * spec.dtype.itemsize, _LINE)
+            room = self._new(nbytes + (blocks.scratch_bytes if self._once else 0), np.uint8)
+            packed = room[: size * spec.dtype.itemsize].view(spec.dtype)
             columns = numbers(form.m, form.r).weights
             rows = columns if form.planar else np.ones((1, 1))
             offsets = tap_offsets(self._weight if form.wide else self._weight.swapaxes(3, 4))
-            self.kernel.pack_weights(self._weight, offsets, spec.groups, rows, columns, packed, threads)
-            self._packed[form] = packed
-        return self._packed[form]
+            self.kernel.pack_weights(self._weight, offsets, spec.groups, rows, columns, packed, blocks.threads)
+            self._packed[form] = room, packed, room[nbytes:]
+        _, packed, beside = self._packed[form]
+        return packed, beside
 
     def _repair(self, call: Call, x: Array, out: Array, threads: int, bad: Array, form: Form) -> None:
         """Compute the tiles marked in ``bad`` (image, depth, rows, columns of tiles) by the definition.

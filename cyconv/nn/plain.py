@@ -170,17 +170,17 @@ class ReLU(Module):
     """
 
     def __init__(self) -> None:
-        self._y: Array | None = None
+        self._passes: Array | None = None
 
     def forward(self, x: Array) -> Array:
-        """Cut off below 0."""
+        """Cut off below 0. A byte for each number is kept, not the result, which takes more and may be let go of."""
+        self._passes = x > 0
         y: Array = np.maximum(x, 0)
-        self._y = y
         return y
 
     def backward(self, grad: Array) -> Array:
         """Pass the gradient where the result is greater than 0."""
-        result: Array = grad * (self.saved("_y") > 0)
+        result: Array = grad * self.saved("_passes")
         return result
 
 
