@@ -76,3 +76,6 @@ def test_no_more_work_than_the_bound_is_kept(monkeypatch):
     for work in works:
         work.give_back(work.take())
     assert [bool(work._free) for work in works] == [True, False]
+    small = _memory.Work(((_memory._SMALL_WORK_BYTES,), np.uint8))  # has room of its own
+    small.give_back(small.take())
+    assert small._free
