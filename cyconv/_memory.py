@@ -26,8 +26,8 @@ KEEP_BYTES = 34 << 20
 _kept: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
 #: the same for arrays that belong to calls of one shape, and how large those of each shape are
 _KEEP_WORK_BYTES = 8 << 20
-#: Shapes that need no more have as much again to themselves: taking from `lent` can cost their calls half as much again
-#: (the gradient of maxima of 64x16x10x10, after a suite of large convolutions: 42 us, else 27).
+#: Shapes that need no more have as much again to themselves: taking from `lent` may cost their calls half as much
+#: again (the gradient of maxima of 64x16x10x10, after a suite of large convolutions: 42 us, else 27).
 _SMALL_WORK_BYTES = 64 << 10
 _held: list[int] = []
 
