@@ -149,7 +149,7 @@ def _choose_box(
 
 def _copies(spec: ConvSpec, row_tiles: bool) -> int:
     """Cells of a channel that are laid out for each position."""
-    return min(spec.kernel[1], spec.stride[1]) * spec.stride[2] if row_tiles else spec.kernel[2]
+    return min(spec.kernel[1], spec.stride[1]) * (spec.stride[2] if row_tiles else spec.kernel[2])
 
 
 def _channels(spec: ConvSpec, block: int) -> int:
@@ -244,14 +244,25 @@ def _cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile, block: int) -> flo
     if not _is_direct_in(spec, call, way) or spec.stride[2] > 1:  # cells that a stride leaves out are fetched, too
         copy = _copy_cycles(spec, call, way) + table.DENSE_ROW_CYCLES / way.box[3]
     copy *= positions * spec.group_inputs * _copies(spec, way.row_tiles)
-    store = 0.0 if _is_direct_out(call, way) else table.DENSE_STORE_CYCLES * positions * outputs
-    return (product + copy + store) / positions
+    return (product + copy) / positions + _store_cycles(spec, call, way, tile)
+
+
+def _store_cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile) -> float:
+    """Storing the outputs of a position from scratch: lines of the same kind are copied, others crossed."""
+    if _is_direct_out(call, way):
+        return 0.0
+    n, _, h, w = way.box
+    outputs = spec.group_outputs
+    line = h * w if n == 1 and call.out_strides[3] == w * call.out_strides[4] else w  # positions side by side
+    if call.out_strides[4 if way.by_rows else 1] == 1:
+        return table.DENSE_STORE_CYCLES * outputs + table.DENSE_ROW_CYCLES * (outputs / line if way.by_rows else 1)
+    return table.DENSE_STORE_CYCLES * round_up(outputs, tile.lanes) * round_up(line, tile.lanes) / line
 
 
 def _step(rows: float, vecs: int) -> float:
     """Cycles of one step of a tile: its multiply-adds, but never quicker than its loads or their latency."""
     loads = (rows + vecs + table.DENSE_OTHER_LOADS) * table.DENSE_LOAD_CYCLES
-    return max(rows * vecs * table.DENSE_STEP_CYCLES, loads, table.DENSE_LEAST_CYCLES)
+    return max(rows * vecs * table.DENSE_STEP_CYCLES, loads, table.DENSE_LEAST_CYCLES) + table.DENSE_OTHER_CYCLES
 
 
 def _describe(

@@ -25,12 +25,14 @@ DENSE_ROW_BYTES = CACHES[1] // 4
 DENSE_BOX = (64, 4096)
 
 #: Cycles of one multiply-add of a vector in the tile: two units, but for the 64-byte vectors of cores that pass them
-#: in halves. Two loads in a cycle, two of them for where an operand lies and two for what is asked for (a
-#: tile of one vector takes 0.69 of one of two); the latency of a multiply-add; beginning and ending a tile.
+#: in halves. Two loads in a cycle, also of where an operand lies and, as many, of what is asked for (a tile of one
+#: vector takes 0.69 of one of two); the latency of a multiply-add; what else a step takes (512 channels of 7x7, 3x3:
+#: in tiles of 7 rows 1592 us, of 12 and 13 rows 1477); beginning and ending a tile.
 DENSE_STEP_CYCLES = 1.0 if VECTOR_BYTES == 64 and cpu.splits_vectors() else 0.5
 DENSE_LOAD_CYCLES = 0.5
 DENSE_OTHER_LOADS = 4
 DENSE_LEAST_CYCLES = 4.0
+DENSE_OTHER_CYCLES = 0.4
 DENSE_TILE_CYCLES = 60.0
 
 #: Costs in cycles, for the choice between the two orientations of the dense product: laying out one cell of the input
