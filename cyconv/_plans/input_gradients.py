@@ -72,7 +72,7 @@ class _Woven:
         self, plan: Plan, grad: Sizes, weight: Sizes, out: Sizes, groups: int, dtype: np.dtype[Any], threads: int
     ) -> None:  # fmt: skip
         self._kernel = _runtime.kernel("weave", dtype)
-        self._images = images = images_together(out, dtype)
+        self._images = images = images_together(plan, out[0], dtype.itemsize)
         self._places, self._used = places(plan, out[1], images, dtype.itemsize)
         self._values = np.zeros(out[1], dtype)
         self._how = triple(plan.stride), threads

@@ -317,9 +317,10 @@ class Transposed:
         """Some images at a time: every pass into memory of its own, then all phases to the rows of the result, which
         are turned if that has its channels last."""
         values = np.zeros(out.shape[1], out.dtype) if self._bias is None else self._bias.astype(out.dtype)
-        images = images_together(out.shape, out.dtype)
+        turned = prod(out.shape[1:]) if turn else 0
+        images = images_together(plan, len(x), out.itemsize, turned)
         where, used = places(plan, out.shape[1], images, out.itemsize)
-        held = used + (images * prod(out.shape[1:]) if turn else 0)
+        held = used + images * turned
         weave = _runtime.kernel("weave", out.dtype)
         with _memory.scratch(held * out.itemsize) as scratch:
             cells = scratch[: held * out.itemsize].view(out.dtype)
@@ -338,9 +339,10 @@ class Transposed:
                     turn_channels(rows, result, threads)
 
 
-def images_together(out: tuple[int, ...], dtype: np.dtype[Any]) -> int:
-    """How many images of a result (N, K, *spatial) are computed before they are put together."""
-    return equal_cut(out[0], max(1, table.WEAVE_BYTES // (prod(out[1:]) * dtype.itemsize)))
+def images_together(plan: Plan, images: int, itemsize: int, turned: int = 0) -> int:
+    """How many of so many images are computed before they are put together, each of ``turned`` scalars there, too."""
+    each = (sum(prod(one.shape) for one in plan.passes) + turned) * itemsize
+    return equal_cut(images, max(1, table.WEAVE_BYTES // max(1, each)))
 
 
 def room(images: int, one: Pass, itemsize: int) -> int:
