@@ -205,9 +205,9 @@ WINOGRAD_GRADIENT_CELL_CYCLES = 10.0
 WINOGRAD_GRADIENT_SPREAD_CYCLES = 6.5
 WINOGRAD_GRADIENT_COLLECT_CYCLES = 6.5
 
-#: Bytes of phases that wait in scratch to be woven: several times the second-level cache (with one image at a time the
-#: calls cost more than the cache saves: 19.5 ms, not 17.8, for 8x128x28x28 to 56x56; 11.9 at half of it, 11.6 here; the
-#: number must not follow the threads, for an algorithm is chosen by the number of images).
+#: Bytes of phases that wait in scratch to be woven: several times the second-level cache (with one image at a time
+#: the calls cost more than the cache saves: 19.5 ms, not 17.8, for 8x128x28x28 to 56x56; 11.9 at half of it, 11.6
+#: here; the number must not follow the threads, for an algorithm is chosen by the number of images).
 WEAVE_BYTES = 8 * CACHES[1]
 
 #: Outputs that a convolution for several phases may compute for each that is wanted: from 2 cells on, whose phases
