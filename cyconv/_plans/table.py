@@ -26,11 +26,12 @@ DENSE_BOX = (64, 4096)
 
 #: Cycles of one multiply-add of a vector in the tile: two units, but for the 64-byte vectors of cores that pass them
 #: in halves. Two loads in a cycle, also of where an operand lies and, as many, of what is asked for (a tile of one
-#: vector takes 0.69 of one of two); the latency of a multiply-add; what else a step takes (512 channels of 7x7, 3x3:
-#: in tiles of 7 rows 1592 us, of 12 and 13 rows 1477); beginning and ending a tile.
+#: vector of 64 bytes takes 0.69 of one of two; of shorter vectors three are loaded in a cycle, which leaves room for
+#: them); the latency of a multiply-add; what else a step takes (512 channels of 7x7, 3x3: in tiles of 7 rows 1592 us,
+#: of 12 and 13 rows 1477); beginning and ending a tile.
 DENSE_STEP_CYCLES = 1.0 if VECTOR_BYTES == 64 and cpu.splits_vectors() else 0.5
 DENSE_LOAD_CYCLES = 0.5
-DENSE_OTHER_LOADS = 4
+DENSE_OTHER_LOADS = 4 if VECTOR_BYTES == 64 else 0
 DENSE_LEAST_CYCLES = 4.0
 DENSE_OTHER_CYCLES = 0.4
 DENSE_TILE_CYCLES = 60.0
