@@ -16,6 +16,7 @@ from cyconv import _runtime
 from cyconv._plans import table
 from cyconv._plans.gathering import AxisLayout, lay_out_axis
 from cyconv._plans.spec import (
+    LINE,
     PADDING_MODES,
     Call,
     ConvSpec,
@@ -27,7 +28,6 @@ from cyconv._plans.spec import (
 )  # fmt: skip
 
 Array = np.ndarray[Any, np.dtype[Any]]
-_LINE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def _choose_box(
         room = table.DENSE_PLACE_BYTES
     target = min(high, max(low, int(room / (cells * spec.dtype.itemsize))))
     d, h, w = call.out
-    cost = (lambda positions: _vector_cycles(tile, positions)) if by_rows else float
+    cost = (lambda positions: _steps(tile, tile.rows, positions)) if by_rows else float
     if w > target:
         return 1, 1, 1, _best_cut(w, 1, target, cost)
     if h * w > target:
@@ -167,12 +167,6 @@ def _best_cut(length: int, inner: int, target: int, cost: Callable[[int], float]
         return whole * cost(cut * inner) + cost(rest * inner), ceil(length / cut), cut
 
     return min(range(max(1, most // 2), min(most, length) + 1), key=costs, default=min(most, length))
-
-
-def _vector_cycles(tile: Tile, positions: int) -> float:
-    """Cycles of a step of all tiles of so many positions, as vectors."""
-    pairs, single = divmod(ceil(positions / tile.lanes), tile.vecs)
-    return pairs * _step(tile.rows, tile.vecs) + (_step(tile.rows, single) if single else 0.0)
 
 
 def _is_uniform(call: Call, box: Box) -> bool:
@@ -235,11 +229,9 @@ def _cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile, block: int) -> flo
         wide, rows = outputs, positions
         if way.row_tiles:
             runs, rows = prod(way.box[:3]), way.box[3]
-    vectors, panels = ceil(wide / tile.lanes), ceil(rows / tile.rows)
-    pairs, single = divmod(vectors, tile.vecs)
-    steps = pairs * _step(rows / panels, tile.vecs) + (_step(rows / panels, single) if single else 0.0)
-    tiles = ceil(vectors / tile.vecs) * ceil(spec.depth / block)
-    product = runs * panels * (steps * spec.depth + tiles * table.DENSE_TILE_CYCLES)
+    panels = ceil(rows / tile.rows)
+    tiles = ceil(wide / (tile.lanes * tile.vecs)) * ceil(spec.depth / block)
+    product = runs * panels * (_steps(tile, rows / panels, wide) * spec.depth + tiles * table.DENSE_TILE_CYCLES)
     copy = 0.0
     if not _is_direct_in(spec, call, way) or spec.stride[2] > 1:  # cells that a stride leaves out are fetched, too
         copy = _copy_cycles(spec, call, way) + table.DENSE_ROW_CYCLES / way.box[3]
@@ -257,6 +249,12 @@ def _store_cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile) -> float:
     if call.out_strides[4 if way.by_rows else 1] == 1:
         return table.DENSE_STORE_CYCLES * outputs + table.DENSE_ROW_CYCLES * (outputs / line if way.by_rows else 1)
     return table.DENSE_STORE_CYCLES * round_up(outputs, tile.lanes) * round_up(line, tile.lanes) / line
+
+
+def _steps(tile: Tile, rows: float, wide: int) -> float:
+    """Cycles of one step of each of the tiles that lie side by side: so many rows, and ``wide`` lanes of vectors."""
+    pairs, single = divmod(ceil(wide / tile.lanes), tile.vecs)
+    return pairs * _step(rows, tile.vecs) + (_step(rows, single) if single else 0.0)
 
 
 def _step(rows: float, vecs: int) -> float:
@@ -300,11 +298,11 @@ def _describe(
             starts = [_panel_start(spec, by_rows, i * panels // parts, tile) for i in range(parts + 1)]
             widest = max(round_up(end - start, panel) for start, end in pairwise(starts))
         partial = widest * box[1] * (round_up(slab, panel) if by_rows else slab)
-    sizes = [round_up(scalars * itemsize, _LINE) for scalars in (cells, source, tail, partial)]
+    sizes = [round_up(scalars * itemsize, LINE) for scalars in (cells, source, tail, partial)]
     at_cells, at_source, at_tail, at_tile, at_offsets = accumulate(sizes, initial=0)
     offsets = 2 * (block + _runtime.kernel("dense", spec.dtype).OFFSETS_AHEAD)
     lanes_of_rows = places * (1 + ceil(row / lanes) * min(spec.stride[2], 2))
-    scratch_bytes = at_offsets + round_up((offsets + slots_d * slots_h + lanes_of_rows) * 8, _LINE)
+    scratch_bytes = at_offsets + round_up((offsets + slots_d * slots_h + lanes_of_rows) * 8, LINE)
 
     items = parts * spec.groups * prod(ceil(n / b) for n, b in zip((call.batch, *call.out), box, strict=True))
     threads = max(1, min(threads, items))

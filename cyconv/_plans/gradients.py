@@ -14,6 +14,7 @@ from cyconv import _memory, _runtime
 from cyconv._plans import row_gradients, table, winograd_gradients
 from cyconv._plans.gathering import lay_out_axis
 from cyconv._plans.spec import (
+    LINE,
     PADDING_MODES,
     Call,
     ConvSpec,
@@ -25,7 +26,6 @@ from cyconv._plans.spec import (
 )  # fmt: skip
 
 Array = np.ndarray[Any, np.dtype[Any]]
-_LINE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,12 +197,12 @@ def weight_blocks(spec: ConvSpec, call: Call, threads: int) -> WeightBlocks:
     columns = ceil(panels / parts) * panel
     channels = min(spec.group_inputs, (columns - 1) // spec.taps + 2)
     source = 0 if direct_in else box[0] * channels * prod(layout.slots for layout in layouts) + lanes
-    at_columns = round_up(source * itemsize, _LINE)
+    at_columns = round_up(source * itemsize, LINE)
     # behind the last position there is room for the positions that a short run stores too much
-    at_rows = at_columns + round_up((positions * columns + lanes * panel) * itemsize, _LINE)
+    at_rows = at_columns + round_up((positions * columns + lanes * panel) * itemsize, LINE)
     rows = positions * kernel.ROWS + 2 * lanes
-    at_offsets = at_rows + round_up(rows * itemsize, _LINE)
-    scratch_bytes = at_offsets + round_up(columns * 8, _LINE)
+    at_offsets = at_rows + round_up(rows * itemsize, LINE)
+    scratch_bytes = at_offsets + round_up(columns * 8, LINE)
     values = {
         "batch": call.batch, "groups": spec.groups,
         "group_inputs": spec.group_inputs, "group_outputs": spec.group_outputs,

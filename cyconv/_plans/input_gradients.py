@@ -12,7 +12,7 @@ import numpy as np
 from cyconv import _memory, _runtime
 from cyconv._plans import once
 from cyconv._plans.arrays import call_of, triple
-from cyconv._plans.transposed import Pass, Plan, images_together, places, plan_passes, room
+from cyconv._plans.transposed import Pass, Plan, images_together, places, plan_passes
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Sizes = tuple[int, ...]
@@ -73,14 +73,14 @@ class _Woven:
     ) -> None:  # fmt: skip
         self._kernel = _runtime.kernel("weave", dtype)
         self._images = images = images_together(plan, out[0], dtype.itemsize)
-        self._places, self._used = places(plan, out[1], images, dtype.itemsize)
+        self._places, starts, self._used = places(plan, out[1], images, dtype.itemsize)
         self._values = np.zeros(out[1], dtype)
         self._how = triple(plan.stride), threads
         self._made = (-1, out[1], *triple(out[2:]))
         self._starts = range(0, grad[0], images)
         # the last few images may be fewer
         self._steps = {
-            count: _woven_steps(plan, (count, *grad[1:]), images, weight, groups, dtype, threads)
+            count: _woven_steps(plan, (count, *grad[1:]), starts, weight, groups, dtype, threads)
             for count in {min(images, grad[0] - first) for first in self._starts}
         }
 
@@ -113,15 +113,14 @@ class _Step(NamedTuple):
 
 
 def _woven_steps(
-    plan: Plan, grad: Sizes, images: int, weight: Sizes, groups: int, dtype: np.dtype[Any], threads: int
+    plan: Plan, grad: Sizes, starts: list[int], weight: Sizes, groups: int, dtype: np.dtype[Any], threads: int
 ) -> list[_Step]:  # fmt: skip
-    """Steps for as many images as ``grad`` has, where each part has room for ``images``."""
-    steps, start, given = [], 0, np.empty(grad, dtype)
-    for one in plan.passes:
+    """Steps for as many images as ``grad`` has, whose results begin at ``starts``."""
+    steps, given = [], np.empty(grad, dtype)
+    for one, start in zip(plan.passes, starts, strict=True):
         shape = (len(given), one.shape[0], *triple(one.shape[1:]))
         convolution = _convolution(one, given, np.empty(shape, dtype), weight, groups, threads)
         steps.append(_Step(one.seen, start, start + prod(shape), shape, convolution))
-        start += room(images, one, dtype.itemsize)
     return steps
 
 

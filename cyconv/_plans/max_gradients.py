@@ -165,9 +165,10 @@ class _Choosing:
         kernel = self._kernel = _runtime.kernel("poolgrad", dtype)
         step, outputs = _step(planes), prod(planes.out)
         self._threads = threads
-        self._picked = _pick_cells(planes, choices, kernel.LANES, dtype) if kernel.PICKS else None
-        if self._picked:
-            times = self._picked[0]
+        picked = _pick_cells(planes, choices, kernel.LANES, dtype) if kernel.PICKS else None
+        self._picked = picked and picked[1]
+        if picked:
+            times = picked[0]
             self._shapes = (planes.lead // times, outputs * times), (planes.lead // times, prod(planes.size) * times)
             self._work = _memory.Work(((threads, outputs * times + kernel.LANES), dtype))
             return
@@ -189,7 +190,7 @@ class _Choosing:
         (rows,) = work = self._work.take()
         if self._picked:
             grad, out = grad.reshape(self._shapes[0]), out.reshape(self._shapes[1])
-            self._kernel.choose_small(grad, codes, out, *self._picked[1], rows, self._threads)
+            self._kernel.choose_small(grad, codes, out, *self._picked, rows, self._threads)
         else:
             self._kernel.choose(
                 grad.reshape(-1), codes, out.reshape(-1), *self._sizes, rows, self._stream, self._threads

@@ -15,6 +15,7 @@ import numpy as np
 from cyconv import _memory, _runtime
 from cyconv._plans import table
 from cyconv._plans.spec import (
+    LINE,
     Call,
     ConvSpec,
     contiguous_strides,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from cyconv._plans.convolution import Algorithm
 
 Array = np.ndarray[Any, np.dtype[Any]]
-_LINE = 64
 
 
 def images_at_a_time(spec: ConvSpec, call: Call) -> int:
@@ -87,7 +87,7 @@ class OnPlanes:
 
 def _begin(spec: ConvSpec, call: Call, images: int) -> int:
     """Scalars before the results."""
-    return round_up(images * spec.in_channels * prod(call.size), _LINE // spec.dtype.itemsize)
+    return round_up(images * spec.in_channels * prod(call.size), LINE // spec.dtype.itemsize)
 
 
 def _scalars(spec: ConvSpec, call: Call, images: int) -> int:

@@ -11,10 +11,9 @@ import numpy as np
 
 from cyconv import _memory, _runtime
 from cyconv._plans import table
-from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, equal_cut, equal_segments, flops, round_up
+from cyconv._plans.spec import LINE, PADDING_MODES, Call, ConvSpec, equal_cut, equal_segments, flops, round_up
 
 Array = np.ndarray[Any, np.dtype[Any]]
-_LINE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +108,7 @@ def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
     threads = max(1, min(threads, segments * spec.groups, flops(spec, call) // table.THREAD_FLOPS))
     # a vector of cells may be stored behind the last one, and two panels read
     slack = kernel.LANES * max(spec.group_inputs, kernel.LANES) + 2 * kernel.LANES * kernel.VECS
-    scratch_bytes = round_up((rows * cells * spec.group_inputs + slack) * itemsize, _LINE)
+    scratch_bytes = round_up((rows * cells * spec.group_inputs + slack) * itemsize, LINE)
     values = {
         "batch": call.batch, "groups": spec.groups,
         "group_inputs": spec.group_inputs, "group_outputs": spec.group_outputs,

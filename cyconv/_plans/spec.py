@@ -21,6 +21,9 @@ PADDING_MODES = {"zeros": 0, "reflect": 1, "replicate": 2, "circular": 3, "symme
 #: what ``conv*`` offers
 CONV_PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
+#: bytes of a cache line
+LINE = 64
+
 
 class Activation(NamedTuple):
     """What the write-back does to each result v: v*slope if v < 0, then clip to [lo, hi]; or v*sigmoid(v)."""
@@ -153,7 +156,7 @@ def round_up(value: int, step: int) -> int:
 def odd_lines(nbytes: int) -> int:
     """At least so many bytes, an odd number of cache lines, as ``gather.pxd`` has it: the same place in
     neighbouring blocks then lies in different sets of the cache."""
-    return (-(-nbytes // 64) | 1) * 64
+    return (-(-nbytes // LINE) | 1) * LINE
 
 
 def contiguous_strides(channels: int, size: Triple, channels_last: bool) -> tuple[int, ...]:

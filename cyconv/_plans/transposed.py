@@ -319,19 +319,17 @@ class Transposed:
         values = np.zeros(out.shape[1], out.dtype) if self._bias is None else self._bias.astype(out.dtype)
         turned = prod(out.shape[1:]) if turn else 0
         images = images_together(plan, len(x), out.itemsize, turned)
-        where, used = places(plan, out.shape[1], images, out.itemsize)
+        where, starts, used = places(plan, out.shape[1], images, out.itemsize)
         held = used + images * turned
         weave = _runtime.kernel("weave", out.dtype)
         with _memory.scratch(held * out.itemsize) as scratch:
             cells = scratch[: held * out.itemsize].view(out.dtype)
             for first in range(0, len(x), images):
                 some = slice(first, first + images)
-                at = 0
-                for i, one in enumerate(plan.passes):
+                for i, (one, at) in enumerate(zip(plan.passes, starts, strict=True)):
                     shape = (len(x[some]), *one.shape)
                     part = cells[at : at + prod(shape)].reshape(shape)
                     self._run_pass(plan, i, x[some], part, threads)
-                    at += room(images, one, out.itemsize)
                 result = with_three_axes(out[some])
                 rows = cells[used : used + result.size].reshape(result.shape) if turn else result
                 weave.run(cells, where, values, rows, triple(plan.stride), threads)
@@ -345,18 +343,19 @@ def images_together(plan: Plan, images: int, itemsize: int, turned: int = 0) -> 
     return equal_cut(images, max(1, table.WEAVE_BYTES // max(1, each)))
 
 
-def room(images: int, one: Pass, itemsize: int) -> int:
+def _room(images: int, one: Pass, itemsize: int) -> int:
     """Scalars that the result of a pass takes: parts begin with a cache line, and may be read beyond their end."""
     return round_up(images * prod(one.shape) + _SLACK // itemsize, _SLACK // itemsize)
 
 
 @lru_cache(maxsize=256)
-def places(plan: Plan, channels: int, images: int, itemsize: int) -> tuple[Array, int]:
+def places(plan: Plan, channels: int, images: int, itemsize: int) -> tuple[Array, list[int], int]:
     """Where each phase begins in scratch, -1 if it does not exist, and its steps from channel to channel, along d and
-    along h; and how many scalars there are in all."""
+    along h; where each pass begins; and how many scalars there are in all."""
     found = np.full((prod(plan.stride), 4), -1, np.int64)
-    used = 0
+    starts, used = [], 0
     for one in plan.passes:
+        starts.append(used)
         sizes = triple(one.shape[1:])
         step_h, step_d = sizes[2], sizes[1] * sizes[2]
         plane = prod(sizes)
@@ -367,5 +366,5 @@ def places(plan: Plan, channels: int, images: int, itemsize: int) -> tuple[Array
             )
             at = used + i * plane + d * step_d + h * step_h + w
             found[index] = at, one.spec.out_channels // channels * plane, step_d, step_h
-        used += room(images, one, itemsize)
-    return found, used
+        used += _room(images, one, itemsize)
+    return found, starts, used

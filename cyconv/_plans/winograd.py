@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from math import ceil, prod
 from typing import Any
@@ -11,12 +12,11 @@ import numpy as np
 from cyconv import _memory, _runtime
 from cyconv._plans import table, winograd_blocks
 from cyconv._plans.dense import Dense
-from cyconv._plans.spec import Call, ConvSpec, equal_cut, exported_strides, round_up, tap_offsets
+from cyconv._plans.spec import LINE, Call, ConvSpec, equal_cut, exported_strides, round_up, tap_offsets
 from cyconv._plans.winograd_blocks import Form, allowed_forms, direct_taps, forms, phases_of
 from cyconv._plans.winograd_points import numbers
 
 Array = np.ndarray[Any, np.dtype[Any]]
-_LINE = 64
 
 
 class Winograd:
@@ -93,12 +93,12 @@ class Winograd:
         known = numbers(form.m, form.r)
         bad = np.zeros(prod(blocks.flags), np.uint8)
         weights, beside = self._pack(form, blocks)
-        lacks = len(beside) < blocks.scratch_bytes
-        with _memory.scratch(blocks.scratch_bytes if lacks else 0) as scratch:
+        fits = len(beside) >= blocks.scratch_bytes
+        with nullcontext(beside) if fits else _memory.scratch(blocks.scratch_bytes) as scratch:
             self.kernel.run(
                 x, weights, self._bias.reshape(-1), out, blocks.geometry, blocks.tables,
                 known.inputs.astype(self.spec.dtype), known.outputs.astype(self.spec.dtype), self._activation,
-                bad, scratch if lacks else beside, blocks.threads,
+                bad, scratch, blocks.threads,
             )  # fmt: skip
         if bad.any():
             tiles: Array = np.any(bad.reshape(blocks.flags), axis=(0, 2))
@@ -126,7 +126,7 @@ class Winograd:
         if form not in self._packed:
             spec = self.spec
             size = self._packed_size(form)
-            nbytes = round_up(size * spec.dtype.itemsize, _LINE)
+            nbytes = round_up(size * spec.dtype.itemsize, LINE)
             room = self._new(nbytes + (blocks.scratch_bytes if self._once else 0), np.uint8)
             packed = room[: size * spec.dtype.itemsize].view(spec.dtype)
             columns = numbers(form.m, form.r).weights
