@@ -1,9 +1,9 @@
-"""Weight gradient of a convolution of stride 1 by Winograd's algorithm: the transpose of what ``winograd.pyx`` does.
+"""Weight gradient of a convolution by Winograd's algorithm: the transpose of what ``winograd.pyx`` does.
 
     dw[k, c] = G^T [ sum over tiles of (A g[k] A^T) * (B^T x[c] B) ] G
 
-An m x m tile of the gradient g and the a x a cells of x that it meets, a = m + r - 1, are transformed with the
-matrices of the forward direction; per frequency the sum is a product whose depth are the tiles.
+An m x m tile of the gradient g and the a x a cells of x that it meets, a = m + r - 1 (2 m + r - 2 at a stride of 2), are
+transformed with the matrices of the forward direction; per frequency the sum is a product whose depth are the tiles.
 
     for each box of tiles, in order:
         for each vector of channels of x and of g, for each picture of the box:                             <- threads
@@ -26,14 +26,13 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memmove
 
 from cyconv._kernels.channel_rows cimport Row, fill_row, zero_row
-from cyconv._kernels.gather cimport ZEROS, source_index
+from cyconv._kernels.gather cimport LINE_BYTES, ZEROS, source_index
 from cyconv._kernels.shares cimport Shares, Turn, first_turn, next_item, share_out
 from cyconv._kernels.simd cimport (TILE_ROWS, VL, flush_subnormals, real_t, restore_mode, vec_t, vload, vstore,
                                    vzero)
 from cyconv._kernels.tile cimport SOON, TILE_VECS, Finish, Start, run_tile_on_scalars, start_at_columns
 from cyconv._kernels.transpose cimport vtranspose
-from cyconv._kernels.winograd_transforms cimport transform_input
-from cyconv._kernels.winwgrad_transforms cimport collect_taps, spread_gradient
+from cyconv._kernels.winwgrad_transforms cimport collect_taps, spread_gradient, transform_cells
 
 cdef enum:
     PANEL = TILE_VECS * VL
@@ -42,7 +41,7 @@ cdef enum:
 cdef struct Geometry:
     int64_t batch, groups, group_inputs, group_outputs
     int64_t size_h, size_w, out_h, out_w, pad_h, pad_w, padding_mode
-    int64_t points, pixels, taps, tiles_h, tiles_w, box_n, box_h, box_w
+    int64_t points, pixels, stride, taps, tiles_h, tiles_w, box_n, box_h, box_w
     int64_t block_k, block_panels, step_inputs, step_gradients, step_product, segments
     int64_t at_gradients, at_work, at_threads, thread_bytes
 
@@ -50,7 +49,7 @@ cdef struct Geometry:
 FIELDS = (
     "batch", "groups", "group_inputs", "group_outputs",
     "size_h", "size_w", "out_h", "out_w", "pad_h", "pad_w", "padding_mode",
-    "points", "pixels", "taps", "tiles_h", "tiles_w", "box_n", "box_h", "box_w",
+    "points", "pixels", "stride", "taps", "tiles_h", "tiles_w", "box_n", "box_h", "box_w",
     "block_k", "block_panels", "step_inputs", "step_gradients", "step_product", "segments",
     "at_gradients", "at_work", "at_threads", "thread_bytes",
 )
@@ -228,22 +227,23 @@ cdef void _transform_inputs(const Job *job, const Box *box, int64_t c0, int64_t 
     cdef const Geometry *g = job.g
     cdef const real_t *image = job.x.data + (box.n0 + n) * job.x.n + c0 * job.x.c
     cdef Row row = Row(job.x.c, job.x.w, g.size_w, min(channels, <int64_t>VL), g.padding_mode, VL)
-    cdef int64_t shared = g.taps - 1
-    cdef int64_t count = box.w * g.pixels + shared
-    cdef int64_t pitch = (g.box_w * g.pixels + shared) * VL
+    cdef int64_t step = g.pixels * g.stride
+    cdef int64_t shared = g.points - step
+    cdef int64_t count = box.w * step + shared
+    cdef int64_t pitch = (g.box_w * step + shared) * VL
     cdef int64_t i, j, h, w
     to += n * box.h * box.w * PANEL
     for i in range(box.h):
         if i > 0:
-            memmove(cells, cells + g.pixels * pitch, shared * pitch * sizeof(real_t))
+            memmove(cells, cells + step * pitch, shared * pitch * sizeof(real_t))
         for j in range(shared if i > 0 else 0, g.points):
-            h = source_index((box.h0 + i) * g.pixels + j - g.pad_h, g.size_h, g.padding_mode)
+            h = source_index((box.h0 + i) * step + j - g.pad_h, g.size_h, g.padding_mode)
             if h < 0:
                 zero_row(&row, count, cells + j * pitch)
             else:
-                fill_row(&row, image + h * job.x.h, box.w0 * g.pixels - g.pad_w, count, cells + j * pitch)
+                fill_row(&row, image + h * job.x.h, box.w0 * step - g.pad_w, count, cells + j * pitch)
         for w in range(box.w):
-            transform_input(g.points, 1, cells + w * g.pixels * VL, job.cell, to, g.step_inputs, 2 * PANEL,
+            transform_cells(g.points, cells + w * step * VL, job.cell, to, g.step_inputs, 2 * PANEL,
                             job.input_numbers)
             to += PANEL
 
@@ -283,7 +283,7 @@ cdef bint _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, i
     cdef int64_t taps = g.taps * g.taps
     cdef const real_t *inputs
     cdef const real_t *gradients
-    cdef int64_t f, panel, q, row, vecs, k, c
+    cdef int64_t f, panel, q, row, vecs, k, c, line
     cdef bint bad = 0
     cdef uint64_t mode = flush_subnormals()
     cdef real_t *to
@@ -295,12 +295,15 @@ cdef bint _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, i
         vstore(zeros + q * VL, vzero())
     for f in range(g.points * g.points):
         gradients = job.gradients + f * g.step_gradients + k0 // g.block_k * tiles * g.block_k
+        line = 0
         for panel in range(panel0, panel1):
             inputs = job.inputs + f * g.step_inputs + panel * tiles * PANEL
             vecs = min(<int64_t>TILE_VECS, _cuts(g.group_inputs - panel * PANEL, VL))
             to = product + f * g.step_product + (panel - panel0) * g.block_k * PANEL
             for q in range(cuts):
                 row = outputs * q // cuts
+                _ask_ahead(job, f + 1, k0, tiles, panel0, panel1, line, &start)
+                line += 1
                 run_tile_on_scalars(<int>(outputs * (q + 1) // cuts - row), <int>vecs, box.tiles, gradients + row, 1,
                                     job.tile, inputs, PANEL, to + row * PANEL, PANEL, &start, &finish, 0)
     for k in range(outputs):
@@ -312,6 +315,28 @@ cdef bint _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, i
             c += VL
     restore_mode(mode)
     return bad
+
+
+cdef inline void _ask_ahead(const Job *job, int64_t f, int64_t k0, int64_t tiles, int64_t panel0, int64_t panel1,
+                            int64_t line, Start *start) noexcept nogil:
+    """While one frequency is multiplied, the next one's numbers come from the third-level cache: tile by tile, with
+    each call, one of the lines that hold the block's outputs or the inputs of its panels."""
+    cdef const Geometry *g = job.g
+    cdef int64_t lines_k = _cuts(g.block_k * sizeof(real_t), LINE_BYTES)
+    cdef int64_t lines_c = _cuts(PANEL * sizeof(real_t), LINE_BYTES)
+    if f == g.points * g.points:
+        start.ahead_step = 0
+    elif line < lines_k:
+        start.ahead = <const char *>(job.gradients + f * g.step_gradients + k0 // g.block_k * tiles * g.block_k)
+        start.ahead += line * LINE_BYTES
+        start.ahead_step = g.block_k * sizeof(real_t)
+    else:
+        line -= lines_k
+        start.ahead = <const char *>(job.inputs + f * g.step_inputs + (panel0 + line // lines_c) * tiles * PANEL)
+        start.ahead += line % lines_c * LINE_BYTES
+        start.ahead_step = PANEL * sizeof(real_t)
+        if line >= lines_c * (panel1 - panel0):
+            start.ahead_step = 0
 
 
 cdef bint _add_weights(const Job *job, const real_t *product, real_t *out, int64_t channels, bint fresh) noexcept nogil:

@@ -3,7 +3,8 @@
 With the points, pairs and numbers of ``winograd_transforms.pxd``: the transposed output transform sends m results to
 ``a`` frequencies, ``v_p = sum over i of p^i y_i`` and at infinity the last y; the transposed weight transform sends
 ``a`` frequencies to r taps, ``w_j = sum over p of G[p, j] v_p``. The rows of G for p and -p are the same numbers, the
-odd ones with opposite signs (the even ones, if 0 is not a point).
+odd ones with opposite signs (the even ones, if 0 is not a point). Of an axis of stride 2, the odd part has the results
+as they are and one tap, the sum over them.
 
     numbers of the output transform:    p_j^i (m x n)
     numbers of the weight transform:    G[p_i, j] (n x r), G[0, 0]
@@ -11,12 +12,11 @@ odd ones with opposite signs (the even ones, if 0 is not a point).
 from libc.stdint cimport int64_t
 
 from cyconv._kernels.simd cimport VL, inlined, prefetch, real_t, vec_t, vload, vset, vstore
-from cyconv._kernels.winograd_transforms cimport MAX_CELLS, MAX_POINTS
+from cyconv._kernels.winograd_transforms cimport EVEN, MAX_CELLS, MAX_POINTS, STRIDED, input_tile, transform_input
 
 
-cdef inline inlined _spread_axis(const int a, const int m, const vec_t *y, vec_t *v,
-                                 const real_t *numbers) noexcept nogil:
-    """``v = A y`` along one axis; both are dense."""
+cdef inline inlined _spread_points(const int a, const int m, const vec_t *y, vec_t *v,
+                                   const real_t *numbers) noexcept nogil:
     cdef int z = 1 - a % 2
     cdef int n = (a - 1 - z) // 2
     cdef vec_t even, odd
@@ -36,9 +36,20 @@ cdef inline inlined _spread_axis(const int a, const int m, const vec_t *y, vec_t
         v[z + 2 * j + 1] = even - odd
 
 
-cdef inline inlined _weight_axis(const int a, const int r, const vec_t *v, vec_t *w,
+cdef inline inlined _spread_axis(const int a, const int m, const vec_t *y, vec_t *v,
                                  const real_t *numbers) noexcept nogil:
-    """``w = G^T v`` along one axis; both are dense."""
+    """``v = A y`` along one axis; both are dense."""
+    cdef int i
+    if a == STRIDED:
+        _spread_points(EVEN, m, y, v, numbers)
+        for i in range(m):
+            v[EVEN + i] = y[i]
+    else:
+        _spread_points(a, m, y, v, numbers)
+
+
+cdef inline inlined _weight_points(const int a, const int r, const vec_t *v, vec_t *w,
+                                   const real_t *numbers) noexcept nogil:
     cdef int z = 1 - a % 2
     cdef int n = (a - 1 - z) // 2
     cdef vec_t total[MAX_POINTS]
@@ -55,6 +66,17 @@ cdef inline inlined _weight_axis(const int a, const int r, const vec_t *v, vec_t
         if z and j == 0:
             value = value + vset(numbers[n * r]) * v[0]
         w[j] = value + v[a - 1] if j == r - 1 else value
+
+
+cdef inline inlined _weight_axis(const int a, const int r, const vec_t *v, vec_t *w,
+                                 const real_t *numbers) noexcept nogil:
+    """``w = G^T v`` along one axis; both are dense."""
+    if a == STRIDED:
+        _weight_points(EVEN, 2, v, w, numbers)
+        w[2] = w[1]
+        w[1] = (v[EVEN] + v[EVEN + 1]) + (v[EVEN + 2] + v[EVEN + 3])
+    else:
+        _weight_points(a, r, v, w, numbers)
 
 
 cdef inline inlined _spread_tile(const int a, const int m, const real_t *source, int64_t row, real_t *to, int64_t step,
@@ -93,10 +115,21 @@ cdef inline inlined _weight_tile(const int a, const int r, const real_t *source,
         _weight_axis(a, r, half + i * a, taps + i * r, numbers)
 
 
+cdef inline void transform_cells(int64_t a, const real_t *source, const int64_t *offset, real_t *to, int64_t step,
+                                 int64_t soon, const real_t *numbers) noexcept nogil:
+    """The input transform for the forms that the plan uses."""
+    if a == STRIDED:
+        input_tile(STRIDED, STRIDED, source, offset, to, step, soon, numbers)
+    else:
+        transform_input(a, 1, source, offset, to, step, soon, numbers)
+
+
 cdef inline void spread_gradient(int64_t a, int64_t m, const real_t *source, int64_t row, real_t *to, int64_t step,
                                  int64_t soon, const real_t *numbers) noexcept nogil:
     """The transposed output transform for the forms that the plan uses."""
-    if a == 8 and m == 6:
+    if a == STRIDED:
+        _spread_tile(STRIDED, 4, source, row, to, step, soon, numbers)
+    elif a == 8 and m == 6:
         _spread_tile(8, 6, source, row, to, step, soon, numbers)
     elif a == 8 and m == 4:
         _spread_tile(8, 4, source, row, to, step, soon, numbers)
@@ -115,7 +148,9 @@ cdef inline void spread_gradient(int64_t a, int64_t m, const real_t *source, int
 cdef inline void collect_taps(int64_t a, int64_t r, const real_t *source, int64_t step, vec_t *taps,
                               const real_t *numbers) noexcept nogil:
     """Frequencies ``source[. * step]`` to ``r x r`` taps, for the forms that the plan uses."""
-    if a == 8 and r == 3:
+    if a == STRIDED:
+        _weight_tile(STRIDED, 3, source, step, taps, numbers)
+    elif a == 8 and r == 3:
         _weight_tile(8, 3, source, step, taps, numbers)
     elif a == 8 and r == 5:
         _weight_tile(8, 5, source, step, taps, numbers)

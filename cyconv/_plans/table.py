@@ -182,9 +182,13 @@ WINOGRAD_OVERLAP = 0.1
 #: beyond the second share (same fit: boxes of a fifth of the cache were up to 25 % quicker than those of a half).
 WINOGRAD_ROOM = (0.1, 1.6)
 
-#: F(m, r) of the weight gradient, with the relative L2 error that was measured in float32 (normal data, 64 to 256
-#: channels; it does not grow with them). F(6, 3), 4e-6, was never quicker than F(4, 3) or F(5, 3).
-WINOGRAD_GRADIENT = {(2, 3): 3.6e-7, (4, 3): 1.0e-6, (5, 3): 1.7e-6, (2, 5): 1.0e-6, (4, 5): 3.6e-6, (2, 7): 4.4e-6}
+#: F(m, r) of the weight gradient at a stride, with the relative L2 error that was measured in float32 (normal data,
+#: 64 to 256 channels; it does not grow with them). F(6, 3), 4e-6, was never quicker than F(4, 3) or F(5, 3), nor
+#: F(7, 3) at a stride of 2 than F(4, 3): 225 frequencies are too many to add up.
+WINOGRAD_GRADIENT = {
+    (2, 3, 1): 3.6e-7, (4, 3, 1): 1.0e-6, (5, 3, 1): 1.7e-6, (2, 5, 1): 1.0e-6, (4, 5, 1): 3.6e-6, (2, 7, 1): 4.4e-6,
+    (4, 3, 2): 4.5e-7,
+}  # fmt: skip
 
 #: Transformed values of a box of tiles: products take the rest of the bound on scratch. A block of a product: four
 #: tiles of 12 outputs, whose gradients are 3 cache lines per step, and half of a second-level cache (of 48 to 176
@@ -197,14 +201,16 @@ WINOGRAD_GRADIENT_PRODUCT_BYTES = CACHES[1] // 2
 #: one another twice per box.
 WINOGRAD_GRADIENT_SEGMENTS = 4
 
-#: Cycles of the weight gradient (profiles of 64 to 512 channels, 7x7 to 56x56, batch 8): a multiply-add of a vector
-#: in Winograd's product and the direct one; laying a vector of cells out; per frequency, transforming such a vector
-#: and, for each vector of weights and each box, transforming back and adding.
-WINOGRAD_GRADIENT_STEP_CYCLES = 1.15 * DENSE_STEP_CYCLES
+#: Cycles of the weight gradient, fitted to 52 calls (16 to 512 channels, 7x7 to 64x64, batch 8 to 32, root mean
+#: square deviation 7 %, in units of the dense model): a multiply-add of a vector in Winograd's product; laying a
+#: vector of cells out and transforming it; per frequency, for each vector of weights and each box, transforming back
+#: and adding. The same of 13 direct ones: a multiply-add; adding a vector of the product, once per box of positions,
+#: if all of it stays in the second-level cache and if not (512 to 512 channels at 7x7: 9 ms instead of 4).
+WINOGRAD_GRADIENT_STEP_CYCLES = 1.3 * DENSE_STEP_CYCLES
+WINOGRAD_GRADIENT_CELL_CYCLES = 24.0
+WINOGRAD_GRADIENT_COLLECT_CYCLES = 4.4
 GRADIENT_STEP_CYCLES = 1.3 * DENSE_STEP_CYCLES
-WINOGRAD_GRADIENT_CELL_CYCLES = 10.0
-WINOGRAD_GRADIENT_SPREAD_CYCLES = 6.5
-WINOGRAD_GRADIENT_COLLECT_CYCLES = 6.5
+GRADIENT_ADD_CYCLES = (0.8, 7.0)
 
 #: Bytes of phases that wait in scratch to be woven: several times the second-level cache (with one image at a time
 #: the calls cost more than the cache saves: 19.5 ms, not 17.8, for 8x128x28x28 to 56x56; 11.9 at half of it, 11.6

@@ -1,4 +1,4 @@
-"""Plan of the weight gradient by Winograd's algorithm: which F(m, r), boxes of tiles, blocks and scratch."""
+"""Plan of the weight gradient by Winograd's algorithm: which form, boxes of tiles, blocks and scratch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, equal_cut, flops, 
 from cyconv._plans.winograd_points import numbers
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Form = tuple[int, int]
+Form = tuple[int, int, int]  # results, taps, stride
 Box = tuple[int, int, int]
 _LINE = 64
 
@@ -36,12 +36,12 @@ class Blocks:
 
 
 def supports(spec: ConvSpec, call: Call) -> bool:
-    """Whether some form computes this gradient: a plane, a square kernel, no stride, no dilation, whole vectors."""
+    """Whether some form computes this gradient: a plane, a square kernel, no dilation, whole vectors."""
     least = _runtime.VECTOR_BYTES // spec.dtype.itemsize
     return (
         bool(_forms(spec))
         and (call.size[0], call.out[0], spec.kernel[0]) == (1, 1, 1)
-        and spec.stride == spec.dilation == (1, 1, 1)
+        and spec.dilation == (1, 1, 1)
         and min(spec.group_inputs, spec.group_outputs) >= least
     )
 
@@ -52,7 +52,8 @@ def weight_gradient(spec: ConvSpec, call: Call, x: Array, grad: Array, out: Arra
     False if the result is not finite: infinity and NaN are then not where the definition puts them.
     """
     blocks = blocks_for(spec, call, threads)
-    m, r = blocks.form
+    m, r, stride = blocks.form
+    r = ceil(r / stride)  # what is transformed of an axis
     known = numbers(m, r)
     has_zero = (m + r) % 2
     weights = [*known.weights[has_zero:-1:2].ravel(), known.weights[0, 0]]
@@ -85,12 +86,18 @@ def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
 
 
 def _forms(spec: ConvSpec) -> list[Form]:
-    """Every F(m, r) that fits the kernel and the bound on errors."""
+    """Every form that fits the kernel and the bound on errors."""
     return [
         form
         for form, error in table.WINOGRAD_GRADIENT.items()
-        if (1, form[1], form[1]) == spec.kernel and error < table.WINOGRAD_ERROR
+        if (1, *form[1:2] * 2, *form[2:] * 2) == (*spec.kernel, *spec.stride[1:]) and error < table.WINOGRAD_ERROR
     ]
+
+
+def _points(form: Form) -> int:
+    """Cells, and frequencies, of an axis."""
+    m, r, stride = form
+    return (m - 1) * stride + r
 
 
 def _tiles(call: Call, form: Form) -> tuple[int, int]:
@@ -103,7 +110,7 @@ def _box(spec: ConvSpec, call: Call, form: Form) -> Box:
     kernel = _runtime.kernel("winwgrad", spec.dtype)
     block_k, panel = _block_outputs(spec, kernel.LANES), kernel.LANES * kernel.VECS
     channels = round_up(spec.group_inputs, panel) + round_up(spec.group_outputs, block_k)
-    values = (form[0] + form[1] - 1) ** 2 * channels * spec.dtype.itemsize
+    values = _points(form) ** 2 * channels * spec.dtype.itemsize
     most = max(1, min(table.WINOGRAD_MOST_TILES, table.WINOGRAD_GRADIENT_BYTES // values))
     tall, wide = _tiles(call, form)
     if wide > most:
@@ -115,16 +122,15 @@ def _box(spec: ConvSpec, call: Call, form: Form) -> Box:
 
 def _cost(spec: ConvSpec, call: Call, form: Form, box: Box) -> float:
     """Estimated seconds on one thread."""
-    m, r = form
-    frequencies = (m + r - 1) ** 2
+    m, _, stride = form
+    frequencies = _points(form) ** 2
     lanes = _runtime.kernel("winwgrad", spec.dtype).LANES
     inputs, outputs = ceil(spec.group_inputs / lanes), ceil(spec.group_outputs / lanes)
     tall, wide = _tiles(call, form)
     tiles = call.batch * tall * wide
     boxes = ceil(call.batch / box[0]) * ceil(tall / box[1]) * ceil(wide / box[2])
     cycles = table.WINOGRAD_GRADIENT_STEP_CYCLES * tiles * frequencies * spec.group_outputs * inputs
-    cells = table.WINOGRAD_GRADIENT_CELL_CYCLES * m * m
-    cycles += (cells + table.WINOGRAD_GRADIENT_SPREAD_CYCLES * frequencies) * tiles * (inputs + outputs)
+    cycles += table.WINOGRAD_GRADIENT_CELL_CYCLES * tiles * m**2 * (inputs * stride**2 + outputs)
     cycles += table.WINOGRAD_GRADIENT_COLLECT_CYCLES * frequencies * boxes * spec.group_outputs * inputs
     seconds: float = cycles * spec.groups / table.CLOCK_HZ + table.CALL_SECONDS
     return seconds
@@ -134,8 +140,8 @@ def _describe(spec: ConvSpec, call: Call, form: Form, box: Box, threads: int, se
     """Everything the kernel wants to know, as two integer vectors, and the scratch it needs."""
     kernel = _runtime.kernel("winwgrad", spec.dtype)
     lanes, panel, item = kernel.LANES, kernel.LANES * kernel.VECS, spec.dtype.itemsize
-    m, r = form
-    a = m + r - 1
+    m, r, stride = form
+    a = _points(form)
     tiles = prod(box)
     tall, wide = _tiles(call, form)
     block_k, block_panels = _block(spec, a * a, panel, lanes)
@@ -143,7 +149,7 @@ def _describe(spec: ConvSpec, call: Call, form: Form, box: Box, threads: int, se
     step_inputs = odd_lines(panels * tiles * panel * item) // item
     step_gradients = odd_lines(blocks_k * tiles * block_k * item) // item
     step_product = odd_lines(block_panels * block_k * panel * item) // item
-    pitch = box[2] * m + r - 1
+    pitch = (box[2] - 1) * m * stride + a
     cells = (a * pitch + lanes) * lanes
     at_gradients = round_up(a * a * step_inputs * item, _LINE)
     at_work = at_gradients + round_up(a * a * step_gradients * item, _LINE)
@@ -167,14 +173,15 @@ def _describe(spec: ConvSpec, call: Call, form: Form, box: Box, threads: int, se
         "group_inputs": spec.group_inputs, "group_outputs": spec.group_outputs,
         "size_h": call.size[1], "size_w": call.size[2], "out_h": call.out[1], "out_w": call.out[2],
         "pad_h": call.pads[1][0], "pad_w": call.pads[2][0], "padding_mode": PADDING_MODES[spec.padding_mode],
-        "points": a, "pixels": m, "taps": r, "tiles_h": tall, "tiles_w": wide,
+        "points": a, "pixels": m, "stride": stride, "taps": r, "tiles_h": tall, "tiles_w": wide,
         "box_n": box[0], "box_h": box[1], "box_w": box[2],
         "block_k": block_k, "block_panels": block_panels,
         "step_inputs": step_inputs, "step_gradients": step_gradients, "step_product": step_product,
         "segments": max(1, segments), "at_work": at_work,
         "at_gradients": at_gradients, "at_threads": at_threads, "thread_bytes": thread_bytes,
     }  # fmt: skip
-    offsets = [(i * pitch + j) * lanes for i, j in product(range(a), repeat=2)]
+    cells_of = [cell for phase in range(stride) for cell in range(phase, a, stride)]
+    offsets = [(i * pitch + j) * lanes for i, j in product(cells_of, repeat=2)]
     return Blocks(
         form=form,
         geometry=np.array([values[name] for name in kernel.FIELDS], np.int64),

@@ -31,6 +31,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 #: ``table.WINOGRAD_PLANAR`` and ``WINOGRAD_LINEAR``).
 PAIRS: dict[int, tuple[float, ...]] = {
     4: (1.0,),
+    5: (0.375, 1.25),
     6: (0.625, 1.5),
     7: (0.375, 0.875, 1.75),
     8: (0.5, 1.0, 2.0),
