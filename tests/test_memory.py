@@ -1,6 +1,7 @@
 """Memory of kernels: owned by one at a time, kept between calls up to a bound."""
 
 import gc
+import mmap
 
 import numpy as np
 import pytest
@@ -79,3 +80,16 @@ def test_no_more_work_than_the_bound_is_kept(monkeypatch):
     small = _memory.Work(((_memory._SMALL_WORK_BYTES,), np.uint8))  # has room of its own
     small.give_back(small.take())
     assert small._free
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_HUGEPAGE"), reason="no large pages to ask for")
+def test_small_arrays_share_a_large_page(monkeypatch):
+    """A page of 2 MiB for each of them would be many times what they hold."""
+    monkeypatch.setattr(_memory, "_begun", [])
+    arrays = [_memory.empty(_memory._LEAST_BYTES + 4, np.uint8) for _ in range(12)]
+    for i, array in enumerate(arrays):
+        assert array.ctypes.data % 64 == 0
+        array[...] = i
+    assert [set(array) for array in arrays] == [{i} for i in range(12)]
+    spread = max(array.ctypes.data for array in arrays) - min(array.ctypes.data for array in arrays)
+    assert spread < _memory._LARGE_PAGE
