@@ -27,6 +27,7 @@ from libc.string cimport memmove
 
 from cyconv._kernels.channel_rows cimport Row, fill_row, zero_row
 from cyconv._kernels.gather cimport LINE_BYTES, ZEROS, source_index
+from cyconv._kernels.lanes cimport vall_zero
 from cyconv._kernels.shares cimport Shares, Turn, first_turn, next_item, share_out
 from cyconv._kernels.simd cimport (TILE_ROWS, VL, flush_subnormals, real_t, restore_mode, vec_t, vload, vstore,
                                    vzero)
@@ -345,7 +346,6 @@ cdef bint _add_weights(const Job *job, const real_t *product, real_t *out, int64
     cdef int64_t taps = g.taps * g.taps
     cdef vec_t found[MAX_TAPS]
     cdef real_t turned[(VL + 1) * MAX_TAPS]
-    cdef real_t lanes[VL]
     cdef int64_t count = channels * taps
     cdef int64_t groups = _cuts(taps, VL)
     cdef int64_t group, q, i
@@ -370,7 +370,4 @@ cdef bint _add_weights(const Job *job, const real_t *product, real_t *out, int64
     for i in range(count - count % VL, count):
         bad |= turned[i] - turned[i] != 0
         out[i] = turned[i]
-    vstore(lanes, rest)
-    for q in range(VL):
-        bad |= lanes[q] != 0
-    return bad
+    return bad or not vall_zero(rest)
