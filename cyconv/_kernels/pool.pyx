@@ -30,7 +30,7 @@ from libc.stdlib cimport free, malloc
 
 from cyconv._kernels.rows cimport (
     FEW, MAX, SUM, Quotient, Room, Rows, Sources, Times, combine, combine_halves, combine_line, combine_rows,
-    divide, divide_one, fill, identity, once, quotient_of, pick, point_at, split, windows,
+    divide, divide_one, fill, identity, is_max, once, quotient_of, pick, point_at, split, windows,
 )
 from cyconv._kernels.best cimport best_row
 from cyconv._kernels.chosen cimport chosen_rows
@@ -39,7 +39,7 @@ from cyconv._kernels.lines cimport combine_lines
 from cyconv._kernels.narrow cimport Finish, Line, narrow_rows
 from cyconv._kernels.pairs cimport pair_rows
 from cyconv._kernels.placed cimport placed_rows
-from cyconv._kernels.simd cimport REAL_IS_FLOAT, REAL_SIZE, VL, real_t, vec_t, vload, vset, vstore, vzero
+from cyconv._kernels.simd cimport REAL_SIZE, VL, real_t, vec_t, vload, vset, vstore, vzero
 from cyconv._kernels.strips cimport strip_rows
 from cyconv._kernels.uneven cimport uneven_rows
 from cyconv._kernels.wide cimport wide_rows
@@ -297,9 +297,9 @@ cdef inline void _across(const Job *job, const Block *b, const real_t *v, bint s
             pick(out, row, b.columns, g.w.stride, inner)
             for j in range(found.count):
                 found.at[j] += g.pitch
-        if g.op == SUM and REAL_IS_FLOAT:
+        if not is_max(<int>g.op):
             _average(job, b, b.oh + r, out, &q, trouble)
-    if g.op == SUM and REAL_IS_FLOAT:
+    if not is_max(<int>g.op):
         _mend(job, b, trouble)
 
 
@@ -394,7 +394,7 @@ cdef inline Finish _finish_of(const Job *job) noexcept nogil:
     cdef Quotient q
     finish.divide = False
     finish.by = finish.inverse = vzero()
-    if g.op == SUM and (job.divisor > 0 or (_even(g, &g.d) and _even(g, &g.h) and _even(g, &g.w))):
+    if not is_max(<int>g.op) and (job.divisor > 0 or (_even(g, &g.d) and _even(g, &g.h) and _even(g, &g.w))):
         q = quotient_of(_divisor(job, 0, 0, 0))
         finish.divide, finish.by, finish.inverse = True, vset(q.by), vset(q.inverse)
     return finish
@@ -448,7 +448,7 @@ cdef inline void _settle(const Job *job, const Block *b, Finish finish, vec_t ba
     cdef int64_t k
     cdef real_t trouble[VL]
     cdef Quotient q
-    if g.op == SUM and REAL_IS_FLOAT and not (finish.divide and vall_zero(bad)):
+    if not is_max(<int>g.op) and not (finish.divide and vall_zero(bad)):
         vstore(trouble, bad)
         q = quotient_of(1)
         for k in range(0 if finish.divide else b.rows):
@@ -477,11 +477,11 @@ cdef void _chosen(const Job *job, Block *b, int64_t planes, Finish finish) noexc
     """The same block of planes that follow each other, some at a time; sums are divided while they are in the cache."""
     cdef const Geometry *g = job.g
     cdef int64_t cells = b.rows * b.columns, some = max(1, SUMS // cells), _k
-    cdef bint sums = g.op == SUM and REAL_IS_FLOAT
+    cdef bint sums = not is_max(<int>g.op)
     cdef real_t trouble[VL]
     cdef vec_t bad = vzero()
     cdef Quotient q = quotient_of(1)
-    finish.divide = finish.divide and g.out_h == b.columns and (planes == 1 or g.out_channel == cells)
+    finish.divide = sums and finish.divide and g.out_h == b.columns and (planes == 1 or g.out_channel == cells)
     if finish.divide:
         q = quotient_of(_divisor(job, 0, 0, 0))
     while planes > 0:
@@ -534,7 +534,7 @@ cdef void _pool_lines(const Job *job, int64_t start, int64_t stop) noexcept nogi
     combine_lines(<int>g.op, job.out + start, job.x + start * g.x_plane, g.x_plane, n, (stop - start) // VL)
     for p in range(p, stop):
         job.out[p] = combine_line(<int>g.op, job.x + p * g.x_plane, n, 1)
-    if g.op == SUM and REAL_IS_FLOAT:
+    if not is_max(<int>g.op):
         fill(trouble, 0, VL)
         divide(job.out + start, stop - start, quotient_of(_divisor(job, 0, 0, 0)), trouble)
         if vall_zero(vload(trouble)):

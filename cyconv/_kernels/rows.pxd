@@ -27,7 +27,7 @@ cdef enum:
 
 cdef inline bint is_max(int op) noexcept nogil:
     """Modules of integers have no sums: a constant there."""
-    return op != SUM or not REAL_IS_FLOAT
+    return not REAL_IS_FLOAT or op != SUM
 
 
 cdef inline real_t identity(int op) noexcept nogil:

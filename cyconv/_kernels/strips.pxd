@@ -192,6 +192,25 @@ cdef inline Strip strip_of(const Job *job, const Block *b, int64_t groups, int64
     return s
 
 
+cdef inline void whole_rows(
+    const Strip *s, int64_t r, int64_t rows, int64_t unit, int64_t step, int64_t span, int64_t *begin, int64_t *stop
+) noexcept nogil:
+    """Which of the output rows read nothing beside x, [begin, stop): every ``unit`` of them reads ``span`` rows, the first
+    ones from row r on, the next ones ``step`` further."""
+    cdef const real_t *last = s.first + (s.height - 1) * s.step
+    cdef int64_t pitch = s.step if s.step > 0 else -s.step
+    cdef int64_t above = s.start - s.first if s.step > 0 else s.first + s.reach - s.end
+    cdef int64_t below = last + s.reach - s.end if s.step > 0 else s.start - last
+    begin[0], stop[0] = 0, rows
+    if above > 0:   # so far do the first rows of the plane reach beyond x
+        above = (above - 1) // pitch + 1 if pitch > 0 else s.height
+        if above > r:
+            begin[0] = min(rows, ((above - r - 1) // step + 1) * unit)
+    if below > 0:   # and so far the last ones
+        below = s.height - 1 - (below - 1) // pitch if pitch > 0 else 0
+        stop[0] = max(begin[0], min(rows, (below - span - r) // step * unit + unit) if below - span >= r else 0)
+
+
 cdef inline apart _of_kind(
     int op, int stride, int taps, int vectors, Strip s, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r,
     Py_ssize_t rows, Finish how, vec_t *trouble, bint *clean,
@@ -222,16 +241,9 @@ cdef inline bint strip_rows(
     cdef const Geometry *g = job.g
     cdef int vectors = <int>g.strip, stride = <int>g.w.stride, taps = <int>g.w.taps
     cdef Strip s = strip_of(job, b, stride * vectors, (b.columns - 1) * stride + taps)
-    cdef int64_t r = b.oh * stride - g.h.before, last
-    cdef const real_t *reached = s.first + (s.height - 1) * s.step + s.reach
+    cdef int64_t r = b.oh * stride - g.h.before
     cdef bint clean = True
-    begin[0], stop[0] = 0, b.rows
-    if s.first < s.start:   # the rows that begin before x: all windows that begin at them or above
-        last = (s.start - s.first - 1) // s.step
-        begin[0] = min(b.rows, max(0, (last - r) // stride + 1 if last >= r else 0))
-    if reached > s.end:     # the rows that reach beyond x: all windows that end there
-        last = s.height - 1 - (reached - s.end - 1) // s.step - 1
-        stop[0] = max(begin[0], min(b.rows, (last - taps + 1 - r) // stride + 1 if last - taps + 1 >= r else 0))
+    whole_rows(&s, r, b.rows, 1, stride, taps, begin, stop)
     if stop[0] > begin[0]:
         _of_kind(
             <int>g.op, stride, taps, vectors, s, b.out + begin[0] * g.out_h, g.out_h, r + begin[0] * stride,

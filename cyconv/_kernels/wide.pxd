@@ -13,11 +13,13 @@ stride 1 a block begins at a multiple of T, so that the order of a window's oper
 """
 from libc.stdint cimport int64_t
 
-from cyconv._kernels.lanes cimport apart, ivec_t, ivlanes, vall_zero, vkeep_nan, vload_part, vselect, vshift, vstore_part
+from cyconv._kernels.lanes cimport (
+    apart, clean_t, ivec_t, ivlanes, vall_zero, vclean, vis_clean, vload_part, vselect, vshift, vstill_clean, vstore_part,
+)
 from cyconv._kernels.narrow cimport NEAR, Finish, finish_vector
 from cyconv._kernels.rows cimport LARGER, MAX, SUM, identity, is_max, vboth
 from cyconv._kernels.simd cimport REAL_IS_FLOAT, VL, inlined, prefetch, real_t, vec_t, vload, vset, vstore, vzero
-from cyconv._kernels.strips cimport Strip, strip_of
+from cyconv._kernels.strips cimport Strip, strip_of, whole_rows
 from cyconv._kernels.windows cimport Block, Geometry, Job
 
 cdef enum:
@@ -26,24 +28,28 @@ cdef enum:
 
 
 cdef inline inlined _row(
-    int op, int groups, vec_t *v, Strip s, const ivec_t *keep, Py_ssize_t r, vec_t *bad
+    int op, bint careful, bint inside, int groups, vec_t *v, Strip s, const ivec_t *keep, Py_ssize_t r, clean_t *clean
 ) noexcept nogil:
-    """One row; columns beside the plane are identities. With LARGER, ``bad`` becomes NaN where a cell is."""
+    """One row; what lies beside the plane are identities. With LARGER, ``clean`` tells of a NaN.
+
+    ``careful``: nothing beside the plane is read; ``inside``: the row is in the plane.
+    """
     cdef const real_t *row = s.first + r * s.step
     cdef Py_ssize_t left = s.before, right = s.before + s.width
     cdef int g
     for g in range(groups):
         prefetch(<const char *>(row + g * VL) + NEAR)
-        if r < 0 or r >= s.height:
+        if not inside and (r < 0 or r >= s.height):
             v[g] = vset(identity(op))
-        elif s.start <= row and row + s.reach <= s.end:
-            v[g] = vselect(keep[g], vload(row + g * VL), vset(identity(op)))
-        else:
+        elif careful:
             v[g] = vload_part(
                 row + g * VL, <int>min(VL, max(0, left - g * VL)), <int>min(VL, max(0, right - g * VL)), identity(op)
             )
-        if op == LARGER:
-            bad[g] = vkeep_nan(v[g], bad[g])
+        else:
+            v[g] = vselect(keep[g], vload(row + g * VL), vset(identity(op)))
+    if op == LARGER:
+        for g in range(0, groups, 2):
+            clean[0] = vstill_clean(clean[0], v[g], v[g + 1] if g + 1 < groups else v[g])
 
 
 cdef inline inlined _shifted(int op, int groups, vec_t *v, const vec_t *w, int n) noexcept nogil:
@@ -73,13 +79,19 @@ cdef inline inlined _across(int op, int taps, int groups, vec_t *v) noexcept nog
         one[g] = v[g]
     _join(op, groups, v, v, 1)
     _join(op, groups, v, v, 2)
+    if not is_max(op):
+        _join(op, groups, v, one, 4)
+        return
     if taps >= 8:
         _join(op, groups, v, v, 4)
-        _join(op, groups, v, v, taps - 8)    # windows of maxima may overlap
-    elif is_max(op):
-        _join(op, groups, v, v, taps - 4)
+        taps -= 4
+    taps -= 4                          # what is left may be less than a window: those of maxima may overlap
+    if taps == 1:
+        _join(op, groups, v, v, 1)
+    elif taps == 3:
+        _join(op, groups, v, v, 3)
     else:
-        _join(op, groups, v, one, 4)
+        _join(op, groups, v, v, 5)
 
 
 cdef inline inlined _put(
@@ -105,8 +117,8 @@ cdef inline inlined _put(
 
 
 cdef inline inlined _by_row(
-    int op, int taps, int groups, Strip s, const ivec_t *keep, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r,
-    Py_ssize_t rows, Py_ssize_t stride, Finish how, vec_t *bad,
+    int op, bint careful, int taps, int groups, Strip s, const ivec_t *keep, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r,
+    Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t high, Finish how, vec_t *bad, clean_t *clean,
 ) noexcept nogil:
     """Every output row from all of its rows."""
     cdef vec_t v[MOST]
@@ -115,10 +127,10 @@ cdef inline inlined _by_row(
     cdef Py_ssize_t t
     cdef int g
     while rows > 0:
-        _row(op, groups, v, s, keep, r, bad)
-        for t in range(1, taps, 2):
-            _row(op, groups, x, s, keep, r + t, bad)
-            _row(op, groups, y, s, keep, r + t + 1, bad)
+        _row(op, careful, False, groups, v, s, keep, r, clean)
+        for t in range(1, high, 2):
+            _row(op, careful, False, groups, x, s, keep, r + t, clean)
+            _row(op, careful, False, groups, y, s, keep, r + t + 1, clean)
             for g in range(groups):
                 v[g] = vboth(op, v[g], vboth(op, x[g], y[g]))
         _put(op, taps, groups, dst, v, s.outputs, stride, how, bad)
@@ -128,105 +140,177 @@ cdef inline inlined _by_row(
 
 
 cdef inline inlined _by_block(
-    int op, int taps, int groups, Strip s, const ivec_t *keep, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r,
-    Py_ssize_t rows, Finish how, vec_t *bad,
+    int op, bint careful, int taps, int groups, Strip s, const ivec_t *keep, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r,
+    Py_ssize_t rows, Py_ssize_t high, Finish how, vec_t *bad, clean_t *clean,
 ) noexcept nogil:
-    """Output rows of stride 1, T at a time."""
+    """Output rows of stride 1, T at a time; ``high`` is T, no constant, since expanded loops are slower and large."""
     cdef vec_t kept[MOST_TAPS * MOST]
     cdef vec_t v[MOST]
     cdef vec_t x[MOST]
-    cdef Py_ssize_t j
+    cdef Py_ssize_t j, last
     cdef int g
     while rows > 0:
         for g in range(groups):
-            v[g] = x[g] = vset(identity(op))
-        for j in range(taps - 1, -1, -1):
+            v[g] = vset(identity(op))
+        for j in range(high - 1, -1, -1):
             if 0 <= r + j < s.height:
-                _row(op, groups, x, s, keep, r + j, bad)
+                _row(op, careful, True, groups, x, s, keep, r + j, clean)
                 for g in range(groups):
                     v[g] = vboth(op, v[g], x[g])
             for g in range(groups):
                 kept[j * groups + g] = v[g]
         for g in range(groups):
             x[g] = vset(identity(op))
-        for j in range(min(rows, taps)):
+        last = min(s.height, r + 2 * high - 1)   # where the rows end that are left to read
+        for j in range(min(rows, high)):
             for g in range(groups):
                 v[g] = vboth(op, kept[j * groups + g], x[g])
             _put(op, taps, groups, dst, v, s.outputs, 1, how, bad)
             dst += dst_step
-            if 0 <= r + taps + j < s.height:
-                _row(op, groups, v, s, keep, r + taps + j, bad)
+            if 0 <= r + high + j < last:
+                _row(op, careful, True, groups, v, s, keep, r + high + j, clean)
                 for g in range(groups):
                     x[g] = vboth(op, x[g], v[g])
-        r += taps
-        rows -= taps
+        r += high
+        rows -= high
 
 
 cdef inline inlined _plane(
-    int op, int taps, int groups, Strip s, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r, Py_ssize_t rows,
-    Py_ssize_t stride, Finish how, vec_t *trouble,
+    int op, bint careful, bint by_block, int taps, int groups, Strip s, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r,
+    Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t high, Finish how, vec_t *trouble,
 ) noexcept nogil:
+    """Some output rows; ``trouble`` is what finishing adds to it, or no longer zero where LARGER met a NaN."""
     cdef ivec_t keep[MOST]
     cdef vec_t bad[MOST]
+    cdef clean_t clean = vclean()
     cdef int g
     for g in range(groups):
         bad[g] = vzero()
         keep[g] = ivlanes(s.before - g * VL, s.before + s.width - g * VL)
-    if is_max(op) and stride == 1:
-        _by_block(op, taps, groups, s, keep, dst, dst_step, r, rows, how, bad)
+    if by_block:
+        _by_block(op, careful, taps, groups, s, keep, dst, dst_step, r, rows, high, how, bad, &clean)
     else:
-        _by_row(op, taps, groups, s, keep, dst, dst_step, r, rows, stride, how, bad)
+        _by_row(op, careful, taps, groups, s, keep, dst, dst_step, r, rows, stride, high, how, bad, &clean)
     for g in range(groups):
         trouble[0] = trouble[0] + bad[g]
+    if op == LARGER and not vis_clean(clean):
+        trouble[0] = vset(<real_t>1)
 
 
 cdef inline inlined _grouped(
-    int op, int taps, int groups, Strip s, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r, Py_ssize_t rows,
-    Py_ssize_t stride, Finish how, vec_t *trouble,
+    int op, bint careful, bint by_block, int taps, int groups, Strip s, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r,
+    Py_ssize_t rows, Py_ssize_t stride, Py_ssize_t high, Finish how, vec_t *trouble,
 ) noexcept nogil:
     if groups == 1:
-        _plane(op, taps, 1, s, dst, dst_step, r, rows, stride, how, trouble)
+        _plane(op, careful, by_block, taps, 1, s, dst, dst_step, r, rows, stride, high, how, trouble)
     elif groups == 2:
-        _plane(op, taps, 2, s, dst, dst_step, r, rows, stride, how, trouble)
+        _plane(op, careful, by_block, taps, 2, s, dst, dst_step, r, rows, stride, high, how, trouble)
     else:
-        _plane(op, taps, 4, s, dst, dst_step, r, rows, stride, how, trouble)
+        _plane(op, careful, by_block, taps, 4, s, dst, dst_step, r, rows, stride, high, how, trouble)
 
 
-cdef inline apart _maxima(
-    int op, int taps, int groups, Strip s, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r, Py_ssize_t rows,
+cdef inline apart _careful(
+    int op, bint by_block, int taps, int groups, Strip s, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r, Py_ssize_t rows,
     Py_ssize_t stride, Finish how, vec_t *trouble,
 ) noexcept nogil:
-    if taps == 5:
-        _grouped(op, 5, groups, s, dst, dst_step, r, rows, stride, how, trouble)
-    elif taps == 7:
-        _grouped(op, 7, groups, s, dst, dst_step, r, rows, stride, how, trouble)
-    elif taps == 9:
-        _grouped(op, 9, groups, s, dst, dst_step, r, rows, stride, how, trouble)
-    elif taps == 11:
-        _grouped(op, 11, groups, s, dst, dst_step, r, rows, stride, how, trouble)
+    """Rows at either end of x, and maxima where there is a NaN."""
+    if not is_max(op):
+        _grouped(SUM, True, False, 5, groups, s, dst, dst_step, r, rows, stride, 5, how, trouble)
+    elif by_block:
+        _grouped(MAX, True, True, taps, groups, s, dst, dst_step, r, rows, 1, taps, how, trouble)
     else:
-        _grouped(op, 13, groups, s, dst, dst_step, r, rows, stride, how, trouble)
+        _grouped(MAX, True, False, taps, groups, s, dst, dst_step, r, rows, stride, taps, how, trouble)
 
 
 cdef inline apart _sums(
-    int groups, Strip s, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r, Py_ssize_t rows, Py_ssize_t stride,
-    Finish how, vec_t *trouble,
+    int groups, Strip s, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r, Py_ssize_t rows, Py_ssize_t stride, Finish how,
+    vec_t *trouble,
 ) noexcept nogil:
-    _grouped(SUM, 5, groups, s, dst, dst_step, r, rows, stride, how, trouble)
+    _grouped(SUM, False, False, 5, groups, s, dst, dst_step, r, rows, stride, 5, how, trouble)
+
+
+cdef inline inlined _maxima(
+    bint by_block, int taps, int groups, Strip s, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r, Py_ssize_t rows,
+    Py_ssize_t stride, Py_ssize_t high, Finish how, vec_t *trouble,
+) noexcept nogil:
+    if taps == 5:
+        _plane(LARGER, False, by_block, 5, groups, s, dst, dst_step, r, rows, stride, high, how, trouble)
+    elif taps == 7:
+        _plane(LARGER, False, by_block, 7, groups, s, dst, dst_step, r, rows, stride, high, how, trouble)
+    elif taps == 9:
+        _plane(LARGER, False, by_block, 9, groups, s, dst, dst_step, r, rows, stride, high, how, trouble)
+    elif taps == 11:
+        _plane(LARGER, False, by_block, 11, groups, s, dst, dst_step, r, rows, stride, high, how, trouble)
+    else:
+        _plane(LARGER, False, by_block, 13, groups, s, dst, dst_step, r, rows, stride, high, how, trouble)
+
+
+cdef inline apart _maxima_of_one(
+    int taps, Strip s, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r, Py_ssize_t rows, Py_ssize_t stride,
+    Py_ssize_t high, Finish how, vec_t *trouble,
+) noexcept nogil:
+    if stride == 1:
+        _maxima(True, taps, 1, s, dst, dst_step, r, rows, 1, high, how, trouble)
+    else:
+        _maxima(False, taps, 1, s, dst, dst_step, r, rows, stride, high, how, trouble)
+
+
+cdef inline apart _maxima_of_two(
+    int taps, Strip s, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r, Py_ssize_t rows, Py_ssize_t stride,
+    Py_ssize_t high, Finish how, vec_t *trouble,
+) noexcept nogil:
+    if stride == 1:
+        _maxima(True, taps, 2, s, dst, dst_step, r, rows, 1, high, how, trouble)
+    else:
+        _maxima(False, taps, 2, s, dst, dst_step, r, rows, stride, high, how, trouble)
+
+
+cdef inline apart _maxima_of_four(
+    int taps, Strip s, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r, Py_ssize_t rows, Py_ssize_t stride,
+    Py_ssize_t high, Finish how, vec_t *trouble,
+) noexcept nogil:
+    if stride == 1:
+        _maxima(True, taps, 4, s, dst, dst_step, r, rows, 1, high, how, trouble)
+    else:
+        _maxima(False, taps, 4, s, dst, dst_step, r, rows, stride, high, how, trouble)
+
+
+cdef inline void _maxima_of(
+    int taps, int groups, Strip s, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r, Py_ssize_t rows, Py_ssize_t stride,
+    Py_ssize_t high, Finish how, vec_t *trouble,
+) noexcept nogil:
+    """Functions of a few loops each: in one of many, compilers do worse with registers."""
+    if groups == 1:
+        _maxima_of_one(taps, s, dst, dst_step, r, rows, stride, high, how, trouble)
+    elif groups == 2:
+        _maxima_of_two(taps, s, dst, dst_step, r, rows, stride, high, how, trouble)
+    else:
+        _maxima_of_four(taps, s, dst, dst_step, r, rows, stride, high, how, trouble)
 
 
 cdef inline void wide_rows(const Job *job, const Block *b, Finish how, vec_t *trouble) noexcept nogil:
-    """The rows of a block; maxima of floats without care for NaN first, and once more with care where there is one."""
+    """The rows of a block. Those at either end of x are read with care; maxima of floats are done without care for NaN
+    first, and once more with care where there is one."""
     cdef const Geometry *g = job.g
-    cdef int groups = <int>g.strip, taps = <int>g.w.taps
-    cdef int64_t stride = g.w.stride, r = b.oh * g.h.stride - g.h.before
+    cdef int op = <int>g.op, groups = <int>g.strip, taps = <int>g.w.taps
+    cdef int64_t stride = g.w.stride, r = b.oh * g.h.stride - g.h.before, begin, stop, unit
+    cdef bint by_block = is_max(op) and stride == 1
     cdef Strip s = strip_of(job, b, groups, 0)
     cdef vec_t bad = vzero()
-    if not is_max(<int>g.op):
-        _sums(groups, s, b.out, g.out_h, r, b.rows, stride, how, trouble)
-        return
-    if REAL_IS_FLOAT:
-        _maxima(LARGER, taps, groups, s, b.out, g.out_h, r, b.rows, stride, how, &bad)
-        if vall_zero(bad):   # nothing but NaN is ever added
-            return
-    _maxima(MAX, taps, groups, s, b.out, g.out_h, r, b.rows, stride, how, &bad)
+    unit = taps if by_block else 1
+    whole_rows(&s, r, b.rows, unit, stride * unit, taps + unit - 1 if by_block else taps, &begin, &stop)
+    if begin > 0:
+        _careful(op, by_block, taps, groups, s, b.out, g.out_h, r, begin, stride, how, trouble)
+    if not is_max(op):
+        _sums(groups, s, b.out + begin * g.out_h, g.out_h, r + begin * stride, stop - begin, stride, how, trouble)
+    else:
+        _maxima_of(
+            taps, groups, s, b.out + begin * g.out_h, g.out_h, r + begin * stride, stop - begin, stride, g.h.taps, how, &bad
+        )
+        if REAL_IS_FLOAT and not vall_zero(bad):
+            stop = begin
+    if stop < b.rows:
+        _careful(
+            op, by_block, taps, groups, s, b.out + stop * g.out_h, g.out_h, r + stop * stride, b.rows - stop, stride, how,
+            trouble,
+        )
