@@ -229,7 +229,7 @@ cdef inline apart _sums(
     _grouped(SUM, False, False, 5, groups, s, dst, dst_step, r, rows, stride, 5, how, trouble)
 
 
-cdef inline inlined _maxima(
+cdef inline inlined _maxima_of_kind(
     bint by_block, int taps, int groups, Strip s, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r, Py_ssize_t rows,
     Py_ssize_t stride, Py_ssize_t high, Finish how, vec_t *trouble,
 ) noexcept nogil:
@@ -245,34 +245,35 @@ cdef inline inlined _maxima(
         _plane(LARGER, False, by_block, 13, groups, s, dst, dst_step, r, rows, stride, high, how, trouble)
 
 
+cdef inline inlined _maxima(
+    int taps, int groups, Strip s, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r, Py_ssize_t rows,
+    Py_ssize_t stride, Py_ssize_t high, Finish how, vec_t *trouble,
+) noexcept nogil:
+    if stride == 1:
+        _maxima_of_kind(True, taps, groups, s, dst, dst_step, r, rows, 1, high, how, trouble)
+    else:
+        _maxima_of_kind(False, taps, groups, s, dst, dst_step, r, rows, stride, high, how, trouble)
+
+
 cdef inline apart _maxima_of_one(
     int taps, Strip s, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r, Py_ssize_t rows, Py_ssize_t stride,
     Py_ssize_t high, Finish how, vec_t *trouble,
 ) noexcept nogil:
-    if stride == 1:
-        _maxima(True, taps, 1, s, dst, dst_step, r, rows, 1, high, how, trouble)
-    else:
-        _maxima(False, taps, 1, s, dst, dst_step, r, rows, stride, high, how, trouble)
+    _maxima(taps, 1, s, dst, dst_step, r, rows, stride, high, how, trouble)
 
 
 cdef inline apart _maxima_of_two(
     int taps, Strip s, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r, Py_ssize_t rows, Py_ssize_t stride,
     Py_ssize_t high, Finish how, vec_t *trouble,
 ) noexcept nogil:
-    if stride == 1:
-        _maxima(True, taps, 2, s, dst, dst_step, r, rows, 1, high, how, trouble)
-    else:
-        _maxima(False, taps, 2, s, dst, dst_step, r, rows, stride, high, how, trouble)
+    _maxima(taps, 2, s, dst, dst_step, r, rows, stride, high, how, trouble)
 
 
 cdef inline apart _maxima_of_four(
     int taps, Strip s, real_t *dst, Py_ssize_t dst_step, Py_ssize_t r, Py_ssize_t rows, Py_ssize_t stride,
     Py_ssize_t high, Finish how, vec_t *trouble,
 ) noexcept nogil:
-    if stride == 1:
-        _maxima(True, taps, 4, s, dst, dst_step, r, rows, 1, high, how, trouble)
-    else:
-        _maxima(False, taps, 4, s, dst, dst_step, r, rows, stride, high, how, trouble)
+    _maxima(taps, 4, s, dst, dst_step, r, rows, stride, high, how, trouble)
 
 
 cdef inline void _maxima_of(
@@ -298,7 +299,7 @@ cdef inline void wide_rows(const Job *job, const Block *b, Finish how, vec_t *tr
     cdef Strip s = strip_of(job, b, groups, 0)
     cdef vec_t bad = vzero()
     unit = taps if by_block else 1
-    whole_rows(&s, r, b.rows, unit, stride * unit, taps + unit - 1 if by_block else taps, &begin, &stop)
+    whole_rows(&s, r, b.rows, unit, stride * unit, taps + unit - 1, &begin, &stop)
     if begin > 0:
         _careful(op, by_block, taps, groups, s, b.out, g.out_h, r, begin, stride, how, trouble)
     if not is_max(op):

@@ -24,7 +24,6 @@ from cyconv._plans.spec import (
     flops,
     round_up,
 )  # fmt: skip
-from cyconv._runtime import CACHES
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -85,7 +84,7 @@ def _estimate(spec: ConvSpec, call: Call) -> float:
     """Seconds of the direct weight gradient on one thread."""
     vectors = spec.out_channels * ceil(spec.depth / _runtime.kernel("wgrad", spec.dtype).LANES)
     within, beyond = table.GRADIENT_ADD_CYCLES
-    add = beyond if spec.out_channels * spec.depth * spec.dtype.itemsize > CACHES[1] else within
+    add = beyond if spec.out_channels * spec.depth * spec.dtype.itemsize > _runtime.CACHES[1] else within
     boxes = ceil(call.positions / table.GRADIENT_POSITIONS)
     cycles = call.batch * vectors * (table.GRADIENT_STEP_CYCLES * call.positions + add * boxes)
     seconds: float = cycles / table.CLOCK_HZ + table.CALL_SECONDS

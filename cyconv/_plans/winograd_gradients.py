@@ -12,13 +12,12 @@ import numpy as np
 
 from cyconv import _memory, _runtime
 from cyconv._plans import table
-from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, equal_cut, flops, odd_lines, round_up
+from cyconv._plans.spec import LINE, PADDING_MODES, Call, ConvSpec, equal_cut, flops, odd_lines, round_up
 from cyconv._plans.winograd_points import numbers
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Form = tuple[int, int, int]  # results, taps, stride
 Box = tuple[int, int, int]
-_LINE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +87,9 @@ def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
 def _forms(spec: ConvSpec) -> list[Form]:
     """Every form that fits the kernel and the bound on errors."""
     return [
-        form
-        for form, error in table.WINOGRAD_GRADIENT.items()
-        if (1, *form[1:2] * 2, *form[2:] * 2) == (*spec.kernel, *spec.stride[1:]) and error < table.WINOGRAD_ERROR
+        (m, r, stride)
+        for (m, r, stride), error in table.WINOGRAD_GRADIENT.items()
+        if spec.kernel == (1, r, r) and spec.stride[1:] == (stride, stride) and error < table.WINOGRAD_ERROR
     ]
 
 
@@ -151,9 +150,9 @@ def _describe(spec: ConvSpec, call: Call, form: Form, box: Box, threads: int, se
     step_product = odd_lines(block_panels * block_k * panel * item) // item
     pitch = (box[2] - 1) * m * stride + a
     cells = (a * pitch + lanes) * lanes
-    at_gradients = round_up(a * a * step_inputs * item, _LINE)
-    at_work = at_gradients + round_up(a * a * step_gradients * item, _LINE)
-    work_bytes = round_up(max(cells, a * a * step_product) * item, _LINE)
+    at_gradients = round_up(a * a * step_inputs * item, LINE)
+    at_work = at_gradients + round_up(a * a * step_gradients * item, LINE)
+    work_bytes = round_up(max(cells, a * a * step_product) * item, LINE)
     boxes = ceil(call.batch / box[0]) * ceil(tall / box[1]) * ceil(wide / box[2])
     segments = min(
         boxes,
