@@ -22,11 +22,11 @@ from libc.stdint cimport int64_t
 
 from cyconv._kernels.lanes cimport (
     CHOOSES, SHORT, apart, ivadd, ivec_t, ivless, ivscaled, ivset, lane_int_t, vchoose, vload_part, vload_short, vselect,
-    vstore_part,
+    vshift, vstore_part,
 )
 from cyconv._kernels.narrow cimport NEAR
 from cyconv._kernels.rows cimport MAX, SUM, identity, is_max, vboth
-from cyconv._kernels.simd cimport VL, inlined, prefetch, real_t, vec_t, vload, vset, vstore
+from cyconv._kernels.simd cimport VL, hold_pointer, inlined, prefetch, real_t, vec_t, vload, vset, vstore
 from cyconv._kernels.windows cimport Axis, Block, Geometry, Job
 
 cdef enum:
@@ -51,8 +51,11 @@ cdef struct Taps:
 
 cdef inline vec_t _cells(int op, Plane p, const real_t *row, int g) noexcept nogil:
     """Group g of the columns of one row."""
+    if p.whole and g == p.last:
+        return vload_short(row + g * VL)
     if p.whole:
-        return vload_short(row + g * VL) if g == p.last else vload(row + g * VL)
+        prefetch(<const char *>(row + g * VL) + NEAR)
+        return vload(row + g * VL)
     return vload_part(
         row + g * VL, max(0, min(VL, p.before - g * VL)), max(0, min(VL, p.before + p.width - g * VL)), identity(op)
     )
@@ -69,10 +72,11 @@ cdef inline inlined _join(int op, int groups, vec_t *m, Plane p, const real_t *r
         m[g] = vboth(op, m[g], v)
 
 
-cdef inline inlined _down(int op, int taps, int groups, vec_t *m, Plane p, Py_ssize_t r) noexcept nogil:
+cdef inline inlined _down(
+    int op, int taps, int groups, vec_t *m, Plane p, const real_t *row, Py_ssize_t r
+) noexcept nogil:
     """Rows r to r + taps - 1, those that there are; by pairs, since waiting for one another is what rows cost."""
     cdef Py_ssize_t t, stop
-    cdef const real_t *row = p.first + r * p.step
     cdef int g
     if p.whole or (r >= 0 and r + taps <= p.height):
         for g in range(groups):
@@ -118,7 +122,7 @@ cdef inline inlined _across(
     cdef vec_t next
     v[0] = _taps(op, taps.few, groups, m, column, step)
     if taps.joined:
-        next = vchoose(v[0], v[0], ivscaled(1, 1))
+        next = vshift(v[0], v[0], 1)
         if taps.more > 0:
             v[0] = vboth(op, v[0], _taps(op, taps.more, groups, m, ivadd(column, behind), step))
         v[0] = vboth(op, v[0], next)
@@ -141,16 +145,33 @@ cdef inline Taps _taps_of(const Axis *a) noexcept nogil:
     return t
 
 
+cdef struct Across:
+    # What is alike for all rows: numbers of the columns that outputs begin with, what the next vector of outputs adds to
+    # them, and so on; cells of out from row to row, outputs of a row and of a vector.
+    ivec_t first, next, dilation, behind
+    Taps taps
+    Py_ssize_t step, outputs, many
+
+
+cdef inline Across _across_of(const Geometry *g, Taps taps) noexcept nogil:
+    cdef Across a
+    a.taps, a.step, a.outputs = taps, g.out_h, g.w.out
+    a.many = VL - 1 if taps.joined else VL
+    a.first = ivscaled(0, <lane_int_t>g.w.stride)
+    a.next = ivset(<lane_int_t>(a.many * g.w.stride))
+    a.dilation = ivset(<lane_int_t>g.w.dilation)
+    a.behind = ivset(<lane_int_t>taps.few)
+    return a
+
+
 cdef inline inlined _plane(
-    int op, int rows, int stride, Taps taps, int groups, Plane p, const Geometry *g, Py_ssize_t r, real_t *dst,
+    int op, int rows, int stride, int groups, Plane p, Across a, const real_t *row, Py_ssize_t r, real_t *dst,
     Py_ssize_t count
 ) noexcept nogil:
-    """So many output rows, the first one from row r on."""
-    cdef Py_ssize_t k, t, o, step = g.out_h, outputs = g.w.out, many = VL - 1 if taps.joined else VL
+    """So many output rows, the first one from ``row`` on, which is row r."""
+    cdef Py_ssize_t o
     cdef int j
-    cdef ivec_t first = ivscaled(0, <lane_int_t>g.w.stride), column
-    cdef ivec_t next = ivset(<lane_int_t>(many * g.w.stride))
-    cdef ivec_t dilation = ivset(<lane_int_t>g.w.dilation), behind = ivset(<lane_int_t>taps.few)
+    cdef ivec_t column
     cdef vec_t kept[MOST]
     cdef vec_t m[MOST]
     cdef vec_t v
@@ -158,40 +179,42 @@ cdef inline inlined _plane(
     for j in range(groups):
         kept[j] = vset(identity(op))
     if shares:
-        _down(op, rows - stride, groups, kept, p, r)
-    for k in range(count):  # no-cython-lint
-        for t in range(stride):
-            prefetch(<const char *>(p.first + (r + t) * p.step) + NEAR)
+        _down(op, rows - stride, groups, kept, p, row, r)
+    while count > 0:
+        row = hold_pointer(row)
         if shares:
-            _down(op, 2 * stride - rows, groups, m, p, r + rows - stride)
+            _down(op, 2 * stride - rows, groups, m, p, row + (rows - stride) * p.step, r + rows - stride)
             for j in range(groups):
                 m[j] = vboth(op, kept[j], m[j])
-            _down(op, rows - stride, groups, kept, p, r + stride)
+            _down(op, rows - stride, groups, kept, p, row + stride * p.step, r + stride)
             for j in range(groups):
                 m[j] = vboth(op, m[j], kept[j])
         else:
-            _down(op, rows, groups, m, p, r)
-        _across(op, taps, groups, &v, m, first, dilation, behind)
-        put(dst, v, outputs)
-        o = many
-        column = first
-        while o < outputs:
-            column = ivadd(column, next)
-            _across(op, taps, groups, &v, m, column, dilation, behind)
-            put(dst + o, v, outputs - o)
-            o += many
-        dst += step
+            _down(op, rows, groups, m, p, row, r)
+        _across(op, a.taps, groups, &v, m, a.first, a.dilation, a.behind)
+        put(dst, v, a.outputs)
+        if groups > 2:   # else outputs, at least two columns apart, fit in one vector
+            o = a.many
+            column = a.first
+            while o < a.outputs:
+                column = ivadd(column, a.next)
+                _across(op, a.taps, groups, &v, m, column, a.dilation, a.behind)
+                put(dst + o, v, a.outputs - o)
+                o += a.many
+        dst += a.step
+        row += stride * p.step
         r += stride
+        count -= 1
 
 
 cdef inline inlined _cared(
     int op, int groups, Plane p, const Geometry *g, Py_ssize_t r, real_t *dst, Py_ssize_t count, int64_t planes
 ) noexcept nogil:
-    cdef Taps taps = _taps_of(&g.w)
+    cdef Across a = _across_of(g, _taps_of(&g.w))
     cdef int64_t k
     p.whole = False
     for k in range(planes):  # no-cython-lint
-        _plane(op, <int>g.h.taps, <int>g.h.stride, taps, groups, p, g, r, dst, count)
+        _plane(op, <int>g.h.taps, <int>g.h.stride, groups, p, a, p.first + r * p.step, r, dst, count)
         p.first += g.x_channel
         dst += g.out_channel
 
@@ -224,23 +247,34 @@ cdef inline inlined _planes(
     int op, int rows, int stride, Taps taps, int groups, bint short, Plane p, const Job *job, const Block *b, int64_t r,
     int64_t planes
 ) noexcept nogil:
-    """Planes whose windows lie in them: all rows that can be read by whole vectors."""
+    """Planes whose windows lie in them: all rows that can be read by whole vectors.
+
+    As many planes as are alike at a time: around a call, a loop over them would keep nothing in registers.
+    """
     cdef const Geometry *g = job.g
-    cdef int64_t k, count = b.rows, last = (r + (count - 1) * stride + rows - 1) * p.step
+    cdef Across a = _across_of(g, taps)
+    cdef const real_t *row
     cdef real_t *dst = b.out
-    cdef const real_t *end = job.x + g.x_end - (groups * VL - (VL - SHORT if short else 0))
+    cdef int64_t k, many, count, room, x_step = g.x_channel, dst_step = g.out_channel
+    cdef int64_t last = (r + (b.rows - 1) * stride + rows - 1) * p.step
     p.last = groups - 1 if short else -1
     p.whole = True
-    for k in range(planes):  # no-cython-lint
-        while count > 0 and p.first + last > end:
+    while planes > 0:
+        many, count = 1, b.rows
+        room = job.x + g.x_end - (groups * VL - (VL - SHORT if short else 0)) - p.first - last
+        if room >= 0:
+            many = min(planes, room // x_step + 1) if x_step > 0 else planes
+        while room < 0 and count > 0:
+            room += stride * p.step
             count -= 1
-            last -= stride * p.step
-        if count > 0:
-            _plane(op, rows, stride, taps, groups, p, g, r, dst, count)
         if count < b.rows:
-            _careful(p, g, r + count * stride, dst + count * g.out_h, b.rows - count, 1)
-        p.first += g.x_channel
-        dst += g.out_channel
+            _careful(p, g, r + count * stride, dst + count * a.step, b.rows - count, 1)
+        row = p.first + r * p.step
+        for k in range(many if count > 0 else 0):
+            _plane(op, rows, stride, groups, p, a, row + k * x_step, r, dst + k * dst_step, count)
+        p.first += many * x_step
+        dst += many * dst_step
+        planes -= many
 
 
 cdef inline inlined _grouped(

@@ -16,7 +16,10 @@ from cyconv._kernels.rows cimport MAX, SUM, identity, is_max, vboth
 from cyconv._kernels.simd cimport VL, inlined, prefetch, real_t, vec_t, vload, vstore
 
 cdef enum:
-    AHEAD = 2048    # bytes
+    # Bytes that are asked for ahead, and vectors of a line that it is worth doing for: with a loop over more of them it
+    # took 7.2 instead of 3.9 us for 512 planes of 14x14.
+    AHEAD = 2048
+    FETCHED = 3
 
 cdef struct Lines:
     # the first line, cells of it, cells from line to line: ``whole`` vectors and ``rest`` cells, at least one
@@ -50,7 +53,7 @@ cdef inline inlined _joined(Py_ssize_t whole, vec_t *acc, Lines *lines) noexcept
     """The sums of the next line, which begins where the one before ends. What is read ends within the line behind it."""
     cdef Py_ssize_t i
     acc[0] = vadd_lanes(vload(lines.next), lines.begun, ~lines.before)
-    for i in range(whole):
+    for i in range(FETCHED if whole == FETCHED else 0):
         prefetch(<const char *>(lines.next + i * VL) + AHEAD)
     for i in range(1, whole - 1):
         acc[0] = acc[0] + vload(lines.next + i * VL)
@@ -136,8 +139,8 @@ cdef inline apart combine_lines(
         lines.before = (<uint32_t>1 << lines.lane) - 1
         lines.begun = vload_part(src - lines.lane, lines.lane, VL, 0)
         lines.next = src - lines.lane + VL
-        if lines.whole == 3:
-            _lines(SUM, 1, 3, dst, &lines, times - 1)
+        if lines.whole == FETCHED:
+            _lines(SUM, 1, FETCHED, dst, &lines, times - 1)
         else:
             _lines(SUM, 1, lines.whole, dst, &lines, times - 1)
         lines.src += (times - 1) * VL * pitch

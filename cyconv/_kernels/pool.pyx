@@ -477,13 +477,15 @@ cdef void _chosen(const Job *job, Block *b, int64_t planes, Finish finish) noexc
     """The same block of planes that follow each other, some at a time; sums are divided while they are in the cache."""
     cdef const Geometry *g = job.g
     cdef int64_t cells = b.rows * b.columns, some = max(1, SUMS // cells), _k
-    cdef bint sums = not is_max(<int>g.op)
+    cdef bint sums = not is_max(<int>g.op), settled
     cdef real_t trouble[VL]
     cdef vec_t bad = vzero()
     cdef Quotient q = quotient_of(1)
     finish.divide = sums and finish.divide and g.out_h == b.columns and (planes == 1 or g.out_channel == cells)
     if finish.divide:
         q = quotient_of(_divisor(job, 0, 0, 0))
+    if some > VL:
+        some -= some % VL   # whole vectors of sums
     while planes > 0:
         some = min(some, planes)
         planes -= some
@@ -495,11 +497,14 @@ cdef void _chosen(const Job *job, Block *b, int64_t planes, Finish finish) noexc
             fill(trouble, 0, VL)
             divide(b.out, some * cells, q, trouble)
             bad = vload(trouble)
-        for _k in range(some):
-            if sums and not (finish.divide and vall_zero(bad)):
-                _settle(job, b, finish, bad)
+        settled = not sums or (finish.divide and vall_zero(bad))
+        for _k in range(0 if settled else some):
+            _settle(job, b, finish, bad)
             b.x += g.x_channel
             b.out += g.out_channel
+        if settled:
+            b.x += some * g.x_channel
+            b.out += some * g.out_channel
 
 
 # ----------------------------------------------------------------------------------------------------------- blocks

@@ -6,6 +6,7 @@
 Assumptions: a destination never overlaps a source, except in ``accumulate``. Whole vectors are done from the left, and
 what remains by one vector that ends where the row ends: its cells are computed twice, with the same result.
 """
+from libc.stdint cimport uintptr_t
 from libc.string cimport memcpy
 
 from cyconv._kernels.lanes cimport (
@@ -489,11 +490,12 @@ cdef inline vec_t divided(vec_t v, vec_t by, vec_t inverse, vec_t *bad) noexcept
 
 cdef inline apart divide(real_t *row, Py_ssize_t n, Quotient q, real_t *trouble) noexcept nogil:
     """row[i] /= q.divisor; where a result is NaN or infinite, one of the VL cells of ``trouble`` becomes NaN."""
-    cdef Py_ssize_t i = 0
-    cdef vec_t bad = vload(trouble), also = vzero(), by = vset(q.by), inverse = vset(q.inverse), last
+    cdef Py_ssize_t i = -(<uintptr_t>row // sizeof(real_t)) % VL   # vectors that cross no line of the cache
+    cdef vec_t bad = vload(trouble), also = vzero(), by = vset(q.by), inverse = vset(q.inverse), first, last
     cdef real_t part[VL]
     if n >= VL:
-        last = divided(vload(row + n - VL), by, inverse, &bad)  # before its first cells are divided in place
+        first = divided(vload(row), by, inverse, &bad)          # both before some of their cells are divided in place
+        last = divided(vload(row + n - VL), by, inverse, &bad)
         while i + 2 * VL <= n:  # what tells of trouble waits for what told before: two of them wait half as long
             vstore(row + i, divided(vload(row + i), by, inverse, &bad))
             vstore(row + i + VL, divided(vload(row + i + VL), by, inverse, &also))
@@ -501,6 +503,7 @@ cdef inline apart divide(real_t *row, Py_ssize_t n, Quotient q, real_t *trouble)
         bad = bad + also
         if i + VL <= n:
             vstore(row + i, divided(vload(row + i), by, inverse, &bad))
+        vstore(row, first)
         vstore(row + n - VL, last)
     elif n > 0:
         fill(part, 0, VL)
