@@ -2,8 +2,8 @@
 
     C[i, j] (+)= sum over n, k of  a[n * apart + i * lda + k] * b[(n * depth + k) * ldb + j],   or  b[offset[k] + j]
 
-Runs of A that a later tile reads are asked for meanwhile: they are too many for the processor to foresee. Here
-``Start.ahead`` is the first of these and ``ahead_step`` the bytes from one to the next.
+Meanwhile a later tile's operand is asked for. If that is A, its runs are too many for the processor to foresee:
+``Start.ahead`` is the first of these and ``ahead_step`` the bytes from one to the next. Else it is B, as in ``tile.pxd``.
 
 Assumptions: ``a`` has ``depth`` scalars in each of its runs; ``offset`` has SOON more entries than ``depth``; the others are
 those of ``tile.pxd``.
@@ -18,6 +18,10 @@ cdef enum:
     #: scalars of a line of the cache: in as many steps, a line of as many runs is asked for
     LINE = 64 / REAL_SIZE
 
+    # what is asked for
+    RUNS = 0
+    LINES = 1
+
 
 cdef struct Planes:
     # the rows of A: their first scalars, ``lda`` scalars apart; ``count`` times ``depth`` of them, ``apart`` scalars apart
@@ -25,8 +29,8 @@ cdef struct Planes:
     Py_ssize_t lda, count, apart, depth
 
 
-cdef inline inlined _tile(const int rows, const int vecs, const int indexed, const Planes *planes, const real_t *b,
-                          Py_ssize_t ldb, const int64_t *offset, real_t *c, Py_ssize_t ldc,
+cdef inline inlined _tile(const int rows, const int vecs, const int indexed, const int ahead_is, const Planes *planes,
+                          const real_t *b, Py_ssize_t ldb, const int64_t *offset, real_t *c, Py_ssize_t ldc,
                           const Start *start) noexcept nogil:
     # One pointer per four rows: the others are at one, two and three times lda from it, which addresses can express.
     cdef vec_t acc0[TILE_ROWS]
@@ -53,7 +57,11 @@ cdef inline inlined _tile(const int rows, const int vecs, const int indexed, con
                 prefetch(b + offset[k + SOON])
                 if vecs > 1:
                     prefetch(b + offset[k + SOON] + VL)
-            prefetch_far(ahead + k % LINE * ahead_step + k // LINE * 64)
+            if ahead_is == RUNS:
+                prefetch_far(ahead + k % LINE * ahead_step + k // LINE * 64)
+            else:
+                prefetch_far(ahead + k * ahead_step)
+                prefetch_far(ahead + k * ahead_step + 64)
             b0 = vload(bk)
             if vecs > 1:
                 b1 = vload(bk + VL)
@@ -78,46 +86,46 @@ cdef inline inlined _tile(const int rows, const int vecs, const int indexed, con
             vstore(c + i * ldc + VL, acc1[i])
 
 
-cdef inline inlined _any_rows(int rows, const int vecs, const int indexed, const Planes *planes,
+cdef inline inlined _any_rows(int rows, const int vecs, const int indexed, const int ahead_is, const Planes *planes,
                               const real_t *b, Py_ssize_t ldb, const int64_t *offset, real_t *c, Py_ssize_t ldc,
                               const Start *start) noexcept nogil:
     if TILE_ROWS >= 14 and rows == 14:
-        _tile(14, vecs, indexed, planes, b, ldb, offset, c, ldc, start)
+        _tile(14, vecs, indexed, ahead_is, planes, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 13 and rows == 13:
-        _tile(13, vecs, indexed, planes, b, ldb, offset, c, ldc, start)
+        _tile(13, vecs, indexed, ahead_is, planes, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 12 and rows == 12:
-        _tile(12, vecs, indexed, planes, b, ldb, offset, c, ldc, start)
+        _tile(12, vecs, indexed, ahead_is, planes, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 11 and rows == 11:
-        _tile(11, vecs, indexed, planes, b, ldb, offset, c, ldc, start)
+        _tile(11, vecs, indexed, ahead_is, planes, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 10 and rows == 10:
-        _tile(10, vecs, indexed, planes, b, ldb, offset, c, ldc, start)
+        _tile(10, vecs, indexed, ahead_is, planes, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 9 and rows == 9:
-        _tile(9, vecs, indexed, planes, b, ldb, offset, c, ldc, start)
+        _tile(9, vecs, indexed, ahead_is, planes, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 8 and rows == 8:
-        _tile(8, vecs, indexed, planes, b, ldb, offset, c, ldc, start)
+        _tile(8, vecs, indexed, ahead_is, planes, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 7 and rows == 7:
-        _tile(7, vecs, indexed, planes, b, ldb, offset, c, ldc, start)
+        _tile(7, vecs, indexed, ahead_is, planes, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 6 and rows == 6:
-        _tile(6, vecs, indexed, planes, b, ldb, offset, c, ldc, start)
+        _tile(6, vecs, indexed, ahead_is, planes, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 5 and rows == 5:
-        _tile(5, vecs, indexed, planes, b, ldb, offset, c, ldc, start)
+        _tile(5, vecs, indexed, ahead_is, planes, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 4 and rows == 4:
-        _tile(4, vecs, indexed, planes, b, ldb, offset, c, ldc, start)
+        _tile(4, vecs, indexed, ahead_is, planes, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 3 and rows == 3:
-        _tile(3, vecs, indexed, planes, b, ldb, offset, c, ldc, start)
+        _tile(3, vecs, indexed, ahead_is, planes, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 2 and rows == 2:
-        _tile(2, vecs, indexed, planes, b, ldb, offset, c, ldc, start)
+        _tile(2, vecs, indexed, ahead_is, planes, b, ldb, offset, c, ldc, start)
     elif rows == 1:
-        _tile(1, vecs, indexed, planes, b, ldb, offset, c, ldc, start)
+        _tile(1, vecs, indexed, ahead_is, planes, b, ldb, offset, c, ldc, start)
 
 
 cdef inline void run_tile_on_planes(int rows, int vecs, const Planes *planes, const real_t *b, Py_ssize_t ldb, real_t *c,
                                     Py_ssize_t ldc, const Start *start) noexcept nogil:
     """The tile for these run-time ``rows`` (1 to TILE_ROWS) and ``vecs`` (1 to TILE_VECS)."""
     if vecs == 2:
-        _any_rows(rows, 2, 0, planes, b, ldb, NULL, c, ldc, start)
+        _any_rows(rows, 2, 0, RUNS, planes, b, ldb, NULL, c, ldc, start)
     else:
-        _any_rows(rows, 1, 0, planes, b, ldb, NULL, c, ldc, start)
+        _any_rows(rows, 1, 0, RUNS, planes, b, ldb, NULL, c, ldc, start)
 
 
 cdef inline void run_tile_on_planes_and_vectors(int rows, int vecs, const Planes *planes, const real_t *b,
@@ -125,6 +133,15 @@ cdef inline void run_tile_on_planes_and_vectors(int rows, int vecs, const Planes
                                                 const Start *start) noexcept nogil:
     """The same, of one plane, with row k of B at ``b + offset[k]``."""
     if vecs == 2:
-        _any_rows(rows, 2, 1, planes, b, 0, offset, c, ldc, start)
+        _any_rows(rows, 2, 1, RUNS, planes, b, 0, offset, c, ldc, start)
     else:
-        _any_rows(rows, 1, 1, planes, b, 0, offset, c, ldc, start)
+        _any_rows(rows, 1, 1, RUNS, planes, b, 0, offset, c, ldc, start)
+
+
+cdef inline void run_tile_beside_lines(int rows, int vecs, const Planes *planes, const real_t *b, Py_ssize_t ldb, real_t *c,
+                                       Py_ssize_t ldc, const Start *start) noexcept nogil:
+    """`run_tile_on_planes` that asks for more of B meanwhile."""
+    if vecs == 2:
+        _any_rows(rows, 2, 0, LINES, planes, b, ldb, NULL, c, ldc, start)
+    else:
+        _any_rows(rows, 1, 0, LINES, planes, b, ldb, NULL, c, ldc, start)

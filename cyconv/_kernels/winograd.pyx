@@ -9,6 +9,7 @@ results into *phases* that do not touch each other; image and phase together are
 
     for each item = (box of tiles, group, part of the outputs):             <- threads, if there are enough items
         for each chunk of channels: gather cells, transform    -> values[frequency][panel of tiles][kk][tile]
+            (by_channels: the tile's rows, read where they lie -> values[frequency][tile][channel])
         for each panel of outputs:                                          <- else threads here and one line up
             a product per frequency on the register tile       -> product[frequency][tile][output]
             transform, bias, activation, write
@@ -28,8 +29,10 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from cyconv._kernels.gather cimport Axis, Source
 from cyconv._kernels.shares cimport Shares, Turn, first_turn, next_item, share_out
-from cyconv._kernels.simd cimport REAL_SIZE, TILE_ROWS, VL, flush_subnormals, real_t, restore_mode, vstore, vzero
+from cyconv._kernels.simd cimport REAL_SIZE, TILE_ROWS, VL, flush_subnormals, prefetch, real_t, restore_mode, vstore, vzero
 from cyconv._kernels.tile cimport TILE_VECS, Finish, Start, run_tile, start_at_columns
+from cyconv._kernels.tile_planes cimport Planes, run_tile_beside_lines
+from cyconv._kernels.winograd_channels cimport transform_vectors
 from cyconv._kernels.winograd_geometry cimport (
     PANEL, Box, Geometry, Job, balanced, box_at, cuts, panel_weight, step_weight,
 )
@@ -46,7 +49,7 @@ FIELDS = (
     "slots_d", "slots_h", "slots_w", "strips_d", "strips_h", "strips_w",
     "points", "outputs", "planar", "frequencies", "taps",
     "pixels_h", "pixels_w", "phases_h", "phases_w", "tiles_h", "tiles_w",
-    "box_p", "box_d", "box_h", "box_w", "chunk", "parts", "lines", "reach",
+    "box_p", "box_d", "box_h", "box_w", "chunk", "parts", "by_channels", "pitch", "lines", "reach",
     "step_values", "step_product", "at_values", "at_source", "at_product", "at_threads", "thread_bytes",
     "is_silu", "has_activation",
 )
@@ -115,7 +118,7 @@ cdef void _transform_chunks(const Job *job, const Box *box, int64_t group, Share
                             uint8_t *own) noexcept nogil:
     cdef Turn turn = first_turn(shares, thread)
     while next_item(shares, &turn):
-        transform_chunk(job, box, group, turn.item, values, own)
+        _transform(job, box, group, turn.item, values, own)
 
 
 cdef void _multiply_panels(const Job *job, const Box *box, int64_t group, Shares *shares, int64_t thread,
@@ -139,9 +142,17 @@ cdef void _run_item(const Job *job, int64_t part, int64_t item, uint8_t *own) no
     cdef int64_t panels = cuts(g.group_outputs, PANEL)
     cdef int64_t task
     for task in range(cuts(g.group_inputs, g.chunk)):
-        transform_chunk(job, &box, group, task, <real_t *>(own + g.at_values), own)
+        _transform(job, &box, group, task, <real_t *>(own + g.at_values), own)
     for task in range(balanced(panels, g.parts, part), balanced(panels, g.parts, part + 1)):
         _multiply_panel(job, &box, group, task, <real_t *>(own + g.at_values), own)
+
+
+cdef inline void _transform(const Job *job, const Box *box, int64_t group, int64_t chunk, real_t *values,
+                            uint8_t *own) noexcept nogil:
+    if job.g.by_channels:
+        transform_vectors(job, box, group, chunk, values, own)
+    else:
+        transform_chunk(job, box, group, chunk, values, own)
 
 
 # ---------------------------------------------------------------------------------------------- values to result
@@ -159,9 +170,11 @@ cdef void _multiply_panel(const Job *job, const Box *box, int64_t group, int64_t
     cdef const real_t *weight = job.weight + panel_weight(depth, g.frequencies, outputs, group, panel)
     cdef int64_t step = step_weight(depth, width)
     cdef int64_t panels = cuts(box.tiles, TILE_ROWS)
-    cdef int64_t _f, q, first, rows
+    cdef int64_t _f, q, first, rows, i
     cdef real_t zeros[PANEL]
     cdef Start start = start_at_columns(zeros)
+    cdef Planes planes
+    cdef const real_t *soon
     for q in range(TILE_VECS):
         vstore(zeros + q * VL, vzero())
     for _f in range(g.frequencies):
@@ -171,8 +184,16 @@ cdef void _multiply_panel(const Job *job, const Box *box, int64_t group, int64_t
             # the next weights, of which each tile asks for its share
             start.ahead = <const char *>(weight + step + depth * width * q // panels)
             start.ahead_step = width * REAL_SIZE // panels
-            run_tile(<int>rows, <int>(width // VL), depth, values + depth * first, weight, width,
-                     product + first * width, width, &start, &job.finish, 0)
+            if g.by_channels:
+                planes = Planes(values + first * g.pitch, g.pitch, 1, 0, depth)
+                soon = values + g.step_values if q == panels - 1 else values + (first + rows) * g.pitch
+                for i in range(rows):   # 14 runs that begin at once (64 channels of 56x56: 2 %)
+                    prefetch(soon + i * g.pitch)
+                run_tile_beside_lines(<int>rows, <int>(width // VL), &planes, weight, width, product + first * width,
+                                      width, &start)
+            else:
+                run_tile(<int>rows, <int>(width // VL), depth, values + depth * first, weight, width,
+                         product + first * width, width, &start, &job.finish, 0)
         values += g.step_values
         product += g.step_product
         weight += step

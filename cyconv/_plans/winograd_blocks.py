@@ -14,7 +14,7 @@ import numpy as np
 from cyconv import _runtime
 from cyconv._plans import table
 from cyconv._plans.gathering import AxisLayout, lay_out_axis
-from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, bytes_moved, equal_cut, flops, round_up
+from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, bytes_moved, equal_cut, flops, odd_lines, round_up
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Box = tuple[int, int, int, int]
@@ -85,6 +85,13 @@ def allowed_forms(spec: ConvSpec) -> tuple[Form, ...]:
 def direct_taps(spec: ConvSpec, form: Form) -> int:
     """Taps of the axes that are not transformed."""
     return spec.taps // (form.r * form.r if form.planar else form.r)
+
+
+def has_channel_vectors(spec: ConvSpec, form: Form) -> bool:
+    """Whether a vector holds channels of one tile until it is multiplied, and not one channel of many tiles: where it
+    is at least half full, and neither direct taps nor phases lie between the cells."""
+    alone = form.planar and direct_taps(spec, form) == 1 and spec.dilation[1:] == (1, 1)
+    return alone and 2 * spec.group_inputs >= int(_runtime.kernel("winograd", spec.dtype).LANES)
 
 
 # ------------------------------------------------------------------------------------------------- block sizes
@@ -194,9 +201,12 @@ def _cycles(spec: ConvSpec, form: Form, box: Sequence[int]) -> tuple[float, floa
     tiles = prod(box)
     panels, vectors = ceil(tiles / tile_rows), ceil(spec.group_outputs / lanes)
     rows = tiles / panels
-    # input: gather cells, collect each vector of tiles from its pieces of rows, transform
-    pieces = ceil(rows / lanes) + (rows - 1) / box[3]
-    read = table.WINOGRAD_INPUT_CYCLES * (1 + pieces) * panels * depth * form.frequencies
+    if has_channel_vectors(spec, form):  # turn cells, transform
+        read = table.WINOGRAD_INPUT_CYCLES * form.frequencies + table.WINOGRAD_CELL_CYCLES * form.m**2
+        read *= tiles * ceil(spec.group_inputs / lanes)
+    else:  # gather cells, collect each vector of tiles from its pieces of rows, transform
+        pieces = ceil(rows / lanes) + (rows - 1) / box[3]
+        read = table.WINOGRAD_INPUT_CYCLES * (1 + pieces) * panels * depth * form.frequencies
     # products: rows multiply-adds per vector, but never quicker than loads, latency, or the weights' way to the core
     steps = form.frequencies * vectors * panels
     multiply = table.DENSE_STEP_CYCLES * steps * depth * max(rows, 0.5 * rows + 2.0, 2.5)
@@ -248,10 +258,16 @@ def _describe(
     depth, tiles = spec.group_inputs * taps, prod(box)
     panels = _panels(spec)
 
-    cells = box[0] * prod(layout.slots for layout in layouts)
-    chunk = max(1, min(ceil(spec.group_inputs / threads), table.WINOGRAD_CHUNK_BYTES // (cells * item)))
-    chunk = equal_cut(spec.group_inputs, chunk)
-    step_values = _odd_lines(tiles * depth, item)
+    by_channels, pitch = has_channel_vectors(spec, form), 0
+    if by_channels:
+        chunk, pitch = lanes, odd_lines(round_up(spec.group_inputs, lanes) * item) // item
+        row = box[3] * form.m + form.r - 1
+        cells = row * form.points + lanes
+    else:
+        cells = box[0] * prod(layout.slots for layout in layouts)
+        chunk = max(1, min(ceil(spec.group_inputs / threads), table.WINOGRAD_CHUNK_BYTES // (cells * item)))
+        chunk = equal_cut(spec.group_inputs, chunk)
+    step_values = _odd_lines(tiles * (pitch or depth), item)
     step_product = _odd_lines(tiles * kernel.VECS * lanes, item)
     values = round_up(form.frequencies * step_values * item, _LINE)
     source = round_up((cells * chunk + lanes) * item, _LINE)
@@ -271,6 +287,7 @@ def _describe(
         "pixels_h": form.m if form.high else 1, "pixels_w": form.m if form.wide else 1,
         "phases_h": phases[0], "phases_w": phases[1], "tiles_h": grid[2], "tiles_w": grid[3],
         "box_p": box[0], "box_d": box[1], "box_h": box[2], "box_w": box[3], "chunk": chunk, "parts": parts,
+        "by_channels": by_channels, "pitch": pitch,
         "lines": lines, "reach": reach,
         "step_values": step_values, "step_product": step_product,
         "at_values": 0, "at_source": at_source, "at_product": at_source + source,
@@ -287,7 +304,7 @@ def _describe(
     return Blocks(
         form=form,
         geometry=np.array([numbers_of[name] for name in kernel.FIELDS], np.int64),
-        tables=_tables(layouts, form),
+        tables=_tables(layouts, _offsets_of_cells(form, row, lanes) if by_channels else _offsets(layouts, form)),
         flags=(spec.groups * panels, call.batch, phases[0] * phases[1], grid[1], grid[2], grid[3]),
         scratch_bytes=numbers_of["at_threads"] + threads * numbers_of["thread_bytes"],
         threads=threads,
@@ -315,16 +332,25 @@ def _lay_out(spec: ConvSpec, form: Form, box: Sequence[int], lanes: int) -> tupl
     return steps, layouts
 
 
-def _tables(layouts: list[AxisLayout], form: Form) -> Array:
-    """The strips of the three axes, then the offset in the gathered block of every cell, direct taps outside."""
+def _tables(layouts: list[AxisLayout], offsets: list[int]) -> Array:
+    """The strips of the three axes, then where every cell of a tile lies, direct taps outside."""
     strips = [number for layout in layouts for strip in layout.strips for number in strip]
+    return np.array(strips + offsets, np.int64)
+
+
+def _offsets(layouts: list[AxisLayout], form: Form) -> list[int]:
+    """Offsets of cells in the gathered block."""
     slots_h, slots_w = layouts[1].slots, layouts[2].slots
     depth, tall, wide = (layout.tap_slots for layout in layouts)
     outer = depth, (0,) if form.high else tall, (0,) if form.wide else wide
     inner = tall if form.high else (0,), wide if form.wide else (0,)
-    offsets = [
+    return [
         (d * slots_h + h0 + h) * slots_w + w0 + w
         for d, h0, w0 in product(*outer)
         for h, w in product(*inner)
     ]
-    return np.array(strips + offsets, np.int64)
+
+
+def _offsets_of_cells(form: Form, row: int, lanes: int) -> list[int]:
+    """Offsets in rows of so many cells, a vector of channels each."""
+    return [(h * row + w) * lanes for h, w in product(range(form.points), repeat=2)]
