@@ -13,7 +13,7 @@ TOMS 46 (4), 2020, section 3, derive it with the constants of each step).
 
 import importlib
 from fractions import Fraction
-from math import prod
+from math import ceil, prod
 
 import numpy as np
 import oracle
@@ -34,11 +34,21 @@ from cyconv._plans.winograd_points import PAIRS, numbers
 
 PLANAR = [Form(m, r, True, True) for m, r in table.WINOGRAD_PLANAR]
 LINEAR = [Form(m, r, high, not high) for m, r in table.WINOGRAD_LINEAR for high in (False, True)]
-FORMS = [*PLANAR, *LINEAR]
+STRIDED = [Form(m, r, True, True, 2) for m, r in table.WINOGRAD_STRIDED]
+FORMS = [*PLANAR, *LINEAR, *STRIDED]
+#: with every dilation that they know
+DILATED = [(form, dilation) for form in FORMS for dilation in (1, 2) if dilation == 1 or form.stride == 1]
 
 
 def name_of(form):
-    return f"F({form.m},{form.r}){'high' * form.high}{'wide' * form.wide}"
+    if not isinstance(form, Form):
+        return str(form)
+    return f"F({form.m},{form.r}){'high' * form.high}{'wide' * form.wide}{'/2' * (form.stride == 2)}"
+
+
+def channels_of(form, few):
+    """A few, or as many as fill half a vector of any build, which a stride asks for."""
+    return few if form.stride == 1 else 17
 
 
 @pytest.fixture
@@ -102,8 +112,31 @@ def weight_shape(form, k, c):
 # ---------------------------------------------------------------- points and matrices
 
 
-def exact_matrices(m, r):
-    """A, B and G by Cook and Toom in rational numbers, straight from the definition."""
+def exact_matrices(form):
+    """A, B and G in rational numbers, straight from the definition; frequencies are the first index of each.
+
+    At a stride of 2, even cells meet even taps, odd cells the one odd tap: two convolutions with a stride of 1.
+    """
+    if form.stride == 1:
+        return cook_toom(form.m, form.r)
+    parts = cook_toom(form.m, (form.r + 1) // 2), cook_toom(form.m, form.r // 2)
+    a = [row for part in parts for row in part[0]]
+    b, g = (
+        [
+            [row[j // 2] if j % 2 == odd else Fraction(0) for j in range(width)]
+            for odd, part in enumerate(parts)
+            for row in part[which]
+        ]
+        for which, width in ((1, form.points), (2, form.r))
+    )
+    return a, b, g
+
+
+def cook_toom(m, r):
+    """F(m, r) by Cook and Toom; one tap is a product for each result."""
+    if r == 1:
+        one = [[Fraction(int(i == j)) for j in range(m)] for i in range(m)]
+        return one, one, [[Fraction(1)]] * m
     pairs = [Fraction(p) for p in PAIRS[m + r - 1]]
     points = ([] if (m + r) % 2 == 0 else [Fraction(0)]) + [s * p for p in pairs for s in (1, -1)]
     b = [[*poly([q for q in points if q != p]), Fraction(0)] for p in points] + [poly(points)]
@@ -128,21 +161,24 @@ def poly(roots):
 def test_the_identity_holds_in_rational_numbers(form):
     """y = A^T [(G w) * (B^T d)] for every unit vector w and d: so for all."""
     m, r, a = form.m, form.r, form.points
-    am, bm, gm = exact_matrices(m, r)
+    am, bm, gm = exact_matrices(form)
     for tap in range(r):
         for cell in range(a):
             y = [sum(am[f][i] * gm[f][tap] * bm[f][cell] for f in range(a)) for i in range(m)]
-            assert y == [int(cell == i + tap) for i in range(m)]
+            assert y == [int(cell == i * form.stride + tap) for i in range(m)]
 
 
 @pytest.mark.parametrize("form", FORMS, ids=name_of)
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 def test_the_numbers_are_those_of_the_exact_matrices(form, kind):
-    """What the kernel gets: entries of A and B exactly, in either type; G rounded once."""
-    am, bm, gm = exact_matrices(form.m, form.r)
-    known = numbers(form.m, form.r)
-    pairs = PAIRS[form.points]
-    n, z = len(pairs), 1 - form.points % 2
+    """What the kernel gets: entries of A and B exactly, in either type; G rounded once. Odd cells have no numbers."""
+    known = numbers(form.m, form.r, form.stride)
+    np.testing.assert_array_equal(known.weights, np.array(exact_matrices(form)[2], float))
+    taps = ceil(form.r / form.stride)
+    am, bm, _ = cook_toom(form.m, taps)
+    points = form.m + taps - 1
+    pairs = PAIRS[points]
+    n, z = len(pairs), 1 - points % 2
     inputs = [Fraction(float(v)) for v in known.inputs.astype(kind)]
     assert inputs[:n] == bm[-1][z : z + 2 * n : 2]
     assert inputs[n : 2 * n] == [Fraction(p) for p in pairs]
@@ -151,7 +187,6 @@ def test_the_numbers_are_those_of_the_exact_matrices(form, kind):
         assert inputs[2 * n + i * (n - 1) : 2 * n + (i + 1) * (n - 1)] == row[z + 1 : z + 2 * n - 1 : 2]
     outputs = [Fraction(float(v)) for v in known.outputs.astype(kind)]
     assert outputs == [am[z + 2 * j][i] for i in range(form.m) for j in range(n)]
-    np.testing.assert_array_equal(known.weights, np.array(gm, float))
 
 
 # ---------------------------------------------------------------- error
@@ -159,7 +194,7 @@ def test_the_numbers_are_those_of_the_exact_matrices(form, kind):
 
 def derived_bound(x, w, form, padding=0, dilation=1):
     """The bound of the head of this file, for x (N, C, H, W) and one tap on an axis that is not transformed."""
-    am, bm, gm = (np.abs(np.array(v, float)) for v in exact_matrices(form.m, form.r))
+    am, bm, gm = (np.abs(np.array(v, float)) for v in exact_matrices(form))
     identity = np.ones((1, 1))
     a = [am if t else identity for t in (form.high, form.wide)]
     b = [bm if t else identity for t in (form.high, form.wide)]
@@ -169,14 +204,14 @@ def derived_bound(x, w, form, padding=0, dilation=1):
     sides = [len(v) for v in b]
     spans = [dilation * (s - 1) + 1 for s in sides]
     steps = [v.shape[1] for v in a]
-    out = [h - dilation * (k - 1) for h, k in zip(x.shape[2:], w.shape[2:], strict=True)]
+    out = [(h - dilation * (k - 1) - 1) // form.stride + 1 for h, k in zip(x.shape[2:], w.shape[2:], strict=True)]
     bound = np.zeros((len(x), len(w), *(o + dilation * t for o, t in zip(out, steps, strict=True))))
     x = np.pad(x, ((0, 0), (0, 0), (0, spans[0]), (0, spans[1])))
     windows = sliding_window_view(x, spans, axis=(2, 3))[..., ::dilation, ::dilation]
     for h0, w0 in np.ndindex(*out):
         if h0 // dilation % steps[0] or w0 // dilation % steps[1]:
             continue
-        values = np.einsum("fr,gs,ncrs->fgnc", b[0], b[1], windows[:, :, h0, w0])
+        values = np.einsum("fr,gs,ncrs->fgnc", b[0], b[1], windows[:, :, h0 * form.stride, w0 * form.stride])
         products = np.einsum("fgkc,fgnc->nkfg", weights, values)
         tile = np.einsum("fi,gj,nkfg->nkij", a[0], a[1], products)
         bound[:, :, h0 : h0 + dilation * steps[0] : dilation, w0 : w0 + dilation * steps[1] : dilation] = tile
@@ -185,13 +220,13 @@ def derived_bound(x, w, form, padding=0, dilation=1):
 
 
 @pytest.mark.parametrize("kind", ["float32", "float64"])
-@pytest.mark.parametrize("dilation", [1, 2])
-@pytest.mark.parametrize("form", FORMS, ids=name_of)
+@pytest.mark.parametrize(("form", "dilation"), DILATED, ids=name_of)
 def test_every_form_is_within_its_derived_bound(only, form, dilation, kind):
     only(form)
-    x, w = noise((2, 5, 19, 22), kind), noise(weight_shape(form, 18, 5), kind)
-    y = convolve(x, w, padding=1, dilation=dilation)
-    value = oracle.convolution(x, w, padding=1, dilation=dilation).value
+    c = channels_of(form, 5)
+    x, w = noise((2, c, 19, 22), kind), noise(weight_shape(form, 18, c), kind)
+    y = convolve(x, w, padding=1, dilation=dilation, stride=form.stride)
+    value = oracle.convolution(x, w, padding=1, dilation=dilation, stride=form.stride).value
     oracle.assert_close(y, oracle.Expected(value, derived_bound(x, w, form, 1, dilation)))
 
 
@@ -201,12 +236,14 @@ def test_every_form_is_within_its_derived_bound(only, form, dilation, kind):
 def test_the_error_that_is_stated(only, form, channels, kind, limit):
     """Normal data: below the limit in every form that the plan may choose, and near what the table says."""
     x, w = noise((1, channels, 14, 14), kind), noise(weight_shape(form, 8, channels), kind)
-    allowed = winograd_blocks.allowed_forms(spec_of(x, w))
+    allowed = winograd_blocks.allowed_forms(spec_of(x, w, stride=form.stride))
     only(form)
-    error = oracle.relative_l2(convolve(x, w, padding=1), oracle.correlate(x, w, padding=1))
+    keywords = {"padding": 1, "stride": form.stride}
+    error = oracle.relative_l2(convolve(x, w, **keywords), oracle.correlate(x, w, **keywords))
     if form in allowed:
         assert error < limit
-    table_says = (table.WINOGRAD_PLANAR if form.planar else table.WINOGRAD_LINEAR)[form.m, form.r]
+    planar = table.WINOGRAD_STRIDED if form.stride == 2 else table.WINOGRAD_PLANAR
+    table_says = (planar if form.planar else table.WINOGRAD_LINEAR)[form.m, form.r]
     if kind == "float32":
         assert 0.3 < error / (table_says * (channels / 64) ** 0.5) < 2
 
@@ -240,9 +277,10 @@ def test_any_shape(data):
         for h, r in zip(size, kernel, strict=True)
     ]
     n = data.draw(st.integers(1, 3))
+    stride = data.draw(st.sampled_from([1, 2])) if kernel == (3, 3) and dilation == 1 and c >= 16 else 1
     x, w = noise((n, groups * c, *size)), noise((groups * k, c, *kernel))
     b = noise((groups * k,)) if data.draw(st.booleans()) else None
-    keywords = {"padding": padding, "dilation": dilation, "groups": groups}
+    keywords = {"padding": padding, "dilation": dilation, "groups": groups, "stride": stride}
     y = convolve(
         x, w, b, threads=data.draw(st.integers(1, 3)), channels_last=data.draw(st.booleans()), **keywords
     )
@@ -250,11 +288,11 @@ def test_any_shape(data):
 
 
 @pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
-@pytest.mark.parametrize("dilation", [1, 2])
-def test_padding_modes(mode, dilation):
-    x, w = noise((2, 6, 15, 18)), noise((20, 6, 3, 3))
-    keywords = {"padding": [(2, 3), (1, 4)], "padding_mode": mode, "dilation": dilation}
-    assert oracle.relative_l2(convolve(x, w, **keywords), oracle.correlate(x, w, **keywords)) < 2e-6
+@pytest.mark.parametrize(("c", "dilation", "stride"), [(6, 1, 1), (6, 2, 1), (17, 1, 1), (17, 1, 2)])
+def test_padding_modes(mode, c, dilation, stride):
+    x, w = noise((2, c, 15, 18)), noise((20, c, 3, 3))
+    keywords = {"padding": [(2, 3), (1, 4)], "padding_mode": mode, "dilation": dilation, "stride": stride}
+    assert oracle.relative_l2(convolve(x, w, **keywords), oracle.correlate(x, w, **keywords)) < 1e-5
 
 
 @pytest.mark.parametrize("kernel", [(2, 3, 3), (3, 1, 5), (1, 3, 3), (3, 3, 1)])
@@ -315,15 +353,18 @@ BOXES = {
 }
 
 
-@pytest.mark.parametrize("case", [((3, 3), 1), ((3, 3), 2), ((5, 5), 1), ((1, 7), 1), ((3, 1), 2)], ids=str)
+@pytest.mark.parametrize(
+    "case", [((3, 3), 1, 1), ((3, 3), 2, 1), ((3, 3), 1, 2), ((5, 5), 1, 1), ((1, 7), 1, 1), ((3, 1), 2, 1)], ids=str
+)
 def test_boxes_and_threads_do_not_change_a_bit(monkeypatch, case):
-    kernel, dilation = case
+    kernel, dilation, stride = case
     x, w, b = noise((3, 21, 25, 23)), noise((70, 21, *kernel)), noise((70,))
     x[1, 3, 7, 9] = np.nan
-    form = winograd_blocks.allowed_forms(spec_of(x, w))[-1]
+    keywords = {"padding": 1, "dilation": dilation, "stride": stride}
+    form = winograd_blocks.allowed_forms(spec_of(x, w, stride=stride))[-1]
     monkeypatch.setattr(winograd_blocks, "blocks_for", winograd_blocks.blocks_for.__wrapped__)
     monkeypatch.setattr(winograd_blocks, "allowed_forms", lambda spec: (form,))
-    results = [convolve(x, w, b, padding=1, dilation=dilation)]
+    results = [convolve(x, w, b, **keywords)]
     cost = winograd_blocks._cost
     for box in BOXES.values():
         for parts in (lambda threads: 0, lambda threads: 1, lambda threads: min(threads, 3)):
@@ -333,9 +374,22 @@ def test_boxes_and_threads_do_not_change_a_bit(monkeypatch, case):
                 monkeypatch.setattr(
                     winograd_blocks, "_cost", lambda *a, parts=wanted: cost(*a) if a[5] == parts else float("inf")
                 )
-                results.append(convolve(x, w, b, padding=1, dilation=dilation, threads=threads))
+                results.append(convolve(x, w, b, threads=threads, **keywords))
     for y in results[1:]:
         assert y.tobytes() == results[0].tobytes()
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("form", PLANAR, ids=name_of)
+def test_vectors_of_channels_and_of_tiles_are_the_same_bits(only, monkeypatch, form, channels_last):
+    only(form)
+    x, w, b = noise((2, 21, 25, 23)), noise(weight_shape(form, 70, 21)), noise((70,))
+    x[1, 3, 7, 9] = np.nan
+    results = []
+    for by_channels in (False, True):
+        monkeypatch.setattr(winograd_blocks, "has_channel_vectors", lambda spec, form, by=by_channels: by)
+        results.append(convolve(x, w, b, padding=1, threads=2, channels_last=channels_last))
+    assert results[0].tobytes() == results[1].tobytes()
 
 
 @pytest.mark.parametrize(
@@ -353,9 +407,9 @@ def test_the_form_does_not_depend_on_the_threads(shape):
 def test_every_build(only, build, kind, form):
     only(form, build=build)
     x, w, b = noise((2, 9, 21, 26), kind), noise(weight_shape(form, 37, 9), kind), noise((37,), kind)
-    y = convolve(x, w, b, padding=1, threads=2)
+    y = convolve(x, w, b, padding=1, stride=form.stride, threads=2)
     limit = 4e-6 if kind == "float32" else 8e-15
-    assert oracle.relative_l2(y, oracle.correlate(x, w, b, padding=1)) < limit
+    assert oracle.relative_l2(y, oracle.correlate(x, w, b, padding=1, stride=form.stride)) < limit
 
 
 def call_of(x_shape, k, r, pad, threads=1):
@@ -381,15 +435,17 @@ def test_scratch_is_bounded(shape, r, threads):
 # ---------------------------------------------------------------- NaN, infinity, overflow
 
 
-@pytest.mark.parametrize("form", FORMS, ids=name_of)
-@pytest.mark.parametrize("dilation", [1, 2])
-def test_bad_cells_go_where_the_definition_sends_them(only, form, dilation):
+@pytest.mark.parametrize("few", [4, 17])
+@pytest.mark.parametrize(("form", "dilation"), DILATED, ids=name_of)
+def test_bad_cells_go_where_the_definition_sends_them(only, form, dilation, few):
     only(form)
-    x, w = noise((3, 4, 30, 33)), noise(weight_shape(form, 18, 4))
+    c = channels_of(form, few)
+    x, w = noise((3, c, 30, 33)), noise(weight_shape(form, 18, c))
     x[0, 0, 5, 5], x[0, 1, 6, 7], x[1, 2, 29, 32], x[1, 0, 0, 0] = np.inf, -np.inf, np.inf, np.nan
     w[1] = 0
-    y = convolve(x, w, padding=2, dilation=dilation, threads=2)
-    direct = convolve(x, w, padding=2, dilation=dilation, kind=Dense)
+    keywords = {"padding": 2, "dilation": dilation, "stride": form.stride}
+    y = convolve(x, w, threads=2, **keywords)
+    direct = convolve(x, w, kind=Dense, **keywords)
     special = ~np.isfinite(direct)
     assert special.any()
     np.testing.assert_array_equal(y[special], direct[special])
@@ -401,10 +457,12 @@ def test_bad_cells_go_where_the_definition_sends_them(only, form, dilation):
 def test_numbers_near_the_end_of_the_range(only, form):
     """Transforms overflow long before the sums do; those tiles are computed directly."""
     only(form)
-    x, w = noise((2, 3, 19, 22)), noise(weight_shape(form, 5, 3)) / 40
+    c = channels_of(form, 3)
+    x, w = noise((2, c, 19, 22)), noise(weight_shape(form, 5, c)) / 40
+    w[:, 3:] = 0
     x[0] *= np.float32(5e37)
-    y = convolve(x, w, padding=1)
-    value = oracle.correlate(x, w, padding=1)
+    y = convolve(x, w, padding=1, stride=form.stride)
+    value = oracle.correlate(x, w, padding=1, stride=form.stride)
     assert np.abs(value).max() < np.finfo(np.float32).max
     assert np.isfinite(y).all()
     for image in (0, 1):
@@ -454,7 +512,9 @@ def test_a_bad_weight_or_bias(value):
     [
         ((1, 4, 9, 9), (4, 4, 1, 1), {}, "kernel"),
         ((1, 4, 9, 9), (4, 4, 1, 2), {}, "kernel"),
-        ((1, 4, 9, 9), (4, 4, 3, 3), {"stride": 2}, "stride"),
+        ((1, 1, 9, 9), (4, 1, 3, 3), {"stride": 2}, "stride"),
+        ((1, 17, 9, 9), (4, 17, 3, 3), {"stride": 3}, "stride"),
+        ((1, 17, 9, 9), (4, 17, 3, 3), {"stride": 2, "dilation": 2}, "stride"),
         ((1, 8, 9, 9), (8, 1, 3, 3), {"groups": 8}, "group"),
     ],
     ids=str,

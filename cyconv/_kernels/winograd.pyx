@@ -2,10 +2,10 @@
 
     out tile = A^T [ sum over kk of (G w[k, kk] G^T) * (B^T x[kk] B) ] A,        kk = (c, direct taps)
 
-An m x m tile of results needs a x a products per channel pair, a = m + r - 1, where the definition needs m^2 r^2
-multiply-adds. Only height and width are transformed, or one of them; the taps of every other axis are *direct*: they
-lengthen the sum, and stride and dilation there are what they were. A dilation on a transformed axis splits the
-results into *phases* that do not touch each other; image and phase together are a *picture*.
+An m x m tile of results needs a x a products per channel pair, a = m + r - 1 (at a stride of 2, 2 m + r - 2), where the
+definition needs m^2 r^2 multiply-adds. Only height and width are transformed, or one of them; the taps of every other
+axis are *direct*: they lengthen the sum, and stride and dilation there are what they were. A dilation on a transformed
+axis splits the results into *phases* that do not touch each other; image and phase together are a *picture*.
 
     for each item = (box of tiles, group, part of the outputs):             <- threads, if there are enough items
         for each chunk of channels: gather cells, transform    -> values[frequency][panel of tiles][kk][tile]

@@ -47,20 +47,21 @@ cdef inline void _transform_plane(const Job *job, const Box *box, const real_t *
     """All tiles of a plane, one vector of channels. No ``image``: a plane of padding."""
     cdef const Geometry *g = job.g
     cdef Row row = Row(job.x.c, job.x.w, g.size_w, channels, g.padding_mode, VL)
-    cdef int64_t shared = g.points - g.outputs
-    cdef int64_t count = box.w * g.outputs + shared
-    cdef int64_t pitch = (g.box_w * g.outputs + shared) * VL
+    cdef int64_t step = g.stride_w      # from tile to tile, also along the height
+    cdef int64_t shared = g.points - step
+    cdef int64_t count = box.w * step + shared
+    cdef int64_t pitch = (g.box_w * step + shared) * VL
     cdef int64_t i, j, h, w
     for i in range(box.h):
         if i > 0:
-            memmove(cells, cells + g.outputs * pitch, shared * pitch * sizeof(real_t))
+            memmove(cells, cells + step * pitch, shared * pitch * sizeof(real_t))
         for j in range(shared if i > 0 else 0, g.points):
-            h = source_index((box.h0 + i) * g.outputs + j - g.pad_h, g.size_h, g.padding_mode)
+            h = source_index((box.h0 + i) * step + j - g.pad_h, g.size_h, g.padding_mode)
             if h < 0 or image == NULL:
                 zero_row(&row, count, cells + j * pitch)
             else:
-                fill_row(&row, image + h * job.x.h, box.w0 * g.outputs - g.pad_w, count, cells + j * pitch)
+                fill_row(&row, image + h * job.x.h, box.w0 * step - g.pad_w, count, cells + j * pitch)
         for w in range(box.w):
-            transform_input(g.points, True, cells + w * g.outputs * VL, job.offset, to, g.step_values, 2 * g.pitch,
+            transform_input(g.points, True, cells + w * step * VL, job.offset, to, g.step_values, 2 * g.pitch,
                             job.input_numbers)
             to += g.pitch

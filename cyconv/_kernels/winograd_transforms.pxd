@@ -65,9 +65,8 @@ cdef inline inlined input_axis(const int a, const vec_t *d, vec_t *v, const real
         _input_points(a, d, v, numbers)
 
 
-cdef inline inlined output_axis(const int a, const int m, const vec_t *d, vec_t *y,
-                                const real_t *numbers) noexcept nogil:
-    """``y = A^T d`` along one axis; both are dense."""
+cdef inline inlined _output_points(const int a, const int m, const vec_t *d, vec_t *y,
+                                   const real_t *numbers) noexcept nogil:
     cdef int z = 1 - a % 2
     cdef int n = (a - 1 - z) // 2
     cdef vec_t total[MAX_POINTS]
@@ -89,6 +88,18 @@ cdef inline inlined output_axis(const int a, const int m, const vec_t *d, vec_t 
         for j in range(1, n):
             value = value + vset(numbers[i * n + j]) * (other[j] if i % 2 else total[j])
         y[i] = value + d[a - 1] if i == m - 1 else value
+
+
+cdef inline inlined output_axis(const int a, const int m, const vec_t *d, vec_t *y,
+                                const real_t *numbers) noexcept nogil:
+    """``y = A^T d`` along one axis; both are dense."""
+    cdef int i
+    if a == STRIDED:
+        _output_points(EVEN, m, d, y, numbers)
+        for i in range(m):
+            y[i] = y[i] + d[EVEN + i]
+    else:
+        _output_points(a, m, d, y, numbers)
 
 
 cdef inline inlined input_tile(const int ah, const int aw, const real_t *source, const int64_t *offset, real_t *to,
@@ -137,7 +148,9 @@ cdef inline void transform_input(int64_t a, bint planar, const real_t *source, c
                                  int64_t step, int64_t soon, const real_t *numbers) noexcept nogil:
     """`input_tile` for the forms that the plan uses."""
     if planar:
-        if a == 8:
+        if a == STRIDED:
+            input_tile(STRIDED, STRIDED, source, offset, to, step, soon, numbers)
+        elif a == 8:
             input_tile(8, 8, source, offset, to, step, soon, numbers)
         elif a == 7:
             input_tile(7, 7, source, offset, to, step, soon, numbers)
@@ -157,7 +170,9 @@ cdef inline void transform_output(int64_t a, int64_t m, bint planar, const real_
                                   int64_t row, int64_t column, const real_t *numbers) noexcept nogil:
     """`output_tile` for the forms that the plan uses."""
     if planar:
-        if a == 8 and m == 6:
+        if a == STRIDED:
+            output_tile(STRIDED, STRIDED, 4, 4, source, step, pixels, row, column, numbers)
+        elif a == 8 and m == 6:
             output_tile(8, 8, 6, 6, source, step, pixels, row, column, numbers)
         elif a == 8 and m == 4:
             output_tile(8, 8, 4, 4, source, step, pixels, row, column, numbers)

@@ -33,7 +33,8 @@ from cyconv._kernels.simd cimport (TILE_ROWS, VL, flush_subnormals, real_t, rest
                                    vzero)
 from cyconv._kernels.tile cimport SOON, TILE_VECS, Finish, Start, run_tile_on_scalars, start_at_columns
 from cyconv._kernels.transpose cimport vtranspose
-from cyconv._kernels.winwgrad_transforms cimport collect_taps, spread_gradient, transform_cells
+from cyconv._kernels.winograd_transforms cimport transform_input
+from cyconv._kernels.winwgrad_transforms cimport collect_taps, spread_gradient
 
 cdef enum:
     PANEL = TILE_VECS * VL
@@ -244,7 +245,7 @@ cdef void _transform_inputs(const Job *job, const Box *box, int64_t c0, int64_t 
             else:
                 fill_row(&row, image + h * job.x.h, box.w0 * step - g.pad_w, count, cells + j * pitch)
         for w in range(box.w):
-            transform_cells(g.points, cells + w * step * VL, job.cell, to, g.step_inputs, 2 * PANEL,
+            transform_input(g.points, 1, cells + w * step * VL, job.cell, to, g.step_inputs, 2 * PANEL,
                             job.input_numbers)
             to += PANEL
 

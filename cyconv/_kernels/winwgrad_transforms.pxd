@@ -12,7 +12,7 @@ as they are and one tap, the sum over them.
 from libc.stdint cimport int64_t
 
 from cyconv._kernels.simd cimport VL, inlined, prefetch, real_t, vec_t, vload, vset, vstore
-from cyconv._kernels.winograd_transforms cimport EVEN, MAX_CELLS, MAX_POINTS, STRIDED, input_tile, transform_input
+from cyconv._kernels.winograd_transforms cimport EVEN, MAX_CELLS, MAX_POINTS, STRIDED
 
 
 cdef inline inlined _spread_points(const int a, const int m, const vec_t *y, vec_t *v,
@@ -113,15 +113,6 @@ cdef inline inlined _weight_tile(const int a, const int r, const real_t *source,
             half[i * a + j] = after[i]
     for i in range(r):
         _weight_axis(a, r, half + i * a, taps + i * r, numbers)
-
-
-cdef inline void transform_cells(int64_t a, const real_t *source, const int64_t *offset, real_t *to, int64_t step,
-                                 int64_t soon, const real_t *numbers) noexcept nogil:
-    """The input transform for the forms that the plan uses."""
-    if a == STRIDED:
-        input_tile(STRIDED, STRIDED, source, offset, to, step, soon, numbers)
-    else:
-        transform_input(a, 1, source, offset, to, step, soon, numbers)
 
 
 cdef inline void spread_gradient(int64_t a, int64_t m, const real_t *source, int64_t row, real_t *to, int64_t step,

@@ -146,6 +146,8 @@ WINOGRAD_PLANAR = {
 WINOGRAD_LINEAR = {
     (4, 3): 3.4e-7, (6, 3): 6.5e-7, (5, 4): 7.3e-7, (2, 5): 4e-7, (4, 5): 6.5e-7, (2, 7): 7.8e-7, (4, 7): 1.5e-6,
 }  # fmt: skip
+#: The same at a stride of 2 along both axes.
+WINOGRAD_STRIDED = {(4, 3): 4.5e-7}
 WINOGRAD_ERROR = 7e-6
 
 #: Packed weights that serve one call, at a time: so much of the memory that is kept between calls (51 MB of 512 x 512
@@ -167,9 +169,9 @@ WINOGRAD_INPUT_CYCLES = 2.8
 WINOGRAD_TILE_CYCLES = 4.5
 WINOGRAD_STORE_CYCLES = 1.86
 WINOGRAD_SPILL_CYCLES = 0.07
-#: The same where a vector holds channels, in the place of pieces: per cell, turning it (of the time that vectors of tiles
-#: take to be collected and transformed, 0.55 at 64x56x56, 0.42 at 128x28x28, 0.3 at 256x14x14). The form that the
-#: estimate prefers is on average 0.5 % slower than the best one (16 layers).
+#: The same where a vector holds channels, in the place of pieces: per cell, turning it (of the time that vectors of
+#: tiles take to be collected and transformed, 0.55 at 64x56x56, 0.42 at 128x28x28, 0.3 at 256x14x14). The form that
+#: the estimate prefers is on average 0.5 % slower than the best one (16 layers).
 WINOGRAD_CELL_CYCLES = 6.0
 #: A row of input cells or results that a dilation puts apart (38 to 130 for rows of 6 to 56 cells, 2 to 6 apart).
 WINOGRAD_APART_CYCLES = 90.0

@@ -20,7 +20,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Winograd:
-    """Convolution with stride 1 and 2, 3, 4, 5 or 7 taps along height and width, or 3, 4, 5 or 7 along one of them.
+    """Convolution with stride 1 and 2, 3, 4, 5 or 7 taps along height and width, or 3, 4, 5 or 7 along one of them;
+    with stride 2 and 3 taps along both.
 
     In float32 the relative L2 error against float64 stays below 1e-5 (float64: 2e-14) for normal data; `ERRORS` of
     the table holds the measured error of each F(m, r), and one that would come too near is not used. NaN and
@@ -47,7 +48,8 @@ class Winograd:
         """None if this layer can be computed, else the reason why not."""
         if not forms(spec):
             return (
-                "it needs stride 1 and 3, 4, 5 or 7 taps along height or width, or 2 along both, got kernel "
+                "it needs stride 1 and 3, 4, 5 or 7 taps along height or width, or 2 along both, or stride 2 and 3 "
+                "taps along both without dilation, of channels that fill half a vector, got kernel "
                 f"{spec.kernel} with stride {spec.stride} (depth, height, width)"
             )
         least = _runtime.VECTOR_BYTES // spec.dtype.itemsize
@@ -90,7 +92,7 @@ class Winograd:
             if panels > most:
                 self._run_parts(call, x, out, threads, equal_cut(panels, most) * panel)
                 return
-        known = numbers(form.m, form.r)
+        known = numbers(form.m, form.r, form.stride)
         bad = np.zeros(prod(blocks.flags), np.uint8)
         weights, beside = self._pack(form, blocks)
         fits = len(beside) >= blocks.scratch_bytes
@@ -129,7 +131,7 @@ class Winograd:
             nbytes = round_up(size * spec.dtype.itemsize, LINE)
             room = self._new(nbytes + (blocks.scratch_bytes if self._once else 0), np.uint8)
             packed = room[: size * spec.dtype.itemsize].view(spec.dtype)
-            columns = numbers(form.m, form.r).weights
+            columns = numbers(form.m, form.r, form.stride).weights
             rows = columns if form.planar else np.ones((1, 1))
             offsets = tap_offsets(self._weight if form.wide else self._weight.swapaxes(3, 4))
             self.kernel.pack_weights(self._weight, offsets, spec.groups, rows, columns, packed, blocks.threads)

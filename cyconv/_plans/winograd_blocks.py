@@ -22,12 +22,13 @@ _LINE = 64
 
 
 class Form(NamedTuple):
-    """One F(m, r), and the axes that it transforms: height and width, or one of them."""
+    """One F(m, r), the axes that it transforms, height and width or one of them, and the stride there."""
 
     m: int
     r: int
     high: bool
     wide: bool
+    stride: int = 1
 
     @property
     def planar(self) -> bool:
@@ -35,7 +36,8 @@ class Form(NamedTuple):
 
     @property
     def points(self) -> int:
-        return self.m + self.r - 1
+        """Cells of an axis that a tile reads, and as many frequencies."""
+        return (self.m - 1) * self.stride + self.r
 
     @property
     def frequencies(self) -> int:
@@ -62,6 +64,9 @@ class Blocks:
 def forms(spec: ConvSpec) -> tuple[Form, ...]:
     """Every F(m, r) that fits the kernel and the stride."""
     _, tall, wide = spec.kernel
+    if tall == wide and spec.stride[1:] == (2, 2):
+        strided = tuple(Form(m, tall, True, True, 2) for m, r in table.WINOGRAD_STRIDED if r == tall)
+        return tuple(form for form in strided if has_channel_vectors(spec, form))
     if tall == wide and spec.stride[1:] == (1, 1):
         planar = tuple(Form(m, tall, True, True) for m, r in table.WINOGRAD_PLANAR if r == tall)
         if planar:
@@ -76,7 +81,8 @@ def allowed_forms(spec: ConvSpec) -> tuple[Form, ...]:
     depth = spec.depth
 
     def error(form: Form) -> float:
-        errors = table.WINOGRAD_PLANAR if form.planar else table.WINOGRAD_LINEAR
+        planar = table.WINOGRAD_PLANAR if form.stride == 1 else table.WINOGRAD_STRIDED
+        errors = planar if form.planar else table.WINOGRAD_LINEAR
         return errors[form.m, form.r] * sqrt(direct_taps(spec, form) * spec.group_inputs / 64)
 
     return tuple(form for form in forms(spec) if depth and error(form) < table.WINOGRAD_ERROR)
@@ -202,7 +208,8 @@ def _cycles(spec: ConvSpec, form: Form, box: Sequence[int]) -> tuple[float, floa
     panels, vectors = ceil(tiles / tile_rows), ceil(spec.group_outputs / lanes)
     rows = tiles / panels
     if has_channel_vectors(spec, form):  # turn cells, transform
-        read = table.WINOGRAD_INPUT_CYCLES * form.frequencies + table.WINOGRAD_CELL_CYCLES * form.m**2
+        cells = (form.m * form.stride) ** 2
+        read = table.WINOGRAD_INPUT_CYCLES * form.frequencies + table.WINOGRAD_CELL_CYCLES * cells
         read *= tiles * ceil(spec.group_inputs / lanes)
     else:  # gather cells, collect each vector of tiles from its pieces of rows, transform
         pieces = ceil(rows / lanes) + (rows - 1) / box[3]
@@ -261,7 +268,7 @@ def _describe(
     by_channels, pitch = has_channel_vectors(spec, form), 0
     if by_channels:
         chunk, pitch = lanes, odd_lines(round_up(spec.group_inputs, lanes) * item) // item
-        row = box[3] * form.m + form.r - 1
+        row = (box[3] - 1) * steps[2] + form.points
         cells = row * form.points + lanes
     else:
         cells = box[0] * prod(layout.slots for layout in layouts)
@@ -325,7 +332,9 @@ def _lay_out(spec: ConvSpec, form: Form, box: Sequence[int], lanes: int) -> tupl
     """
     steps, layouts = [], []
     for i, transformed in enumerate((False, form.high, form.wide)):
-        taps, step = (form.points, form.m * spec.dilation[i]) if transformed else (spec.kernel[i], spec.stride[i])
+        taps, step = spec.kernel[i], spec.stride[i]
+        if transformed:
+            taps, step = form.points, form.m * form.stride * spec.dilation[i]
         steps.append(step)
         layouts.append(lay_out_axis(taps, step, spec.dilation[i], box[i + 1]))
     layouts[2] = layouts[2]._replace(slots=layouts[2].slots + lanes)
@@ -352,5 +361,6 @@ def _offsets(layouts: list[AxisLayout], form: Form) -> list[int]:
 
 
 def _offsets_of_cells(form: Form, row: int, lanes: int) -> list[int]:
-    """Offsets in rows of so many cells, a vector of channels each."""
-    return [(h * row + w) * lanes for h, w in product(range(form.points), repeat=2)]
+    """Offsets in rows of so many cells, a vector of channels each. At a stride of 2, the even ones are the first."""
+    axis = [cell for phase in range(form.stride) for cell in range(phase, form.points, form.stride)]
+    return [(h * row + w) * lanes for h, w in product(axis, repeat=2)]

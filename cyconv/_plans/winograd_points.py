@@ -51,8 +51,17 @@ class Numbers(NamedTuple):
 
 
 @cache
-def numbers(m: int, r: int) -> Numbers:
-    """Everything about F(m, r) with the points of `PAIRS`. Exact but for the division in G, which rounds once."""
+def numbers(m: int, r: int, stride: int = 1) -> Numbers:
+    """Everything about F(m, r) with the points of `PAIRS`. Exact but for the division in G, which rounds once.
+
+    At a stride of 2, the even taps have an F(m, r - 1) to themselves, and the odd one of 3 a product for each result.
+    """
+    if stride == 2:
+        even = numbers(m, r - 1)
+        odd = np.tile(np.arange(r) % 2, (m, 1))
+        weights = np.zeros((m + r - 2, r))
+        weights[:, ::2] = even.weights
+        return even._replace(weights=np.vstack([weights, odd]))
     pairs = PAIRS[m + r - 1]
     squares = [p * p for p in pairs]
     leading = _product(squares)[:-1]
