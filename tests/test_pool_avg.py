@@ -184,6 +184,16 @@ def test_results_do_not_depend_on_threads(layout):
         assert len(results) == 1
 
 
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+@pytest.mark.parametrize("denormal", [False, True])
+def test_planes_have_the_same_bits_together_and_alone(denormal, kind):
+    x = np.round(100 * noise((1, 40, 28, 28), kind)) * (np.finfo(kind).smallest_subnormal if denormal else 1)
+    for window in ({"stride": 3, "padding": 1, "count_include_pad": False}, {"stride": 2, "ceil_mode": True}):
+        together = cyconv.avg_pool2d(x, 3, **window)
+        alone = [cyconv.avg_pool2d(x[:, c : c + 1], 3, **window) for c in range(x.shape[1])]
+        assert together.tobytes() == np.concatenate(alone, axis=1).tobytes()
+
+
 @pytest.mark.parametrize("kind", FLOATS)
 @pytest.mark.parametrize("cells", [*range(2, 20), 31, 32, 33, 47, 48, 49, 50, 63, 64, 65, 66, 100, 144, 196, 1000])
 def test_whole_planes_have_the_same_bits_wherever_they_lie(cells, kind):

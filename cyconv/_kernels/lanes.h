@@ -177,13 +177,16 @@ static inline void vtake(vec_t *v, ivec_t *p, vec_t c, ivec_t q) {
 #endif
 
 /* v / by, where inverse is 1 / by rounded: with a fused multiply-add, one step of Newton's makes the product with it the
- * rounded quotient (Markstein), three instructions where a division takes the time of ten. Infinities become NaN. */
+ * rounded quotient (Markstein), three instructions where a division takes the time of ten. Infinities become NaN.
+ * FUSED: whether it is so, and quotients are worth taking between other work. */
 #if CYCONV_REAL_IS_FLOAT && (defined(__FMA__) || defined(__aarch64__))
+#define CYCONV_FUSED 1
 static inline vec_t vquotient(vec_t v, vec_t by, vec_t inverse) {
     vec_t q = v * inverse;
     return q + (v - q * by) * inverse;
 }
 #else
+#define CYCONV_FUSED 0
 static inline vec_t vquotient(vec_t v, vec_t by, vec_t inverse) { return v / by; }
 #endif
 

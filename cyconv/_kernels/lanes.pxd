@@ -10,6 +10,7 @@ cdef extern from "lanes.h" nogil:
     enum:
         CHOOSES "CYCONV_CHOOSES"
         SHORT "CYCONV_SHORT"
+        FUSED "CYCONV_FUSED"
     vec_t vchoose(vec_t a, vec_t b, ivec_t lanes)
     ivec_t ivchoose(ivec_t v, ivec_t lanes)
     vec_t vfold(vec_t a, vec_t b, int h, int second)

@@ -11,9 +11,10 @@ Assumption: lines have n <= LINE cells.
 """
 from libc.stdint cimport uint32_t, uintptr_t
 
-from cyconv._kernels.lanes cimport CHOOSES, apart, vadd_lanes, vfold, vload_part
+from cyconv._kernels.lanes cimport CHOOSES, FUSED, apart, vadd_lanes, vfold, vload_part
+from cyconv._kernels.narrow cimport Finish, finish_vector
 from cyconv._kernels.rows cimport MAX, SUM, identity, is_max, vboth
-from cyconv._kernels.simd cimport VL, inlined, prefetch, real_t, vec_t, vload, vstore
+from cyconv._kernels.simd cimport VL, inlined, prefetch, real_t, vec_t, vload, vstore, vzero
 
 cdef enum:
     # Bytes that are asked for ahead, and vectors of a line that it is worth doing for: with a loop over more of them it
@@ -104,35 +105,53 @@ cdef inline inlined _four(int op, bint joined, Py_ssize_t whole, vec_t *acc, Lin
 
 
 cdef inline inlined _lines(
-    int op, bint joined, Py_ssize_t whole, real_t *dst, Lines *lines, Py_ssize_t times
+    int op, bint joined, Py_ssize_t whole, real_t *dst, Lines *lines, Py_ssize_t times, const Finish *how, vec_t *trouble
 ) noexcept nogil:
-    """Pairs of vectors become one as soon as there are two: what waits for its pair fits in registers."""
+    """Pairs of vectors become one as soon as there are two: what waits for its pair fits in registers.
+
+    Of floating-point numbers there is no loop over the quarters, which would keep what waits in memory.
+    """
     cdef vec_t acc[VL]   # a quarter of them, if that is a whole number
+    cdef vec_t bad = vzero()
     cdef int l
     while times > 0:
         if VL == 2:
             _two(op, joined, whole, acc, lines)
-        for l in range(VL // 4):
+        if VL >= 4:
+            _four(op, joined, whole, acc, lines)
+        if VL >= 8:
+            _four(op, joined, whole, acc + 1, lines)
+        if VL >= 16:
+            _four(op, joined, whole, acc + 2, lines)
+            _four(op, joined, whole, acc + 3, lines)
+        for l in range(4, VL // 4):
             _four(op, joined, whole, acc + l, lines)
         _halve(op, 8, acc)
         _halve(op, 4, acc)
         _halve(op, 2, acc)
         _halve(op, 1, acc)
+        if FUSED:
+            finish_vector(op, acc, how[0], &bad)
         vstore(dst, acc[0])
         dst += VL
         times -= 1
+    if FUSED:
+        trouble[0] = trouble[0] + bad
 
 
 cdef inline apart combine_lines(
-    int op, real_t *dst, const real_t *src, Py_ssize_t pitch, Py_ssize_t n, Py_ssize_t times
+    int op, real_t *dst, const real_t *src, Py_ssize_t pitch, Py_ssize_t n, Py_ssize_t times, const Finish *how, vec_t *trouble
 ) noexcept nogil:
-    """dst[l] for the line at src + l * pitch; ``times`` vectors of them. Lines of up to four vectors have their own loops."""
+    """dst[l] for the line at src + l * pitch; ``times`` vectors of them. Lines of up to four vectors have their own loops.
+
+    If FUSED, sums are finished, too.
+    """
     cdef Lines lines
     lines.src, lines.n, lines.pitch = src, n, pitch
     lines.whole = (n - 1) // VL
     lines.rest = <int>(n - lines.whole * VL)
     if is_max(op):
-        _lines(MAX, 0, lines.whole, dst, &lines, times)
+        _lines(MAX, 0, lines.whole, dst, &lines, times, how, trouble)
         return
     if CHOOSES and pitch == n and lines.whole > 1 and times > 1:
         lines.lane = <int>(<uintptr_t>src // sizeof(real_t) % VL)
@@ -140,19 +159,19 @@ cdef inline apart combine_lines(
         lines.begun = vload_part(src - lines.lane, lines.lane, VL, 0)
         lines.next = src - lines.lane + VL
         if lines.whole == FETCHED:
-            _lines(SUM, 1, FETCHED, dst, &lines, times - 1)
+            _lines(SUM, 1, FETCHED, dst, &lines, times - 1, how, trouble)
         else:
-            _lines(SUM, 1, lines.whole, dst, &lines, times - 1)
+            _lines(SUM, 1, lines.whole, dst, &lines, times - 1, how, trouble)
         lines.src += (times - 1) * VL * pitch
         dst += (times - 1) * VL
         times = 1
     if CHOOSES or lines.whole > 3:
-        _lines(SUM, 0, lines.whole, dst, &lines, times)
+        _lines(SUM, 0, lines.whole, dst, &lines, times, how, trouble)
     elif lines.whole == 0:
-        _lines(SUM, 0, 0, dst, &lines, times)
+        _lines(SUM, 0, 0, dst, &lines, times, how, trouble)
     elif lines.whole == 1:
-        _lines(SUM, 0, 1, dst, &lines, times)
+        _lines(SUM, 0, 1, dst, &lines, times, how, trouble)
     elif lines.whole == 2:
-        _lines(SUM, 0, 2, dst, &lines, times)
+        _lines(SUM, 0, 2, dst, &lines, times, how, trouble)
     else:
-        _lines(SUM, 0, 3, dst, &lines, times)
+        _lines(SUM, 0, 3, dst, &lines, times, how, trouble)

@@ -30,11 +30,11 @@ from libc.stdlib cimport free, malloc
 
 from cyconv._kernels.rows cimport (
     FEW, MAX, SUM, Quotient, Room, Rows, Sources, Times, combine, combine_halves, combine_line, combine_rows,
-    divide, divide_one, fill, identity, is_max, once, quotient_of, pick, point_at, split, windows,
+    divide, divide_each, divide_one, fill, identity, is_max, once, quotient_of, pick, point_at, split, windows,
 )
 from cyconv._kernels.best cimport best_row
 from cyconv._kernels.chosen cimport chosen_rows
-from cyconv._kernels.lanes cimport CHOOSES, apart, vall_zero
+from cyconv._kernels.lanes cimport CHOOSES, FUSED, apart, vall_zero
 from cyconv._kernels.lines cimport combine_lines
 from cyconv._kernels.narrow cimport Finish, Line, narrow_rows
 from cyconv._kernels.pairs cimport pair_rows
@@ -53,6 +53,7 @@ cdef enum:
     NO_MEMORY = 2
     ALIGNMENT = 64
     SUMS = 2048    # that wait for their division
+    CELLS = 512    # of a plane, whose divisors are kept
 
 #: order of the numbers of a call, before the tables
 FIELDS = (
@@ -473,17 +474,46 @@ cdef void _narrow(const Job *job, const Block *b, Finish finish) noexcept nogil:
     _settle(job, b, finish, bad)
 
 
+cdef struct Divisors:
+    # Of each cell of a plane's averages, and one over that; those of a vector beyond are ones.
+    real_t by[CELLS + VL]
+    real_t inverse[CELLS + VL]
+
+
+cdef void _divisors(const Job *job, const Block *b, Divisors *d) noexcept nogil:
+    cdef const Geometry *g = job.g
+    cdef int64_t r, c, i = 0, cells = b.rows * b.columns
+    cdef double rows
+    cdef double columns[CELLS]
+    for c in range(b.columns):
+        columns[c] = extent(g, &g.w, b.ow + c)
+    for r in range(b.rows):
+        rows = extent(g, &g.d, b.od) * extent(g, &g.h, b.oh + r)
+        for c in range(b.columns):
+            d.by[i] = <real_t>(rows * columns[c])
+            i += 1
+    fill(d.by + cells, 1, VL)
+    for i in range(cells + VL):
+        d.inverse[i] = 1 / d.by[i]
+
+
 cdef void _chosen(const Job *job, Block *b, int64_t planes, Finish finish) noexcept nogil:
     """The same block of planes that follow each other, some at a time; sums are divided while they are in the cache."""
     cdef const Geometry *g = job.g
     cdef int64_t cells = b.rows * b.columns, some = max(1, SUMS // cells), _k
     cdef bint sums = not is_max(<int>g.op), settled
+    cdef bint close = g.out_h == b.columns and (planes == 1 or g.out_channel == cells), alike = finish.divide
+    # whether divisors are kept does not depend on how planes are shared: quotients below the normal numbers may differ
+    cdef bint kept = g.out_h == g.w.out and g.out_channel == g.h.out * g.w.out <= CELLS
     cdef real_t trouble[VL]
     cdef vec_t bad = vzero()
     cdef Quotient q = quotient_of(1)
-    finish.divide = sums and finish.divide and g.out_h == b.columns and (planes == 1 or g.out_channel == cells)
-    if finish.divide:
+    cdef Divisors each
+    finish.divide = sums and (close if alike else kept)
+    if finish.divide and alike:
         q = quotient_of(_divisor(job, 0, 0, 0))
+    elif finish.divide:
+        _divisors(job, b, &each)
     if some > VL:
         some -= some % VL   # whole vectors of sums
     while planes > 0:
@@ -495,7 +525,10 @@ cdef void _chosen(const Job *job, Block *b, int64_t planes, Finish finish) noexc
             chosen_rows(job, b, some)
         if finish.divide:
             fill(trouble, 0, VL)
-            divide(b.out, some * cells, q, trouble)
+            if alike:
+                divide(b.out, some * cells, q, trouble)
+            else:
+                divide_each(b.out, cells, each.by, each.inverse, some, trouble)
             bad = vload(trouble)
         settled = not sums or (finish.divide and vall_zero(bad))
         for _k in range(0 if settled else some):
@@ -533,15 +566,23 @@ cdef void _pool_block(const Job *job, Block *b, real_t *mine) noexcept nogil:
 cdef void _pool_lines(const Job *job, int64_t start, int64_t stop) noexcept nogil:
     """Planes [start, stop), each one contiguous window."""
     cdef const Geometry *g = job.g
-    cdef int64_t n = g.w.size, p = start + (stop - start) // VL * VL
+    cdef int64_t n = g.w.size, p, rest = start + (stop - start) // VL * VL
     cdef real_t trouble[VL]
+    cdef vec_t bad = vzero()
+    cdef Quotient q = quotient_of(1 if is_max(<int>g.op) else _divisor(job, 0, 0, 0))
+    cdef Finish finish
     cdef Block b
-    combine_lines(<int>g.op, job.out + start, job.x + start * g.x_plane, g.x_plane, n, (stop - start) // VL)
-    for p in range(p, stop):
+    finish.divide, finish.by, finish.inverse = True, vset(q.by), vset(q.inverse)
+    combine_lines(
+        <int>g.op, job.out + start, job.x + start * g.x_plane, g.x_plane, n, (stop - start) // VL, &finish, &bad
+    )
+    for p in range(rest, stop):
         job.out[p] = combine_line(<int>g.op, job.x + p * g.x_plane, n, 1)
     if not is_max(<int>g.op):
-        fill(trouble, 0, VL)
-        divide(job.out + start, stop - start, quotient_of(_divisor(job, 0, 0, 0)), trouble)
+        vstore(trouble, bad)
+        if not FUSED:
+            rest = start
+        divide(job.out + rest, stop - rest, q, trouble)
         if vall_zero(vload(trouble)):
             return
         b.od = b.oh = b.ow = 0

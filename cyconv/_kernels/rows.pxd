@@ -490,12 +490,14 @@ cdef inline vec_t divided(vec_t v, vec_t by, vec_t inverse, vec_t *bad) noexcept
 
 cdef inline apart divide(real_t *row, Py_ssize_t n, Quotient q, real_t *trouble) noexcept nogil:
     """row[i] /= q.divisor; where a result is NaN or infinite, one of the VL cells of ``trouble`` becomes NaN."""
-    cdef Py_ssize_t i = -(<uintptr_t>row // sizeof(real_t)) % VL   # vectors that cross no line of the cache
+    cdef Py_ssize_t i = VL
     cdef vec_t bad = vload(trouble), also = vzero(), by = vset(q.by), inverse = vset(q.inverse), first, last
     cdef real_t part[VL]
     if n >= VL:
         first = divided(vload(row), by, inverse, &bad)          # both before some of their cells are divided in place
         last = divided(vload(row + n - VL), by, inverse, &bad)
+        if n >= 8 * VL:   # so many that it is worth it to cross no line of the cache
+            i -= <Py_ssize_t>(<uintptr_t>row // sizeof(real_t) % VL)
         while i + 2 * VL <= n:  # what tells of trouble waits for what told before: two of them wait half as long
             vstore(row + i, divided(vload(row + i), by, inverse, &bad))
             vstore(row + i + VL, divided(vload(row + i + VL), by, inverse, &also))
@@ -509,6 +511,24 @@ cdef inline apart divide(real_t *row, Py_ssize_t n, Quotient q, real_t *trouble)
         fill(part, 0, VL)
         memcpy(part, row, n * sizeof(real_t))
         vstore_part(row, divided(vload(part), by, inverse, &bad), <int>n)
+    vstore(trouble, bad)
+
+
+cdef inline apart divide_each(
+    real_t *row, Py_ssize_t n, const real_t *by, const real_t *inverse, Py_ssize_t times, real_t *trouble
+) noexcept nogil:
+    """The same for ``times`` rows one after another, each cell by its own divisor; of these, whole vectors can be read."""
+    cdef Py_ssize_t i, k
+    cdef vec_t bad = vload(trouble), v
+    for k in range(times):  # no-cython-lint
+        i = 0
+        while i + VL <= n:
+            vstore(row + i, divided(vload(row + i), vload(by + i), vload(inverse + i), &bad))
+            i += VL
+        if i < n:
+            v = divided(vload_part(row + i, 0, <int>(n - i), 0), vload(by + i), vload(inverse + i), &bad)
+            vstore_part(row + i, v, <int>(n - i))
+        row += n
     vstore(trouble, bad)
 
 
