@@ -8,7 +8,6 @@ vector of a channel's pixels can be stored as a whole:
     c d      g h           row 1:   c d g h ..
 """
 from libc.stdint cimport int64_t, uint8_t
-from libc.string cimport memcpy
 
 from cyconv._kernels.activation cimport silu
 from cyconv._kernels.gather cimport LINE_BYTES
@@ -92,7 +91,10 @@ cdef inline void _write_row(const Job *job, const real_t *product, int64_t width
     for y in range(rows):
         if job.out_k == 1:
             for x in range(columns):
-                memcpy(to + x * step_w, &pixels[y * ROW + x], channels * sizeof(real_t))
+                if channels == VL:
+                    vstore(to + x * step_w, pixels[y * ROW + x])
+                else:
+                    vstore_chosen(to + x * step_w, pixels[y * ROW + x], vmask_of(lanes_up_to(channels)))
         else:
             _write_pixels(pixels + y * ROW, channels, columns, to, job.out_k, step_w)
         to += step_h
