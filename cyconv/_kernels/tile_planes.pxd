@@ -3,7 +3,8 @@
     C[i, j] (+)= sum over n, k of  a[n * apart + i * lda + k] * b[(n * depth + k) * ldb + j],   or  b[offset[k] + j]
 
 Meanwhile a later tile's operand is asked for. If that is A, its runs are too many for the processor to foresee:
-``Start.ahead`` is the first of these and ``ahead_step`` the bytes from one to the next. Else it is B, as in ``tile.pxd``.
+``Start.ahead`` is the first of these and ``ahead_step`` the bytes from one to the next. Else it is B, in two runs as in
+``tile.pxd``.
 
 Assumptions: ``a`` has ``depth`` scalars in each of its runs; ``offset`` has SOON more entries than ``depth``; the others are
 those of ``tile.pxd``.
@@ -18,9 +19,9 @@ cdef enum:
     #: scalars of a line of the cache: in as many steps, a line of as many runs is asked for
     LINE = 64 / REAL_SIZE
 
-    # what is asked for
+    # what is asked for: runs of A, or B
     RUNS = 0
-    LINES = 1
+    BLOCK = 1
 
 
 cdef struct Planes:
@@ -61,7 +62,7 @@ cdef inline inlined _tile(const int rows, const int vecs, const int indexed, con
                 prefetch_far(ahead + k % LINE * ahead_step + k // LINE * 64)
             else:
                 prefetch_far(ahead + k * ahead_step)
-                prefetch_far(ahead + k * ahead_step + 64)
+                prefetch_far(ahead + (depth + k) * ahead_step)
             b0 = vload(bk)
             if vecs > 1:
                 b1 = vload(bk + VL)
@@ -138,10 +139,10 @@ cdef inline void run_tile_on_planes_and_vectors(int rows, int vecs, const Planes
         _any_rows(rows, 1, 1, RUNS, planes, b, 0, offset, c, ldc, start)
 
 
-cdef inline void run_tile_beside_lines(int rows, int vecs, const Planes *planes, const real_t *b, Py_ssize_t ldb, real_t *c,
+cdef inline void run_tile_before_block(int rows, int vecs, const Planes *planes, const real_t *b, Py_ssize_t ldb, real_t *c,
                                        Py_ssize_t ldc, const Start *start) noexcept nogil:
     """`run_tile_on_planes` that asks for more of B meanwhile."""
     if vecs == 2:
-        _any_rows(rows, 2, 0, LINES, planes, b, ldb, NULL, c, ldc, start)
+        _any_rows(rows, 2, 0, BLOCK, planes, b, ldb, NULL, c, ldc, start)
     else:
-        _any_rows(rows, 1, 0, LINES, planes, b, ldb, NULL, c, ldc, start)
+        _any_rows(rows, 1, 0, BLOCK, planes, b, ldb, NULL, c, ldc, start)

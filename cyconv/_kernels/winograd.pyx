@@ -31,7 +31,7 @@ from cyconv._kernels.gather cimport Axis, Source
 from cyconv._kernels.shares cimport Shares, Turn, first_turn, next_item, share_out
 from cyconv._kernels.simd cimport REAL_SIZE, TILE_ROWS, VL, flush_subnormals, prefetch, real_t, restore_mode, vstore, vzero
 from cyconv._kernels.tile cimport TILE_VECS, Finish, Start, run_tile, start_at_columns
-from cyconv._kernels.tile_planes cimport Planes, run_tile_beside_lines
+from cyconv._kernels.tile_planes cimport Planes, run_tile_before_block
 from cyconv._kernels.winograd_channels cimport transform_vectors
 from cyconv._kernels.winograd_geometry cimport (
     PANEL, Box, Geometry, Job, balanced, box_at, cuts, panel_weight, step_weight,
@@ -181,15 +181,15 @@ cdef void _multiply_panel(const Job *job, const Box *box, int64_t group, int64_t
         for q in range(panels):
             first = balanced(box.tiles, panels, q)
             rows = balanced(box.tiles, panels, q + 1) - first
-            # the next weights, of which each tile asks for its share
+            # the next weights, of which each tile asks for its share, in two halves
             start.ahead = <const char *>(weight + step + depth * width * q // panels)
-            start.ahead_step = width * REAL_SIZE // panels
+            start.ahead_step = cuts(width * REAL_SIZE, 2 * panels)
             if g.by_channels:
                 planes = Planes(values + first * g.pitch, g.pitch, 1, 0, depth)
                 soon = values + g.step_values if q == panels - 1 else values + (first + rows) * g.pitch
                 for i in range(rows):   # 14 runs that begin at once (64 channels of 56x56: 2 %)
                     prefetch(soon + i * g.pitch)
-                run_tile_beside_lines(<int>rows, <int>(width // VL), &planes, weight, width, product + first * width,
+                run_tile_before_block(<int>rows, <int>(width // VL), &planes, weight, width, product + first * width,
                                       width, &start)
             else:
                 run_tile(<int>rows, <int>(width // VL), depth, values + depth * first, weight, width,
