@@ -66,7 +66,7 @@ WINOGRAD_PACK_WEIGHT_CYCLES = 1.4
 CALL_SECONDS = 3e-6
 
 #: The weight gradient: positions of a box, the depth of a tile (64 to 256 channels at 8x56x56: 820 positions 5.50 ms,
-#: 1640 5.39, 2460 5.39; 256 to 1024 at 8x14x14: 5.31, 5.08, 5.10; 16 to 16 with 3x3 taps at 32x16x16: 232, 234, 241 us);
+#: 1640 5.39, 2460 5.39; 256 to 1024 at 8x14x14: 5.31, 5.08, 5.10; 16 to 16, 3x3 taps, 32x16x16: 232, 234, 241 us);
 #: bytes of the packed input cells of a box, bytes of all partial products, work items wanted (the partition must not
 #: know the number of threads), and the panels of columns below which packing the other side would show, or reading it
 #: again where it lies (256 to 512 channels at 8x28x28: 6 panels 13.8 ms, 2 panels, 8 MB of products less, 13.2).
