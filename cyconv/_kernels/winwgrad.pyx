@@ -23,17 +23,16 @@ geometry says; scratch holds ``at_threads + num_threads * thread_bytes``.
 """
 from cython.parallel cimport prange
 from libc.stdint cimport int64_t, uint8_t, uint64_t
-from libc.string cimport memmove
 
 from cyconv._kernels.channel_rows cimport Row, fill_row, zero_row
-from cyconv._kernels.gather cimport LINE_BYTES, ZEROS, source_index
+from cyconv._kernels.channel_tiles cimport Tiles, transform_tiles
+from cyconv._kernels.gather cimport LINE_BYTES, ZEROS
 from cyconv._kernels.lanes cimport vall_zero
 from cyconv._kernels.shares cimport Shares, Turn, first_turn, next_item, share_out
 from cyconv._kernels.simd cimport (TILE_ROWS, VL, flush_subnormals, real_t, restore_mode, vec_t, vload, vstore,
                                    vzero)
 from cyconv._kernels.tile cimport SOON, TILE_VECS, Finish, Start, run_tile_on_scalars, start_at_columns
 from cyconv._kernels.transpose cimport vtranspose
-from cyconv._kernels.winograd_transforms cimport transform_input
 from cyconv._kernels.winwgrad_transforms cimport collect_taps, spread_gradient
 
 cdef enum:
@@ -225,29 +224,13 @@ cdef void _transform(const Job *job, const Box *box, int64_t group, int64_t vect
 
 cdef void _transform_inputs(const Job *job, const Box *box, int64_t c0, int64_t channels, int64_t n, real_t *to,
                             real_t *cells) noexcept nogil:
-    """Tile row by tile row; the rows of cells that two of them share are moved up, not filled again."""
     cdef const Geometry *g = job.g
-    cdef const real_t *image = job.x.data + (box.n0 + n) * job.x.n + c0 * job.x.c
-    cdef Row row = Row(job.x.c, job.x.w, g.size_w, min(channels, <int64_t>VL), g.padding_mode, VL)
     cdef int64_t step = g.pixels * g.stride
-    cdef int64_t shared = g.points - step
-    cdef int64_t count = box.w * step + shared
-    cdef int64_t pitch = (g.box_w * step + shared) * VL
-    cdef int64_t i, j, h, w
-    to += n * box.h * box.w * PANEL
-    for i in range(box.h):
-        if i > 0:
-            memmove(cells, cells + step * pitch, shared * pitch * sizeof(real_t))
-        for j in range(shared if i > 0 else 0, g.points):
-            h = source_index((box.h0 + i) * step + j - g.pad_h, g.size_h, g.padding_mode)
-            if h < 0:
-                zero_row(&row, count, cells + j * pitch)
-            else:
-                fill_row(&row, image + h * job.x.h, box.w0 * step - g.pad_w, count, cells + j * pitch)
-        for w in range(box.w):
-            transform_input(g.points, 1, cells + w * step * VL, job.cell, to, g.step_inputs, 2 * PANEL,
-                            job.input_numbers)
-            to += PANEL
+    cdef Row row = Row(job.x.c, job.x.w, g.size_w, min(channels, <int64_t>VL), g.padding_mode, VL)
+    cdef Tiles tiles = Tiles(g.points, step, box.h0, box.h, box.w0, box.w, g.size_h, job.x.h, g.pad_h, g.pad_w,
+                             (g.box_w - 1) * step + g.points, job.cell, job.input_numbers)
+    transform_tiles(&tiles, &row, job.x.data + (box.n0 + n) * job.x.n + c0 * job.x.c, cells, to + n * box.h * box.w * PANEL,
+                    PANEL, g.step_inputs)
 
 
 cdef void _transform_gradients(const Job *job, const Box *box, int64_t k0, int64_t channels, int64_t n, real_t *to,
