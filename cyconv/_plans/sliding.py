@@ -14,10 +14,9 @@ import numpy as np
 from cyconv import _memory, _runtime
 from cyconv._plans import planes, table
 from cyconv._plans.gathering import AxisLayout, lay_out_axis
-from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, bytes_moved, contiguous, equal_cut, round_up
+from cyconv._plans.spec import LINE, PADDING_MODES, Call, ConvSpec, bytes_moved, contiguous, equal_cut, round_up
 
 Array = np.ndarray[Any, np.dtype[Any]]
-_LINE = 64
 _SPAN_BYTES = 40
 #: calls whose layout a plan remembers
 _MOST_PREPARED = 64
@@ -429,9 +428,9 @@ def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
     layouts = _layouts(spec, call, box, narrowest)
     itemsize = spec.dtype.itemsize
 
-    at_spans = round_up((box_c * prod(layout.slots for layout in layouts) + 2 * tile.lanes) * itemsize, _LINE)
-    at_partial = at_spans + round_up(sum(len(layout.strips) for layout in layouts[1:]) * _SPAN_BYTES, _LINE)
-    scratch_bytes = at_partial + round_up(tile.rows * tile.vecs * tile.lanes * itemsize, _LINE)
+    at_spans = round_up((box_c * prod(layout.slots for layout in layouts) + 2 * tile.lanes) * itemsize, LINE)
+    at_partial = at_spans + round_up(sum(len(layout.strips) for layout in layouts[1:]) * _SPAN_BYTES, LINE)
+    scratch_bytes = at_partial + round_up(tile.rows * tile.vecs * tile.lanes * itemsize, LINE)
     items = call.batch * units * prod(ceil(n / b) for n, b in zip(call.out, box, strict=True))
     threads = max(1, min(threads, items, table.SLIDING_SCRATCH_BYTES // scratch_bytes))
     step = spec.dilation[1] // gcd(spec.dilation[1], spec.stride[1])

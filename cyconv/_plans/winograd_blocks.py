@@ -14,11 +14,20 @@ import numpy as np
 from cyconv import _runtime
 from cyconv._plans import table
 from cyconv._plans.gathering import AxisLayout, lay_out_axis
-from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, bytes_moved, equal_cut, flops, odd_lines, round_up
+from cyconv._plans.spec import (
+    LINE,
+    PADDING_MODES,
+    Call,
+    ConvSpec,
+    bytes_moved,
+    equal_cut,
+    flops,
+    odd_lines,
+    round_up,
+)  # fmt: skip
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Box = tuple[int, int, int, int]
-_LINE = 64
 
 
 class Form(NamedTuple):
@@ -274,11 +283,11 @@ def _describe(
         cells = box[0] * prod(layout.slots for layout in layouts)
         chunk = max(1, min(ceil(spec.group_inputs / threads), table.WINOGRAD_CHUNK_BYTES // (cells * item)))
         chunk = equal_cut(spec.group_inputs, chunk)
-    step_values = _odd_lines(tiles * (pitch or depth), item)
-    step_product = _odd_lines(tiles * kernel.VECS * lanes, item)
-    values = round_up(form.frequencies * step_values * item, _LINE)
-    source = round_up((cells * chunk + lanes) * item, _LINE)
-    produced = round_up(form.frequencies * step_product * item, _LINE)
+    step_values = odd_lines(tiles * (pitch or depth) * item) // item
+    step_product = odd_lines(tiles * kernel.VECS * lanes * item) // item
+    values = round_up(form.frequencies * step_values * item, LINE)
+    source = round_up((cells * chunk + lanes) * item, LINE)
+    produced = round_up(form.frequencies * step_product * item, LINE)
     reach = (form.points - 1) * spec.dilation[2] + 1
     needed = (box[3] - 1) * steps[2] + reach + 2 * lanes * steps[2]
     lines = form.wide and call.x_strides[4] == 1 and steps[2] <= 8 and needed <= kernel.LINE
@@ -317,12 +326,6 @@ def _describe(
         threads=threads,
         seconds=seconds,
     )
-
-
-def _odd_lines(scalars: int, item: int) -> int:
-    """A step between frequencies that is an odd number of cache lines: the same cell of all frequencies then lies in
-    different sets of the cache."""
-    return (round_up(scalars * item, 2 * _LINE) + _LINE) // item
 
 
 def _lay_out(spec: ConvSpec, form: Form, box: Sequence[int], lanes: int) -> tuple[list[int], list[AxisLayout]]:
