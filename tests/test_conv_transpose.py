@@ -107,8 +107,10 @@ def test_widths_next_to_vectors_and_tiles(width):
 
 @pytest.mark.parametrize("channels", [(1, 1), (1, 16), (16, 1), (33, 31), (257, 13)], ids=str)
 def test_channel_counts(channels):
+    """With many channels one of the algorithms whose bound is that of the whole may be the quickest."""
     c, k = channels
-    check_conv(whole((1, c, 5, 6)), whole((c, k, 3, 3)), whole((k,)), transposed=True, exact=True, padding=1)
+    exact = min(c, k) == 1
+    check_conv(whole((1, c, 5, 6)), whole((c, k, 3, 3)), whole((k,)), transposed=True, exact=exact, padding=1)
 
 
 @pytest.mark.parametrize("naxes", [1, 2, 3])
