@@ -390,7 +390,8 @@ def lay_out(
         across = _across(nest, op, lanes)
         blocks = _blocks(nest, across, dtype.itemsize, threads)
     bytes_moved = (prod(x.shape) + prod(out.shape)) * dtype.itemsize
-    threads = max(1, min(threads, bytes_moved // table.BYTES_PER_THREAD, table.THREADS))
+    worth = prod(x.shape) // table.CELLS_PER_THREAD if across == LINES else bytes_moved // table.BYTES_PER_THREAD
+    threads = max(1, min(threads, worth, table.THREADS))
     ahead = bytes_moved > table.AHEAD_BYTES
     strip = _strip(nest, across, lanes)
     pairs = _pairs(nest, strip, lanes) if across == NARROW else 0
