@@ -25,6 +25,7 @@ from cyconv._plans.spec import (
     odd_lines,
     round_up,
 )  # fmt: skip
+from cyconv._plans.winograd_points import offsets_of_cells
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Box = tuple[int, int, int, int]
@@ -279,10 +280,12 @@ def _describe(
         chunk, pitch = lanes, odd_lines(round_up(spec.group_inputs, lanes) * item) // item
         row = (box[3] - 1) * steps[2] + form.points
         cells = row * form.points + lanes
+        offsets = offsets_of_cells(form.points, form.stride, row, lanes)
     else:
         cells = box[0] * prod(layout.slots for layout in layouts)
         chunk = max(1, min(ceil(spec.group_inputs / threads), table.WINOGRAD_CHUNK_BYTES // (cells * item)))
         chunk = equal_cut(spec.group_inputs, chunk)
+        offsets = _offsets(layouts, form)
     step_values = odd_lines(tiles * (pitch or depth) * item) // item
     step_product = odd_lines(tiles * kernel.VECS * lanes * item) // item
     values = round_up(form.frequencies * step_values * item, LINE)
@@ -320,7 +323,7 @@ def _describe(
     return Blocks(
         form=form,
         geometry=np.array([numbers_of[name] for name in kernel.FIELDS], np.int64),
-        tables=_tables(layouts, _offsets_of_cells(form, row, lanes) if by_channels else _offsets(layouts, form)),
+        tables=_tables(layouts, offsets),
         flags=(spec.groups * panels, call.batch, phases[0] * phases[1], grid[1], grid[2], grid[3]),
         scratch_bytes=numbers_of["at_threads"] + threads * numbers_of["thread_bytes"],
         threads=threads,
@@ -361,9 +364,3 @@ def _offsets(layouts: list[AxisLayout], form: Form) -> list[int]:
         for d, h0, w0 in product(*outer)
         for h, w in product(*inner)
     ]
-
-
-def _offsets_of_cells(form: Form, row: int, lanes: int) -> list[int]:
-    """Offsets in rows of so many cells, a vector of channels each. At a stride of 2, the even ones are the first."""
-    axis = [cell for phase in range(form.stride) for cell in range(phase, form.points, form.stride)]
-    return [(h * row + w) * lanes for h, w in product(axis, repeat=2)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
 from math import ceil, prod
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from cyconv import _memory, _runtime
 from cyconv._plans import table
 from cyconv._plans.spec import LINE, PADDING_MODES, Call, ConvSpec, equal_cut, flops, odd_lines, round_up
-from cyconv._plans.winograd_points import numbers
+from cyconv._plans.winograd_points import numbers, offsets_of_cells
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Form = tuple[int, int, int]  # results, taps, stride
@@ -179,8 +178,7 @@ def _describe(spec: ConvSpec, call: Call, form: Form, box: Box, threads: int, se
         "segments": max(1, segments), "at_work": at_work,
         "at_gradients": at_gradients, "at_threads": at_threads, "thread_bytes": thread_bytes,
     }  # fmt: skip
-    cells_of = [cell for phase in range(stride) for cell in range(phase, a, stride)]
-    offsets = [(i * pitch + j) * lanes for i, j in product(cells_of, repeat=2)]
+    offsets = offsets_of_cells(a, stride, pitch, lanes)
     return Blocks(
         form=form,
         geometry=np.array([values[name] for name in kernel.FIELDS], np.int64),

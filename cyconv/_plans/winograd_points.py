@@ -20,6 +20,7 @@ selection", ACM Transactions on Embedded Computing Systems 21 (6), 2022.
 from __future__ import annotations
 
 from functools import cache
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -87,3 +88,10 @@ def _product(squares: list[float]) -> list[float]:
     for s in squares:
         found = [low - s * high for low, high in zip([0.0, *found], [*found, 0.0], strict=True)]
     return found
+
+
+def offsets_of_cells(points: int, stride: int, row: int, lanes: int) -> list[int]:
+    """Where the transform of a tile finds its cells, in rows of so many, a vector of channels each. At a stride of 2
+    the even ones come first."""
+    axis = [cell for phase in range(stride) for cell in range(phase, points, stride)]
+    return [(h * row + w) * lanes for h, w in product(axis, repeat=2)]
