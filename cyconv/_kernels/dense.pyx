@@ -27,14 +27,14 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from cyconv._kernels.activation cimport silu
 from cyconv._kernels.dense_geometry cimport (PANEL, Box, Geometry, Job, Operand, balanced, box_at, box_count, cuts,
                                              panel_start, position_runs, position_tiles, weight_panels, weight_width)
-from cyconv._kernels.dense_source cimport before_line, input_at, read_input
+from cyconv._kernels.dense_source cimport Run, before_line, input_at, read_input
 from cyconv._kernels.dense_store cimport store
 from cyconv._kernels.dense_weights cimport pack_columns
 from cyconv._kernels.gather cimport Axis, Source, copy_run
 from cyconv._kernels.shares cimport Shares, Turn, first_turn, next_item, share_out
 from cyconv._kernels.simd cimport REAL_SIZE, TILE_ROWS, VL, flush_subnormals, prefetch, real_t, restore_mode
 from cyconv._kernels.tile cimport (SOON, TILE_VECS, Finish, Start, run_tile_on_scalars, run_tile_on_vectors, start_at_columns,
-                                   start_at_result, start_at_rows)
+                                   start_at_result, start_at_rows, vectors_for)
 
 cdef enum:
     SHARES = 256
@@ -53,6 +53,7 @@ ROWS = TILE_ROWS
 LANES = VL
 VECS = TILE_VECS
 OFFSETS_AHEAD = SOON
+RUN_NUMBERS = sizeof(Run) // sizeof(int64_t)
 
 
 def pack_weights(const real_t[:, :, :, :, :] weight, const int64_t[::1] offset, real_t[::1] packed,
@@ -267,13 +268,14 @@ cdef void _channels_by_positions(const Job *job, const Box *box, int64_t d, cons
     cdef real_t *to = p.c + d * p.c_slab
     cdef real_t *c
     cdef const real_t *next_
-    cdef int64_t ldc, count, vecs, i, _i
-    cdef int64_t tile = d * cuts(box.slab, PANEL)
+    cdef int64_t ldc, count, vecs, i, j
+    cdef int64_t wide = vectors_for(p.width) * VL
+    cdef int64_t tile = d * cuts(box.slab, wide)
     cdef int64_t left = box.slab
     cdef bint in_place
     cdef Start start
     while left > 0:
-        count = min(left, <int64_t>PANEL)
+        count = wide if left >= wide else min(left, <int64_t>PANEL)
         if left == box.slab and source.head:
             count = source.head
         vecs = cuts(count, VL)
@@ -286,13 +288,14 @@ cdef void _channels_by_positions(const Job *job, const Box *box, int64_t d, cons
                     copy_run(edge + i * PANEL, to + i * p.c_k, count)
         elif job.g.direct_out or not p.fresh:  # where the next tile will be stored, in the first level: the
             # second one is too late (3 channels to 320, 3x1: 620 to 520 us; 64 to 256, 1x1, 16 images: 12.8 to 12.2 ms)
-            next_ = to + PANEL
-            for _i in range(p.width):
-                prefetch(next_)
-                prefetch(next_ + PANEL - 1)
+            next_ = to + count
+            for i in range(p.width):
+                for j in range(wide // VL - 1):
+                    prefetch(next_ + j * VL)
+                prefetch(next_ + wide - 1)
                 next_ += p.c_k
-        if source.tail != NULL and left < PANEL:
-            b = source.tail + d * job.g.block * PANEL
+        if source.tail != NULL and left < PANEL and offset == source.offset:
+            b = source.tail + d * job.g.block * PANEL + (box.slab - source.head) % PANEL - left
             offset = source.tail_offset
         start = _start(job, p, c, ldc, tile)
         run_tile_on_vectors(<int>p.width, <int>vecs, p.depth, p.weight, b, offset, c, ldc, &start, &job.finish, p.last)

@@ -24,20 +24,44 @@ from libc.stdint cimport int64_t, uint8_t, uintptr_t
 
 from cyconv._kernels.dense_geometry cimport PANEL, Box, Geometry, Job, Operand, cuts
 from cyconv._kernels.gather cimport LINE_BYTES, Axis, ceil_div, copy_run, gather_block, odd_lines, source_index
-from cyconv._kernels.masks cimport lanes_up_to, load_apart, load_lanes
-from cyconv._kernels.simd cimport REAL_SIZE, VL, outlined, prefetch, real_t, vec_t, vevery_second, vload, vstore, vzero
+from cyconv._kernels.masks cimport lanes_up_to, load_apart, vload_chosen, vmask_of, vmask_t
+from cyconv._kernels.simd cimport REAL_SIZE, VL, inlined, outlined, prefetch, real_t, vec_t, vevery_second, vload, vstore, vzero
 from cyconv._kernels.tile cimport SOON
 
+cdef enum:
+    # of rows that are copied together, before they are copied: half of a first-level cache holds them and the copy
+    ROWS_BYTES = 8 << 10
+
+cdef struct Run:
+    # row slots that lie equally far apart: slot ``first + j`` of a channel is at ``at + j * step``
+    int64_t first, count, at, step
+    int64_t inside              # else padding
+
 cdef struct Rows:
-    # the rows that a block is made of: image n, channel c, row slot j at ``data + n * step_n + c * step_c + at[j]``
+    # the rows that a block is made of: image n of channel c lies ``n * step_n + c * step_c`` further on
     const real_t *data
-    int64_t step_n, step_c
-    const int64_t *at           # -1: a row of padding
-    int64_t count, images
+    int64_t step_n, step_c, images
+    const Run *run
+    int64_t runs
     # place s of output i of a row is scalar ``start[s] + i * step``, copied to ``s * place + i``
     int64_t step, width, places, place
     const int64_t *start
     const int64_t *chosen       # lanes of the vectors that rows are made of, place by place
+    const int64_t *inner        # of every place, the first and the end of its vectors that are whole and in a row alone
+
+cdef struct Lines:
+    # rows that are copied together, ``apart`` from one to the next
+    const real_t *data
+    int64_t apart, count
+    bint inside
+
+cdef struct Column:
+    # vectors that are copied one after the other: from ``data + l * apart``, ``step`` scalars from cell to cell, to
+    # ``to + l * width``
+    const real_t *data
+    int64_t apart
+    real_t *to
+    int64_t width, count, ahead, step
 
 
 cdef inline int64_t before_line(const real_t *p) noexcept nogil:
@@ -131,34 +155,38 @@ cdef inline void _fill(const Job *job, const Box *box, real_t *dst, int64_t step
                        int64_t channels, uint8_t *scratch) noexcept nogil:
     cdef const Geometry *g = job.g
     cdef int64_t *at = <int64_t *>(scratch + g.at_offsets) + 2 * (g.block + SOON)
+    cdef int64_t slots = g.slots_d * g.slots_h
+    cdef Run *run = <Run *>(at + slots)
+    cdef int64_t *start = <int64_t *>(run + slots)
     cdef real_t *cells = <real_t *>(scratch + g.at_cells)
-    cdef int64_t *start = at + g.slots_d * g.slots_h
     cdef int64_t i
     cdef Rows rows
-    rows.count, rows.at, rows.images = g.slots_d * g.slots_h, at, box.n
+    rows.run, rows.images = run, box.n
     rows.places, rows.place, rows.width = 1 if g.row_tiles else g.taps_w, place, row_cells(g, box)
     if g.plain_rows:
         rows.data = job.x.data + box.n0 * job.x.n + channel * job.x.c
         rows.step_n, rows.step_c, rows.step = job.x.n, job.x.c, job.x.w * (1 if g.row_tiles else g.stride_w)
         _find_rows(job, box, at)
+        rows.runs = _join_rows(at, slots, run)
         for i in range(rows.places):
             start[i] = (box.w0 * g.stride_w + i * g.dilation_w - g.pad_w) * job.x.w
     else:
-        i = g.slots_d * g.slots_h * g.slots_w
+        i = slots * g.slots_w
         gather_block(cells, i, &job.x, box.n0, box.n, channel, channels, box.d0, box.d, box.h0, box.h, box.w0, box.w,
                      &job.axis_d, &job.axis_h, &job.axis_w, g.padding_mode)
         if g.row_tiles:
             return
         rows.data = cells
         rows.step_c, rows.step_n, rows.step = i, i * channels, 1
-        for i in range(rows.count):
-            at[i] = i * g.slots_w
+        run[0] = Run(0, slots, 0, g.slots_w, 1)
+        rows.runs = 1
         for i in range(g.taps_w):
             start[i] = job.slot_w[i]
-    rows.start, rows.chosen = start, start + rows.places
-    _choose_lanes(&rows, start + rows.places, (g.size_w - 1) * job.x.w + 1 if g.plain_rows else g.slots_w)
+    rows.start, rows.inner, rows.chosen = start, start + rows.places, start + 3 * rows.places
+    _choose_lanes(&rows, start + rows.places, start + 3 * rows.places,
+                  (g.size_w - 1) * job.x.w + 1 if g.plain_rows else g.slots_w)
     for i in range(channels):
-        _shift(dst + i * step_c, &rows, i)
+        _shift(dst + i * step_c, &rows, slots, i)
 
 
 cdef inline void _find_rows(const Job *job, const Box *box, int64_t *at) noexcept nogil:
@@ -180,72 +208,159 @@ cdef inline void _find_rows(const Job *job, const Box *box, int64_t *at) noexcep
                         at[slab + ah.strip[3 * qh + 2] + j] = kd * job.x.d + kh * job.x.h
 
 
-cdef inline void _choose_lanes(const Rows *rows, int64_t *chosen, int64_t size) noexcept nogil:
+cdef inline int64_t _join_rows(const int64_t *at, int64_t slots, Run *run) noexcept nogil:
+    """The row slots as runs, and how many of these there are."""
+    cdef int64_t i = 0, j, runs = 0
+    cdef int64_t step
+    while i < slots:
+        j = i + 1
+        step = at[j] - at[i] if j < slots else 0
+        while j < slots and (at[j] < 0) == (at[i] < 0) and (at[i] < 0 or at[j] - at[j - 1] == step):
+            j += 1
+        run[runs] = Run(i, j - i, max(at[i], <int64_t>0), 0 if at[i] < 0 or j == i + 1 else step, at[i] >= 0)
+        runs += 1
+        i = j
+    return runs
+
+
+cdef inline void _choose_lanes(const Rows *rows, int64_t *inner, int64_t *chosen, int64_t size) noexcept nogil:
     """Which lanes of every vector that a row is made of lie on its ``size`` scalars."""
     cdef int64_t s, i, at
     cdef int64_t step = rows.step if rows.step > 2 else 1
-    for s in range(rows.places):
-        for i in range(cuts(rows.width, VL) * rows.step // step):
-            at = rows.start[s] + i * VL * step
-            chosen[0] = lanes_up_to(ceil_div(size - at, step)) & ~lanes_up_to(ceil_div(-at, step))
-            chosen += 1
-
-
-cdef inline outlined _shift(real_t *to, const Rows *rows, int64_t channel) noexcept nogil:
-    """All places of one channel, row by row. The next channel, too far away for the processor to foresee, is asked for
-    meanwhile."""
-    cdef const real_t *data = rows.data + channel * rows.step_c
-    cdef const int64_t *chosen
-    cdef const real_t *row
-    cdef const real_t *from_
-    cdef real_t *here
+    cdef int64_t each = rows.step // step
     cdef int64_t whole = cuts(rows.width, VL)
-    cdef int64_t width = rows.width
-    cdef int64_t step = rows.step
-    cdef int64_t places = rows.places
-    cdef int64_t place = rows.place
-    cdef int64_t ahead = rows.step_c * REAL_SIZE
-    cdef int64_t bytes = width * step * REAL_SIZE
-    cdef int64_t j, n, s, i, _s
-    i = rows.count * rows.images * width // VL * VL
-    while i < place:
-        for s in range(places):
-            vstore(to + s * place + i, vzero())
+    for s in range(rows.places):
+        for i in range(whole * each):
+            at = rows.start[s] + i * VL * step
+            chosen[i] = lanes_up_to(ceil_div(size - at, step)) & ~lanes_up_to(ceil_div(-at, step))
+        i = 0
+        while i < whole - 1 and not _is_whole(chosen + i * each, each):
+            i += 1
+        inner[0] = i
+        while i < whole - 1 and _is_whole(chosen + i * each, each):
+            i += 1
+        inner[1] = i
+        inner += 2
+        chosen += whole * each
+
+
+cdef inline bint _is_whole(const int64_t *chosen, int64_t each) noexcept nogil:
+    return (chosen[0] & chosen[each - 1]) == lanes_up_to(VL)
+
+
+cdef inline outlined _shift(real_t *to, const Rows *rows, int64_t slots, int64_t channel) noexcept nogil:
+    """All places of one channel: some rows at a time, so many that they stay in the first-level cache."""
+    cdef const real_t *data = rows.data + channel * rows.step_c
+    cdef const Run *run
+    cdef Lines lines
+    cdef int64_t most = max(ROWS_BYTES // (rows.width * rows.step * REAL_SIZE), <int64_t>1)
+    cdef int64_t r, j, s
+    cdef int64_t i = slots * rows.images * rows.width // VL * VL
+    while i < rows.place:
+        for s in range(rows.places):
+            vstore(to + s * rows.place + i, vzero())
         i += VL
-    for j in range(rows.count):
-        for n in range(rows.images):
-            row = data + rows.at[j] + n * rows.step_n
-            chosen = rows.chosen
-            here = to
-            if rows.at[j] < 0:
-                for _s in range(places):
-                    for i in range(whole):
-                        vstore(here + i * VL, vzero())
-                    here += place
-            elif step == 1:
-                for s in range(places):
-                    from_ = row + rows.start[s]
-                    for i in range(whole):
-                        vstore(here + i * VL, load_lanes(from_ + i * VL, chosen[i]))
-                    chosen += whole
-                    here += place
-            elif step == 2:
-                for s in range(places):
-                    from_ = row + rows.start[s]
-                    for i in range(whole):
-                        vstore(here + i * VL, vevery_second(load_lanes(from_ + 2 * i * VL, chosen[2 * i]),
-                                                            load_lanes(from_ + 2 * i * VL + VL, chosen[2 * i + 1]), 0))
-                    chosen += 2 * whole
-                    here += place
-            else:
-                for s in range(places):
-                    from_ = row + rows.start[s]
-                    for i in range(whole):
-                        vstore(here + i * VL, load_apart(from_ + i * VL * step, step, chosen[i]))
-                    chosen += whole
-                    here += place
-            i = 0
-            while i < bytes:
-                prefetch(<const char *>row + ahead + i)
-                i += LINE_BYTES
-            to += width
+    for r in range(rows.runs):
+        run = &rows.run[r]
+        lines.inside = run.inside
+        j = 0
+        while j < run.count:
+            lines.data = data + run.at + j * run.step
+            lines.apart, lines.count = run.step, min(most, run.count - j)
+            if rows.images > 1:  # else the ends of rows would not be written before what follows them
+                lines.apart, lines.count = rows.step_n, rows.images
+            _copy_lines(to + (run.first + j) * rows.images * rows.width, rows, &lines)
+            j += lines.count if rows.images == 1 else 1
+
+
+cdef inline void _copy_lines(real_t *to, const Rows *rows, const Lines *lines) noexcept nogil:
+    """All places of these rows, by columns of vectors, the last one first: it spills into the next rows. Where a row
+    has more vectors than there are rows, its inner ones are a column, too."""
+    cdef const int64_t *chosen = rows.chosen
+    cdef int64_t whole = cuts(rows.width, VL)
+    cdef int64_t each = 2 if rows.step == 2 else 1
+    cdef int64_t s, i, j, first, last
+    cdef Column column
+    for s in range(rows.places):
+        first, last = rows.inner[2 * s], rows.inner[2 * s + 1]
+        if last - first <= lines.count:
+            first = last
+        column = Column(lines.data + rows.start[s], lines.apart, to, rows.width, lines.count, rows.step_c, rows.step)
+        i = whole
+        while i > 0:
+            if i == last and last > first:
+                column = Column(lines.data + rows.start[s] + first * VL * rows.step, VL * rows.step, to + first * VL, VL,
+                                last - first, rows.step_c, rows.step)
+                for j in range(lines.count):
+                    _copy_column(&column, 0, chosen + first * each, lines.inside, s == 0)
+                    column.data += lines.apart
+                    column.to += rows.width
+                column = Column(lines.data + rows.start[s], lines.apart, to, rows.width, lines.count, rows.step_c, rows.step)
+                i = first
+                continue
+            i -= 1
+            _copy_column(&column, i, chosen + i * each, lines.inside, s == 0)
+        chosen += whole * each
+        to += rows.place
+
+
+cdef inline void _copy_column(const Column *column, int64_t i, const int64_t *chosen, bint inside, bint ask) noexcept nogil:
+    """Vector i of each row. ``ask``: for the same of the next channel, too, which is too far away for the processor to
+    foresee."""
+    cdef int64_t _l
+    cdef real_t *to = column.to + i * VL
+    if not inside:
+        for _l in range(column.count):
+            vstore(to, vzero())
+            to += column.width
+    elif column.step == 1 and ask:
+        _copy_vectors(1, 1, column, i, chosen)
+    elif column.step == 1:
+        _copy_vectors(1, 0, column, i, chosen)
+    elif column.step == 2 and ask:
+        _copy_vectors(2, 1, column, i, chosen)
+    elif column.step == 2:
+        _copy_vectors(2, 0, column, i, chosen)
+    else:
+        _copy_apart(column, i, chosen[0])
+
+
+cdef inline inlined _copy_vectors(const int step, const int ask, const Column *column, int64_t i,
+                                  const int64_t *chosen) noexcept nogil:
+    cdef real_t *to = column.to + i * VL
+    cdef const real_t *from_ = column.data + i * VL * step
+    cdef int64_t width = column.width, apart = column.apart, ahead = column.ahead
+    cdef bint whole = _is_whole(chosen, step)
+    cdef vmask_t first = vmask_of(chosen[0])
+    cdef vmask_t second = vmask_of(chosen[step - 1])
+    cdef int64_t _l
+    for _l in range(column.count):
+        if whole and step == 1:
+            vstore(to, vload(from_))
+        elif whole:
+            vstore(to, vevery_second(vload(from_), vload(from_ + VL), 0))
+        elif step == 1:
+            vstore(to, vload_chosen(from_, first))
+        else:
+            vstore(to, vevery_second(vload_chosen(from_, first), vload_chosen(from_ + VL, second), 0))
+        if ask:
+            prefetch(from_ + ahead)
+        if ask and step == 2:
+            prefetch(from_ + ahead + VL)
+        to += width
+        from_ += apart
+
+
+cdef inline void _copy_apart(const Column *column, int64_t i, int64_t chosen) noexcept nogil:
+    cdef int64_t step = column.step
+    cdef real_t *to = column.to + i * VL
+    cdef const real_t *from_ = column.data + i * VL * step
+    cdef int64_t _l
+    for _l in range(column.count):
+        vstore(to, load_apart(from_, step, chosen))
+        i = 0
+        while i < VL * step:
+            prefetch(from_ + column.ahead + i)
+            i += LINE_BYTES // REAL_SIZE
+        to += column.width
+        from_ += column.apart

@@ -18,11 +18,15 @@ Assumptions (checked by nobody below floor 2, guaranteed by the packing):
 """
 from libc.stdint cimport int64_t
 
-from cyconv._kernels.simd cimport (TILE_ROWS, VL, assume, inlined, prefetch, prefetch_far, real_t, vactivate, vec_t,
-                                   vload, vset, vstore)
+from cyconv._kernels.simd cimport (REGISTERS, TILE_ROWS, VL, assume, inlined, prefetch, prefetch_far, real_t, vactivate,
+                                   vec_t, vload, vset, vstore)
 
 cdef enum:
     TILE_VECS = 2
+    # a tile of few rows may have three or four vectors of B where they are read as they lie: so many rows, whose
+    # accumulators leave registers for the vectors and a broadcast
+    ROWS_OF_THREE = (REGISTERS - 4) // 3
+    ROWS_OF_FOUR = (REGISTERS - 5) // 4
 
     # which operand lies where ``offset`` says, instead of one row after another
     NEITHER = 0
@@ -77,7 +81,9 @@ cdef inline inlined tile(const int rows, const int vecs, const int indexed, Py_s
     # accumulators in registers all the way.
     cdef vec_t acc0[TILE_ROWS]
     cdef vec_t acc1[TILE_ROWS]
-    cdef vec_t av, b0, b1
+    cdef vec_t acc2[TILE_ROWS]
+    cdef vec_t acc3[TILE_ROWS]
+    cdef vec_t av, b0, b1, b2, b3
     cdef const real_t *ak = a
     cdef const real_t *bk = b
     cdef const char *ahead = start.ahead
@@ -89,9 +95,15 @@ cdef inline inlined tile(const int rows, const int vecs, const int indexed, Py_s
         acc0[i] = vload(start.data + i * start.row)
         if vecs > 1:
             acc1[i] = vload(start.data + i * start.row + start.column)
+        if vecs > 2:
+            acc2[i] = vload(start.data + i * start.row + 2 * start.column)
+        if vecs > 3:
+            acc3[i] = vload(start.data + i * start.row + 3 * start.column)
     for k in range(depth):
         if indexed == B_ROWS:
             bk = b + offset[k]
+            if vecs > 2:
+                prefetch(b + offset[k + SOON])
             prefetch(b + offset[k + SOON] + vecs * VL - 1)
         if indexed >= A_ROWS:
             ak = a + offset[k]
@@ -99,6 +111,10 @@ cdef inline inlined tile(const int rows, const int vecs, const int indexed, Py_s
         b0 = vload(bk)
         if vecs > 1:
             b1 = vload(bk + VL)
+        if vecs > 2:
+            b2 = vload(bk + 2 * VL)
+        if vecs > 3:
+            b3 = vload(bk + 3 * VL)
         prefetch_far(ahead)
         if indexed == NEITHER and vecs > 1:
             prefetch_far(ahead + depth * ahead_step)
@@ -108,12 +124,20 @@ cdef inline inlined tile(const int rows, const int vecs, const int indexed, Py_s
             acc0[i] = acc0[i] + av * b0
             if vecs > 1:
                 acc1[i] = acc1[i] + av * b1
+            if vecs > 2:
+                acc2[i] = acc2[i] + av * b2
+            if vecs > 3:
+                acc3[i] = acc3[i] + av * b3
         ak += rows
         bk += ldb
     for i in range(rows):
         vstore(c + i * ldc, acc0[i])
         if vecs > 1:
             vstore(c + i * ldc + VL, acc1[i])
+        if vecs > 2:
+            vstore(c + i * ldc + 2 * VL, acc2[i])
+        if vecs > 3:
+            vstore(c + i * ldc + 3 * VL, acc3[i])
 
 
 cdef inline void activate(real_t *c, Py_ssize_t ldc, int rows, int vecs, const Finish *finish) noexcept nogil:
@@ -128,36 +152,42 @@ cdef inline void activate(real_t *c, Py_ssize_t ldc, int rows, int vecs, const F
             vstore(c + i * ldc + j * VL, vactivate(vload(c + i * ldc + j * VL), slope, lo, hi))
 
 
+cdef inline int vectors_for(int64_t rows) noexcept nogil:
+    """Vectors of a tile of so many rows whose B is read as it lies."""
+    return 4 if rows <= ROWS_OF_FOUR else 3 if rows <= ROWS_OF_THREE else TILE_VECS
+
+
 cdef inline inlined _any_rows(int rows, const int vecs, const int indexed, Py_ssize_t depth, const real_t *a,
                               const real_t *b, Py_ssize_t ldb, const int64_t *offset, real_t *c, Py_ssize_t ldc,
                               const Start *start) noexcept nogil:
-    if TILE_ROWS >= 14 and rows == 14:
+    cdef int most = TILE_ROWS if vecs <= TILE_VECS else ROWS_OF_THREE if vecs == 3 else ROWS_OF_FOUR
+    if TILE_ROWS >= 14 and most >= 14 and rows == 14:
         tile(14, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
-    elif TILE_ROWS >= 13 and rows == 13:
+    elif TILE_ROWS >= 13 and most >= 13 and rows == 13:
         tile(13, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
-    elif TILE_ROWS >= 12 and rows == 12:
+    elif TILE_ROWS >= 12 and most >= 12 and rows == 12:
         tile(12, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
-    elif TILE_ROWS >= 11 and rows == 11:
+    elif TILE_ROWS >= 11 and most >= 11 and rows == 11:
         tile(11, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
-    elif TILE_ROWS >= 10 and rows == 10:
+    elif TILE_ROWS >= 10 and most >= 10 and rows == 10:
         tile(10, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
-    elif TILE_ROWS >= 9 and rows == 9:
+    elif TILE_ROWS >= 9 and most >= 9 and rows == 9:
         tile(9, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
-    elif TILE_ROWS >= 8 and rows == 8:
+    elif TILE_ROWS >= 8 and most >= 8 and rows == 8:
         tile(8, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
-    elif TILE_ROWS >= 7 and rows == 7:
+    elif TILE_ROWS >= 7 and most >= 7 and rows == 7:
         tile(7, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
-    elif TILE_ROWS >= 6 and rows == 6:
+    elif TILE_ROWS >= 6 and most >= 6 and rows == 6:
         tile(6, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
-    elif TILE_ROWS >= 5 and rows == 5:
+    elif TILE_ROWS >= 5 and most >= 5 and rows == 5:
         tile(5, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
-    elif TILE_ROWS >= 4 and rows == 4:
+    elif TILE_ROWS >= 4 and most >= 4 and rows == 4:
         tile(4, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
-    elif TILE_ROWS >= 3 and rows == 3:
+    elif TILE_ROWS >= 3 and most >= 3 and rows == 3:
         tile(3, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
-    elif TILE_ROWS >= 2 and rows == 2:
+    elif TILE_ROWS >= 2 and most >= 2 and rows == 2:
         tile(2, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
-    elif TILE_ROWS >= 1 and rows == 1:
+    elif TILE_ROWS >= 1 and most >= 1 and rows == 1:
         tile(1, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
 
 
@@ -175,8 +205,13 @@ cdef inline void run_tile(int rows, int vecs, Py_ssize_t depth, const real_t *a,
 cdef inline void run_tile_on_vectors(int rows, int vecs, Py_ssize_t depth, const real_t *a, const real_t *b,
                                      const int64_t *offset, real_t *c, Py_ssize_t ldc, const Start *start,
                                      const Finish *finish, bint last) noexcept nogil:
-    """The same with row k of B at ``b + offset[k]``: B is not packed, but read where it lies."""
-    if vecs == 2:
+    """The same with row k of B at ``b + offset[k]``: B is not packed, but read where it lies. ``vecs``: 1 to
+    :func:`vectors_for` ``rows``."""
+    if vecs == 4:
+        _any_rows(rows, 4, B_ROWS, depth, a, b, 0, offset, c, ldc, start)
+    elif vecs == 3:
+        _any_rows(rows, 3, B_ROWS, depth, a, b, 0, offset, c, ldc, start)
+    elif vecs == 2:
         _any_rows(rows, 2, B_ROWS, depth, a, b, 0, offset, c, ldc, start)
     else:
         _any_rows(rows, 1, B_ROWS, depth, a, b, 0, offset, c, ldc, start)

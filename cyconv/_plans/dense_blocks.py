@@ -300,9 +300,12 @@ def _describe(
         partial = widest * box[1] * (round_up(slab, panel) if by_rows else slab)
     sizes = [round_up(scalars * itemsize, LINE) for scalars in (cells, source, tail, partial)]
     at_cells, at_source, at_tail, at_tile, at_offsets = accumulate(sizes, initial=0)
-    offsets = 2 * (block + _runtime.kernel("dense", spec.dtype).OFFSETS_AHEAD)
-    lanes_of_rows = places * (1 + ceil(row / lanes) * min(spec.stride[2], 2))
-    scratch_bytes = at_offsets + round_up((offsets + slots_d * slots_h + lanes_of_rows) * 8, LINE)
+    kernel = _runtime.kernel("dense", spec.dtype)
+    offsets = 2 * (block + kernel.OFFSETS_AHEAD)
+    lanes_of_rows = places * (3 + ceil(row / lanes) * min(spec.stride[2], 2))
+    # of every row slot, where it lies, and a run of such slots
+    rows = (1 + kernel.RUN_NUMBERS) * slots_d * slots_h
+    scratch_bytes = at_offsets + round_up((offsets + rows + lanes_of_rows) * 8, LINE)
 
     items = parts * spec.groups * prod(ceil(n / b) for n, b in zip((call.batch, *call.out), box, strict=True))
     threads = max(1, min(threads, items))
@@ -326,7 +329,7 @@ def _describe(
             f"pad_{axis}": call.pads[i][0], f"slots_{axis}": layouts[i].slots,
             f"strips_{axis}": len(layouts[i].strips), f"box_{axis}": box[i + 1],
         }  # fmt: skip
-    geometry = np.array([values[name] for name in _runtime.kernel("dense", spec.dtype).FIELDS], np.int64)
+    geometry = np.array([values[name] for name in kernel.FIELDS], np.int64)
     tables = _tables(spec, call, way, layouts)
     return Blocks(by_rows, way.merged, geometry, tables, scratch_bytes * threads, threads, seconds)
 
