@@ -32,9 +32,9 @@ from cyconv._kernels.dense_store cimport store
 from cyconv._kernels.dense_weights cimport pack_columns
 from cyconv._kernels.gather cimport Axis, Source, copy_run
 from cyconv._kernels.shares cimport Shares, Turn, first_turn, next_item, share_out
-from cyconv._kernels.simd cimport REAL_SIZE, TILE_ROWS, VL, flush_subnormals, prefetch, real_t, restore_mode
-from cyconv._kernels.tile cimport (SOON, TILE_VECS, Finish, Start, run_tile_on_scalars, run_tile_on_vectors, start_at_columns,
-                                   start_at_result, start_at_rows, vectors_for)
+from cyconv._kernels.simd cimport REAL_SIZE, REGISTERS, TILE_ROWS, VL, flush_subnormals, prefetch, real_t, restore_mode
+from cyconv._kernels.tile cimport (MOST_COLUMN_VECS, SOON, TILE_VECS, Finish, Start, rows_for, run_tile_on_scalars,
+                                   run_tile_on_vectors, start_at_columns, start_at_result, start_at_rows, vectors_for)
 
 cdef enum:
     SHARES = 256
@@ -52,6 +52,9 @@ FIELDS = (
 ROWS = TILE_ROWS
 LANES = VL
 VECS = TILE_VECS
+#: vectors of positions of a tile of so many outputs, from one on, and rows of positions of one of so many vectors of outputs
+VECTORS_FOR = tuple(vectors_for(i + 1) for i in range(TILE_ROWS))
+ROWS_FOR = tuple(rows_for(i + 1) for i in range(MOST_COLUMN_VECS))
 OFFSETS_AHEAD = SOON
 RUN_NUMBERS = sizeof(Run) // sizeof(int64_t)
 
@@ -197,9 +200,8 @@ cdef void _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, i
     cdef int64_t row0 = panel_start(g, first_panel)
     # channels that the scratch product has room for, and the first of this panel in it: all of the part wait for the next
     # block, or the panels of a single block take turns
-    cdef int64_t kept = PANEL
-    cdef int64_t tiles = position_tiles(g, box)
-    cdef int64_t panel, first, at, d
+    cdef int64_t kept = MOST_COLUMN_VECS * VL
+    cdef int64_t tiles, panel, first, at, d
     cdef bint waits
     cdef real_t *out
     cdef real_t *partial
@@ -208,12 +210,13 @@ cdef void _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, i
     p.fresh, p.last = k0 == 0, k1 == g.group_inputs * g.taps
     waits = not (p.fresh and p.last)
     if waits:
-        kept = cuts(panel_start(g, last_panel) - row0, PANEL) * PANEL
+        kept = panel_start(g, last_panel) - row0
     for panel in range(first_panel, last_panel):
         first = panel_start(g, panel)
         p.width = panel_start(g, panel + 1) - first
         p.channels = min(p.width, g.group_outputs - first)
         p.weight = job.weight + group * g.group_inputs * g.taps * wide + k0 * wide + p.depth * first
+        tiles = position_tiles(g, box, p.width)
         if soon != NULL:  # every step is a channel, every tile asks for another piece of all channels' runs
             p.ahead_share = SHARES * box.slab * REAL_SIZE // (tiles * (last_panel - first_panel))
             p.ahead = <const char *>soon + (panel - first_panel) * tiles * p.ahead_share // SHARES
@@ -323,14 +326,14 @@ cdef inline void _ask_for_result(const Job *job, const Box *box, const Product *
 cdef void _positions_by_channels(const Job *job, const Box *box, int64_t d, const Product *p, const Operand *source,
                                  const real_t *out) noexcept nogil:
     """Tiles whose vectors are channels."""
-    cdef real_t edge[TILE_ROWS * PANEL]
+    cdef real_t edge[REGISTERS * VL]
     cdef const real_t *a
     cdef real_t *to = p.c + d * p.c_slab
     cdef real_t *c
-    cdef int64_t ldc, count, i, at
+    cdef int64_t ldc, count, i, j, at
     cdef int64_t runs = position_runs(job.g, box)
     cdef int64_t length = box.slab // runs
-    cdef int64_t panels = cuts(length, TILE_ROWS)
+    cdef int64_t panels = cuts(length, rows_for(p.width // VL))
     cdef bint in_place = not job.g.direct_out or p.channels == p.width
     cdef int64_t tile
     cdef Start start
@@ -342,14 +345,14 @@ cdef void _positions_by_channels(const Job *job, const Box *box, int64_t d, cons
         at += tile // panels * length
         c, ldc = to, p.c_p
         if not in_place:
-            c, ldc = edge, PANEL
+            c, ldc = edge, p.width
             if not p.fresh:
                 for i in range(count):
-                    copy_run(edge + i * PANEL, to + i * p.c_p, p.channels)
+                    copy_run(edge + i * p.width, to + i * p.c_p, p.channels)
         elif not p.fresh:
             for i in range(count, 2 * count):
-                prefetch(to + i * p.c_p)
-                prefetch(to + i * p.c_p + PANEL - 1)
+                for j in range(p.width // VL):
+                    prefetch(to + i * p.c_p + j * VL)
         if p.last and not job.g.direct_out:
             _ask_for_result(job, box, p, out, at)
         start = _start(job, p, c, ldc, d * runs * panels + tile)
@@ -359,7 +362,7 @@ cdef void _positions_by_channels(const Job *job, const Box *box, int64_t d, cons
             silu(c, ldc, count, p.channels)
         if not in_place:
             for i in range(count):
-                copy_run(to + i * p.c_p, edge + i * PANEL, p.channels)
+                copy_run(to + i * p.c_p, edge + i * p.width, p.channels)
         to += count * p.c_p
 
 

@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t
 
 from cyconv._kernels.gather cimport Axis, Source
 from cyconv._kernels.simd cimport TILE_ROWS, VL, real_t
-from cyconv._kernels.tile cimport TILE_VECS, Finish
+from cyconv._kernels.tile cimport TILE_VECS, Finish, rows_for, vectors_for
 
 cdef enum:
     PANEL = TILE_VECS * VL
@@ -60,8 +60,9 @@ cdef inline int64_t weight_width(const Geometry *g) noexcept nogil:
 
 
 cdef inline int64_t weight_panels(const Geometry *g) noexcept nogil:
-    cdef int64_t width = TILE_ROWS if g.by_rows else PANEL
-    return (g.group_outputs + width - 1) // width
+    if g.by_rows:
+        return cuts(g.group_outputs, TILE_ROWS)
+    return max(cuts(g.group_outputs, VL) // TILE_VECS, <int64_t>1)
 
 
 cdef inline int64_t position_runs(const Geometry *g, const Box *box) noexcept nogil:
@@ -69,9 +70,10 @@ cdef inline int64_t position_runs(const Geometry *g, const Box *box) noexcept no
     return box.h * box.n if g.row_tiles else 1
 
 
-cdef inline int64_t position_tiles(const Geometry *g, const Box *box) noexcept nogil:
+cdef inline int64_t position_tiles(const Geometry *g, const Box *box, int64_t width) noexcept nogil:
+    """Tiles of the positions of a box, for a panel of ``width`` channels."""
     cdef int64_t runs = position_runs(g, box)
-    return box.d * runs * cuts(box.slab // runs, PANEL if g.by_rows else TILE_ROWS)
+    return box.d * runs * cuts(box.slab // runs, vectors_for(width) * VL if g.by_rows else rows_for(width // VL))
 
 
 cdef inline int64_t balanced(int64_t total, int64_t parts, int64_t index) noexcept nogil:
@@ -80,10 +82,11 @@ cdef inline int64_t balanced(int64_t total, int64_t parts, int64_t index) noexce
 
 
 cdef inline int64_t panel_start(const Geometry *g, int64_t panel) noexcept nogil:
-    """First output channel of a weight panel: equal rows on the row side, whole tiles on the vector side."""
+    """First output channel of a weight panel: all have as many rows, or vectors, or one more. None of several has a
+    single vector, which a tile could not fill registers with."""
     if g.by_rows:
         return balanced(g.group_outputs, weight_panels(g), panel)
-    return min(panel * PANEL, weight_width(g))
+    return balanced(cuts(g.group_outputs, VL), weight_panels(g), panel) * VL
 
 
 cdef inline int64_t box_count(const Job *job) noexcept nogil:

@@ -23,10 +23,11 @@ from cyconv._kernels.simd cimport (REGISTERS, TILE_ROWS, VL, assume, inlined, pr
 
 cdef enum:
     TILE_VECS = 2
-    # a tile of few rows may have three or four vectors of B where they are read as they lie: so many rows, whose
+    # a tile of few rows may have three or four vectors where one operand is read as it lies: so many rows, whose
     # accumulators leave registers for the vectors and a broadcast
     ROWS_OF_THREE = (REGISTERS - 4) // 3
     ROWS_OF_FOUR = (REGISTERS - 5) // 4
+    MOST_COLUMN_VECS = 3
 
     # which operand lies where ``offset`` says, instead of one row after another
     NEITHER = 0
@@ -157,6 +158,11 @@ cdef inline int vectors_for(int64_t rows) noexcept nogil:
     return 4 if rows <= ROWS_OF_FOUR else 3 if rows <= ROWS_OF_THREE else TILE_VECS
 
 
+cdef inline int rows_for(int64_t vecs) noexcept nogil:
+    """The most rows of a tile of so many vectors whose A is read as it lies."""
+    return TILE_ROWS if vecs <= TILE_VECS else ROWS_OF_THREE
+
+
 cdef inline inlined _any_rows(int rows, const int vecs, const int indexed, Py_ssize_t depth, const real_t *a,
                               const real_t *b, Py_ssize_t ldb, const int64_t *offset, real_t *c, Py_ssize_t ldc,
                               const Start *start) noexcept nogil:
@@ -223,8 +229,12 @@ cdef inline void run_tile_on_scalars(int rows, int vecs, Py_ssize_t depth, const
                                      const int64_t *offset, const real_t *b, Py_ssize_t ldb, real_t *c, Py_ssize_t ldc,
                                      const Start *start, const Finish *finish, bint last) noexcept nogil:
     """The same with row k of A at ``a + offset[k]``: A is not packed, but read where it lies. ``apart``: 1, or 2 if
-    its scalars are every second one."""
-    if vecs == 2 and apart == 1:
+    its scalars are every second one. ``rows``: 1 to :func:`rows_for` ``vecs``, 1 to MOST_COLUMN_VECS."""
+    if vecs == 3 and apart == 1:
+        _any_rows(rows, 3, A_ROWS, depth, a, b, ldb, offset, c, ldc, start)
+    elif vecs == 3:
+        _any_rows(rows, 3, A_SPREAD_ROWS, depth, a, b, ldb, offset, c, ldc, start)
+    elif vecs == 2 and apart == 1:
         _any_rows(rows, 2, A_ROWS, depth, a, b, ldb, offset, c, ldc, start)
     elif apart == 1:
         _any_rows(rows, 1, A_ROWS, depth, a, b, ldb, offset, c, ldc, start)

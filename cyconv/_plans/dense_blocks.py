@@ -86,16 +86,20 @@ class Way(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """The register tile of a build: rows x (vecs * lanes)."""
+    """The register tile of a build."""
 
-    rows: int
-    vecs: int
     lanes: int
+    rows: int
+    """The most outputs of a tile whose vectors are positions."""
+    vectors_for: tuple[int, ...]
+    """Vectors of such a tile of so many outputs, from one on."""
+    rows_for: tuple[int, ...]
+    """The most rows of a tile of so many vectors of outputs, from one on."""
 
 
 def _tile(spec: ConvSpec) -> Tile:
     kernel = _runtime.kernel("dense", spec.dtype)
-    return Tile(kernel.ROWS, kernel.VECS, kernel.LANES)
+    return Tile(kernel.LANES, kernel.ROWS, kernel.VECTORS_FOR, kernel.ROWS_FOR)
 
 
 def _block(spec: ConvSpec) -> int:
@@ -135,7 +139,8 @@ def _choose_box(
         room = table.DENSE_PLACE_BYTES
     target = min(high, max(low, int(room / (cells * spec.dtype.itemsize))))
     d, h, w = call.out
-    cost = (lambda positions: _steps(tile, tile.rows, positions)) if by_rows else float
+    rows = spec.group_outputs / ceil(spec.group_outputs / tile.rows)
+    cost = (lambda positions: _position_steps(tile, rows, positions)) if by_rows else float
     if w > target:
         return 1, 1, 1, _best_cut(w, 1, target, cost)
     if h * w > target:
@@ -222,16 +227,20 @@ def _cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile, block: int) -> flo
     """Cycles per position, image and group: tiles, laying out the input, storing."""
     positions = prod(way.box)
     outputs = spec.group_outputs
-    runs = 1
+    blocks = ceil(spec.depth / block)
     if way.by_rows:
-        wide, rows = positions, outputs
+        panels = ceil(outputs / tile.rows)
+        rows = outputs / panels
+        tiles = ceil(positions / (tile.lanes * _vectors_for(tile, rows)))
+        steps = panels * _position_steps(tile, rows, positions)
+        product = steps * spec.depth + panels * tiles * blocks * table.DENSE_TILE_CYCLES
     else:
-        wide, rows = outputs, positions
-        if way.row_tiles:
-            runs, rows = prod(way.box[:3]), way.box[3]
-    panels = ceil(rows / tile.rows)
-    tiles = ceil(wide / (tile.lanes * tile.vecs)) * ceil(spec.depth / block)
-    product = runs * panels * (_steps(tile, rows / panels, wide) * spec.depth + tiles * table.DENSE_TILE_CYCLES)
+        runs, length = (prod(way.box[:3]), way.box[3]) if way.row_tiles else (1, positions)
+        product = 0.0
+        for vecs in _widths(tile, outputs):
+            cuts = ceil(length / tile.rows_for[vecs - 1])
+            steps = runs * cuts * _step(length / cuts, vecs)
+            product += steps * spec.depth + runs * cuts * blocks * table.DENSE_TILE_CYCLES
     copy = 0.0
     if not _is_direct_in(spec, call, way) or spec.stride[2] > 1:  # cells that a stride leaves out are fetched, too
         copy = _copy_cycles(spec, call, way) + table.DENSE_ROW_CYCLES / way.box[3]
@@ -251,10 +260,21 @@ def _store_cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile) -> float:
     return table.DENSE_STORE_CYCLES * round_up(outputs, tile.lanes) * round_up(line, tile.lanes) / line
 
 
-def _steps(tile: Tile, rows: float, wide: int) -> float:
-    """Cycles of one step of each of the tiles that lie side by side: so many rows, and ``wide`` lanes of vectors."""
-    pairs, single = divmod(ceil(wide / tile.lanes), tile.vecs)
-    return pairs * _step(rows, tile.vecs) + (_step(rows, single) if single else 0.0)
+def _vectors_for(tile: Tile, rows: float) -> int:
+    return tile.vectors_for[ceil(rows) - 1]
+
+
+def _widths(tile: Tile, outputs: int) -> list[int]:
+    """Vectors of each panel of outputs."""
+    starts = [_column_start(tile, outputs, panel) for panel in range(_columns(tile, outputs) + 1)]
+    return [(end - start) // tile.lanes for start, end in pairwise(starts)]
+
+
+def _position_steps(tile: Tile, rows: float, positions: int) -> float:
+    """Cycles of one step of each of the tiles that lie side by side: so many rows, and vectors of positions."""
+    vecs = _vectors_for(tile, rows)
+    whole, rest = divmod(ceil(positions / tile.lanes), vecs)
+    return whole * _step(rows, vecs) + (_step(rows, rest) if rest else 0.0)
 
 
 def _step(rows: float, vecs: int) -> float:
@@ -273,8 +293,9 @@ def _describe(
     direct_out = _is_direct_out(call, way)
     plain_rows = _has_plain_rows(spec, call, way)
     lanes = tile.lanes
-    panel = lanes * tile.vecs
-    panels = ceil(spec.group_outputs / (tile.rows if by_rows else panel))
+    kernel = _runtime.kernel("dense", spec.dtype)
+    panel = lanes * kernel.VECS
+    panels = ceil(spec.group_outputs / tile.rows) if by_rows else _columns(tile, spec.group_outputs)
     parts = _choose_parts(spec, call, box, threads, panels, tile)
     itemsize = spec.dtype.itemsize
 
@@ -293,14 +314,13 @@ def _describe(
     tail = box[1] * block * panel if direct_in and by_rows else 0
     partial = 0
     if not direct_out:
-        widest = tile.rows if by_rows else panel
+        widest = tile.rows if by_rows else lanes * len(tile.rows_for)
         if block < spec.depth:
             starts = [_panel_start(spec, by_rows, i * panels // parts, tile) for i in range(parts + 1)]
-            widest = max(round_up(end - start, panel) for start, end in pairwise(starts))
+            widest = max(end - start for start, end in pairwise(starts))
         partial = widest * box[1] * (round_up(slab, panel) if by_rows else slab)
     sizes = [round_up(scalars * itemsize, LINE) for scalars in (cells, source, tail, partial)]
     at_cells, at_source, at_tail, at_tile, at_offsets = accumulate(sizes, initial=0)
-    kernel = _runtime.kernel("dense", spec.dtype)
     offsets = 2 * (block + kernel.OFFSETS_AHEAD)
     lanes_of_rows = places * (3 + ceil(row / lanes) * min(spec.stride[2], 2))
     # of every row slot, where it lies, and a run of such slots
@@ -355,7 +375,16 @@ def _panel_start(spec: ConvSpec, by_rows: bool, panel: int, tile: Tile) -> int:
     outputs = spec.group_outputs
     if by_rows:
         return outputs * panel // ceil(outputs / tile.rows)
-    return min(panel * tile.vecs * tile.lanes, round_up(outputs, tile.lanes))
+    return _column_start(tile, outputs, panel)
+
+
+def _columns(tile: Tile, outputs: int) -> int:
+    """Panels of two or three vectors of outputs."""
+    return max(ceil(outputs / tile.lanes) // 2, 1)
+
+
+def _column_start(tile: Tile, outputs: int, panel: int) -> int:
+    return ceil(outputs / tile.lanes) * panel // _columns(tile, outputs) * tile.lanes
 
 
 def _choose_parts(spec: ConvSpec, call: Call, box: Box, threads: int, panels: int, tile: Tile) -> int:
