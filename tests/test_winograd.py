@@ -380,7 +380,7 @@ def test_boxes_and_threads_do_not_change_a_bit(monkeypatch, case):
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-@pytest.mark.parametrize("form", PLANAR, ids=name_of)
+@pytest.mark.parametrize("form", [*PLANAR, *LINEAR], ids=name_of)
 def test_vectors_of_channels_and_of_tiles_are_the_same_bits(only, monkeypatch, form, channels_last):
     only(form)
     x, w, b = noise((2, 21, 25, 23)), noise(weight_shape(form, 70, 21)), noise((70,))

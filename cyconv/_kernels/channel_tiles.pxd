@@ -16,8 +16,9 @@ from cyconv._kernels.winograd_transforms cimport transform_input
 
 
 cdef struct Tiles:
-    # ``points x points`` cells each, ``step`` cells apart along both axes: ``h`` rows from ``h0``, ``w`` in each from ``w0``
-    int64_t points, step, h0, h, w0, w
+    # ``points_h x points_w`` cells each, ``next_h`` and ``next_w`` cells apart: ``h`` rows from ``h0``, ``w`` in each from
+    # ``w0``; one of the axes may be left as it is
+    int64_t points_h, points_w, next_h, next_w, h0, h, w0, w
     int64_t size_h, step_h, pad_h, pad_w    # of the image: rows, scalars from one to the next, padding
     int64_t row                             # cells that there is room for in a row of them
     const int64_t *cell                     # where the cells of a tile lie there, in scalars
@@ -26,21 +27,23 @@ cdef struct Tiles:
 
 cdef inline void transform_tiles(const Tiles *t, const Row *row, const real_t *image, real_t *cells, real_t *to,
                                  int64_t tile, int64_t step) noexcept nogil:
-    """To ``to``, tiles ``tile`` and frequencies ``step`` scalars apart. No ``image``: a plane of padding. Behind ``points``
+    """To ``to``, tiles ``tile`` and frequencies ``step`` scalars apart. No ``image``: a plane of padding. Behind ``points_h``
     rows of ``cells``, up to VL vectors may be written."""
-    cdef int64_t shared = t.points - t.step
-    cdef int64_t count = t.w * t.step + shared
+    cdef int64_t shared = max(t.points_h - t.next_h, <int64_t>0)
+    cdef int64_t count = (t.w - 1) * t.next_w + t.points_w
+    cdef int64_t points = max(t.points_h, t.points_w)
+    cdef bint planar = t.points_h == t.points_w
     cdef int64_t pitch = t.row * VL
     cdef int64_t i, j, h, w
     for i in range(t.h):
         if i > 0:
-            memmove(cells, cells + t.step * pitch, shared * pitch * sizeof(real_t))
-        for j in range(shared if i > 0 else 0, t.points):
-            h = source_index((t.h0 + i) * t.step + j - t.pad_h, t.size_h, row.mode)
+            memmove(cells, cells + t.next_h * pitch, shared * pitch * sizeof(real_t))
+        for j in range(shared if i > 0 else 0, t.points_h):
+            h = source_index((t.h0 + i) * t.next_h + j - t.pad_h, t.size_h, row.mode)
             if h < 0 or image == NULL:
                 zero_row(row, count, cells + j * pitch)
             else:
-                fill_row(row, image + h * t.step_h, t.w0 * t.step - t.pad_w, count, cells + j * pitch)
+                fill_row(row, image + h * t.step_h, t.w0 * t.next_w - t.pad_w, count, cells + j * pitch)
         for w in range(t.w):
-            transform_input(t.points, True, cells + w * t.step * VL, t.cell, to, step, 2 * tile, t.numbers)
+            transform_input(points, planar, cells + w * t.next_w * VL, t.cell, to, step, 2 * tile, t.numbers)
             to += tile

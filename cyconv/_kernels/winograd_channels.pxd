@@ -26,8 +26,10 @@ cdef inline void transform_vectors(const Job *job, const Box *box, int64_t group
     cdef const real_t *image
     cdef real_t *to
     cdef uint64_t mode = flush_subnormals()
-    cdef Tiles tiles = Tiles(g.points, g.stride_w, box.h0, box.h, box.w0, box.w, g.size_h, job.x.h, g.pad_h, g.pad_w,
-                             (g.box_w - 1) * g.stride_w + g.points, job.offset, job.input_numbers)
+    cdef int64_t points_h = g.points if g.pixels_h > 1 else 1
+    cdef int64_t points_w = g.points if g.pixels_w > 1 else 1
+    cdef Tiles tiles = Tiles(points_h, points_w, g.stride_h, g.stride_w, box.h0, box.h, box.w0, box.w, g.size_h, job.x.h,
+                             g.pad_h, g.pad_w, (g.box_w - 1) * g.stride_w + points_w, job.offset, job.input_numbers)
     cdef Row row = Row(job.x.c, job.x.w, g.size_w, VL, g.padding_mode, VL)
     while c < last:
         row.channels = min(last - c, <int64_t>VL)

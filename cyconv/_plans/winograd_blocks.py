@@ -106,7 +106,7 @@ def direct_taps(spec: ConvSpec, form: Form) -> int:
 def has_channel_vectors(spec: ConvSpec, form: Form) -> bool:
     """Whether a vector holds channels of one tile until it is multiplied, and not one channel of many tiles: where it
     is at least half full, and neither direct taps nor phases lie between the cells."""
-    alone = form.planar and direct_taps(spec, form) == 1 and spec.dilation[1:] == (1, 1)
+    alone = direct_taps(spec, form) == 1 and spec.dilation[1:] == (1, 1)
     return alone and 2 * spec.group_inputs >= int(_runtime.kernel("winograd", spec.dtype).LANES)
 
 
@@ -218,7 +218,9 @@ def _cycles(spec: ConvSpec, form: Form, box: Sequence[int]) -> tuple[float, floa
     panels, vectors = ceil(tiles / tile_rows), ceil(spec.group_outputs / lanes)
     rows = tiles / panels
     if has_channel_vectors(spec, form):  # turn cells, transform
-        cells = (form.m * form.stride) ** 2
+        cells = (form.m * form.stride if form.high else spec.stride[1]) * (
+            form.m * form.stride if form.wide else spec.stride[2]
+        )
         read = table.WINOGRAD_INPUT_CYCLES * form.frequencies + table.WINOGRAD_CELL_CYCLES * cells
         read *= tiles * ceil(spec.group_inputs / lanes)
     else:  # gather cells, collect each vector of tiles from its pieces of rows, transform
@@ -278,9 +280,10 @@ def _describe(
     by_channels, pitch = has_channel_vectors(spec, form), 0
     if by_channels:
         chunk, pitch = lanes, odd_lines(round_up(spec.group_inputs, lanes) * item) // item
-        row = (box[3] - 1) * steps[2] + form.points
-        cells = row * form.points + lanes
-        offsets = offsets_of_cells(form.points, form.stride, row, lanes)
+        tall, wide = form.points if form.high else 1, form.points if form.wide else 1
+        row = (box[3] - 1) * steps[2] + wide
+        cells = row * tall + lanes
+        offsets = offsets_of_cells((tall, wide), form.stride, row, lanes)
     else:
         cells = box[0] * prod(layout.slots for layout in layouts)
         chunk = max(1, min(ceil(spec.group_inputs / threads), table.WINOGRAD_CHUNK_BYTES // (cells * item)))

@@ -90,8 +90,8 @@ def _product(squares: list[float]) -> list[float]:
     return found
 
 
-def offsets_of_cells(points: int, stride: int, row: int, lanes: int) -> list[int]:
-    """Where the transform of a tile finds its cells, in rows of so many, a vector of channels each. At a stride of 2
-    the even ones come first."""
-    axis = [cell for phase in range(stride) for cell in range(phase, points, stride)]
-    return [(h * row + w) * lanes for h, w in product(axis, repeat=2)]
+def offsets_of_cells(points: tuple[int, int], stride: int, row: int, lanes: int) -> list[int]:
+    """Where the transform of a tile finds its ``points`` cells, in rows of so many, a vector of channels each. At a
+    stride of 2 the even ones come first."""
+    axes = [[cell for phase in range(stride) for cell in range(phase, count, stride)] for count in points]
+    return [(h * row + w) * lanes for h, w in product(*axes)]
