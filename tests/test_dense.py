@@ -41,3 +41,19 @@ def test_orientation_and_boxes_do_not_change_a_bit(monkeypatch, layer, layout, k
                 )
                 results.add(y.tobytes())
     assert len(results) == 1
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+@pytest.mark.parametrize("outputs", [3, 7, 9, 16, 48])
+def test_every_number_of_positions(monkeypatch, outputs, kind):
+    """Tiles of few outputs are wider, and whatever they leave over is read from a copy of the last positions."""
+    x, w, b = noise((1, 19, 1, 210), kind), noise((outputs, 19, 1, 1), kind), noise((outputs,), kind)
+    monkeypatch.setattr(dense, "blocks_for", dense_blocks.blocks_for.__wrapped__)
+    whole = cyconv.conv2d(x, w, b, algorithm="direct")
+    for positions in range(1, 210):
+        results = set()
+        for way in ((True, False, False), (False, False, False)):
+            monkeypatch.setattr(dense_blocks, "_WAYS", (way,))
+            part = np.ascontiguousarray(x[..., :positions])
+            results.add(cyconv.conv2d(part, w, b, algorithm="direct").tobytes())
+        assert results == {whole[..., :positions].tobytes()}

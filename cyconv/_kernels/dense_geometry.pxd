@@ -48,6 +48,7 @@ cdef struct Operand:
     # the last positions of a slab of an input that is read in place, where whole vectors must not be read
     const real_t *tail
     const int64_t *tail_offset
+    int64_t tail_count
 
 
 cdef inline int64_t cuts(int64_t total, int64_t box) noexcept nogil:

@@ -117,7 +117,7 @@ cdef inline Operand read_input(const Job *job, const Box *box, int64_t group, in
     for k in range(k1 - k0, k1 - k0 + SOON):
         offset[k] = offset[k1 - k0 - 1]
     found.offset = offset
-    found.tail, found.tail_offset, found.head = NULL, NULL, 0
+    found.tail, found.tail_offset, found.tail_count, found.head = NULL, NULL, 0, 0
     if g.direct_in:
         found.data = input_at(job, box, channel)
         if job.lines and box.slab >= 4 * PANEL:
@@ -132,13 +132,15 @@ cdef inline Operand read_input(const Job *job, const Box *box, int64_t group, in
 
 cdef inline void _copy_tail(Operand *operand, const Box *box, int64_t depth, int64_t *offset, real_t *tail,
                             int64_t block) noexcept nogil:
-    """Rows of PANEL scalars with the positions that end every slab: behind them the input may end. Zeros after them:
-    processors take a hundred cycles for each product of a subnormal number that may lie there."""
-    cdef int64_t first = operand.head + (box.slab - operand.head) // PANEL * PANEL
-    cdef int64_t count = box.slab - first
+    """Rows of PANEL scalars with the positions that end every slab, whole vectors but for the last one: behind them the
+    input may end. Zeros after them: processors take a hundred cycles for each product of a subnormal number that may lie
+    there."""
+    cdef int64_t left = box.slab - operand.head
+    cdef int64_t count = min(left, PANEL - VL + left % VL)
+    cdef int64_t first = box.slab - count
     cdef int64_t d, k
     cdef const real_t *row
-    operand.tail, operand.tail_offset = tail, offset
+    operand.tail, operand.tail_offset, operand.tail_count = tail, offset, count
     for k in range(depth + SOON):
         offset[k] = min(k, depth - 1) * PANEL
     for d in range(box.d):
@@ -279,7 +281,7 @@ cdef inline void _copy_lines(real_t *to, const Rows *rows, const Lines *lines) n
     cdef const int64_t *chosen = rows.chosen
     cdef int64_t whole = cuts(rows.width, VL)
     cdef int64_t each = 2 if rows.step == 2 else 1
-    cdef int64_t s, i, j, first, last
+    cdef int64_t s, i, _j, first, last
     cdef Column column
     for s in range(rows.places):
         first, last = rows.inner[2 * s], rows.inner[2 * s + 1]
@@ -291,7 +293,7 @@ cdef inline void _copy_lines(real_t *to, const Rows *rows, const Lines *lines) n
             if i == last and last > first:
                 column = Column(lines.data + rows.start[s] + first * VL * rows.step, VL * rows.step, to + first * VL, VL,
                                 last - first, rows.step_c, rows.step)
-                for j in range(lines.count):
+                for _j in range(lines.count):
                     _copy_column(&column, 0, chosen + first * each, lines.inside, s == 0)
                     column.data += lines.apart
                     column.to += rows.width
