@@ -33,8 +33,9 @@ from cyconv._kernels.dense_weights cimport pack_columns
 from cyconv._kernels.gather cimport Axis, Source, copy_run
 from cyconv._kernels.shares cimport Shares, Turn, first_turn, next_item, share_out
 from cyconv._kernels.simd cimport REAL_SIZE, REGISTERS, TILE_ROWS, VL, flush_subnormals, prefetch, real_t, restore_mode
-from cyconv._kernels.tile cimport (MOST_COLUMN_VECS, SOON, TILE_VECS, Finish, Start, rows_for, run_tile_on_scalars,
+from cyconv._kernels.tile cimport (MOST_COLUMN_VECS, SOON, TILE_VECS, Finish, Start, activate, rows_for, run_tile_on_scalars,
                                    run_tile_on_vectors, start_at_columns, start_at_result, start_at_rows, vectors_for)
+from cyconv._kernels.tile_planes cimport Planes, run_tile_before_block, run_tile_on_planes
 
 cdef enum:
     SHARES = 256
@@ -45,7 +46,7 @@ FIELDS = (
     "stride_d", "stride_h", "stride_w", "pad_d", "pad_h", "pad_w", "dilation_w", "padding_mode",
     "taps", "taps_w", "slots_d", "slots_h", "slots_w", "strips_d", "strips_h", "strips_w",
     "box_n", "box_d", "box_h", "box_w",
-    "block", "parts", "by_rows", "row_tiles", "direct_in", "direct_out", "plain_rows", "asks_input",
+    "block", "parts", "by_rows", "row_tiles", "direct_in", "direct_out", "channel_runs", "plain_rows", "asks_input",
     "at_cells", "at_source", "at_tail", "at_tile", "at_offsets", "scratch_bytes",
     "is_silu", "has_activation",
 )
@@ -217,7 +218,7 @@ cdef void _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, i
         p.channels = min(p.width, g.group_outputs - first)
         p.weight = job.weight + group * g.group_inputs * g.taps * wide + k0 * wide + p.depth * first
         tiles = position_tiles(g, box, p.width)
-        if soon != NULL:  # every step is a channel, every tile asks for another piece of all channels' runs
+        if soon != NULL and not g.channel_runs:  # every step is a channel, every tile asks for another piece of all channels' runs
             p.ahead_share = SHARES * box.slab * REAL_SIZE // (tiles * (last_panel - first_panel))
             p.ahead = <const char *>soon + (panel - first_panel) * tiles * p.ahead_share // SHARES
             p.ahead_step = job.x.c * REAL_SIZE
@@ -323,6 +324,21 @@ cdef inline void _ask_for_result(const Job *job, const Box *box, const Product *
         prefetch(out + i * job.out_k)
 
 
+cdef inline void _run_on_channels(const Job *job, int count, const Product *p, const real_t *a, int64_t apart, real_t *c,
+                                  int64_t ldc, Start *start) noexcept nogil:
+    """A tile whose positions are runs of channels, ``apart`` scalars apart. It asks for those of the next tile, or for
+    weights."""
+    cdef Planes planes = Planes(a, apart, 1, 0, p.depth)
+    cdef int vecs = <int>(p.width // VL)
+    if job.g.asks_input:
+        start.ahead, start.ahead_step = <const char *>(a + count * apart), apart * REAL_SIZE
+        run_tile_on_planes(count, vecs, &planes, p.weight, p.width, c, ldc, start)
+    else:
+        run_tile_before_block(count, vecs, &planes, p.weight, p.width, c, ldc, start)
+    if p.last and job.finish.active:
+        activate(c, ldc, count, vecs, &job.finish)
+
+
 cdef void _positions_by_channels(const Job *job, const Box *box, int64_t d, const Product *p, const Operand *source,
                                  const real_t *out) noexcept nogil:
     """Tiles whose vectors are channels."""
@@ -356,8 +372,11 @@ cdef void _positions_by_channels(const Job *job, const Box *box, int64_t d, cons
         if p.last and not job.g.direct_out:
             _ask_for_result(job, box, p, out, at)
         start = _start(job, p, c, ldc, d * runs * panels + tile)
-        run_tile_on_scalars(<int>count, <int>(p.width // VL), p.depth, a, <int>source.apart, source.offset, p.weight,
-                            p.width, c, ldc, &start, &job.finish, p.last)
+        if job.g.channel_runs:
+            _run_on_channels(job, <int>count, p, a, source.apart, c, ldc, &start)
+        else:
+            run_tile_on_scalars(<int>count, <int>(p.width // VL), p.depth, a, <int>source.apart, source.offset, p.weight,
+                                p.width, c, ldc, &start, &job.finish, p.last)
         if p.last and job.g.is_silu:
             silu(c, ldc, count, p.channels)
         if not in_place:

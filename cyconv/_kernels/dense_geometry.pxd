@@ -14,7 +14,7 @@ cdef struct Geometry:
     int64_t stride_d, stride_h, stride_w, pad_d, pad_h, pad_w, dilation_w, padding_mode
     int64_t taps, taps_w, slots_d, slots_h, slots_w, strips_d, strips_h, strips_w
     int64_t box_n, box_d, box_h, box_w
-    int64_t block, parts, by_rows, row_tiles, direct_in, direct_out, plain_rows, asks_input
+    int64_t block, parts, by_rows, row_tiles, direct_in, direct_out, channel_runs, plain_rows, asks_input
     int64_t at_cells, at_source, at_tail, at_tile, at_offsets, scratch_bytes
     int64_t is_silu, has_activation
 
@@ -42,7 +42,7 @@ cdef struct Operand:
     const real_t *data
     int64_t slab
     const int64_t *offset
-    # with ``row_tiles``: from a row of outputs, an image, an output to the next
+    # with ``row_tiles``: from a row of outputs, an image, an output to the next; with ``channel_runs`` the latter, too
     int64_t row, image, apart
     int64_t head                # positions before the first whole vector
     # the last positions of a slab of an input that is read in place, where whole vectors must not be read

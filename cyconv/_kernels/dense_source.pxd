@@ -8,7 +8,7 @@ of outputs, so that neighbouring outputs find neighbouring cells also across the
                            place 2:  b c d .  f g h .  ...       a tap one row down starts one row further on
 
 That is S copies of a cell, where panels of the patch matrix would take R S. With one tap and no padding the input
-itself is such a block.
+itself is such a block; or, where channels are neighbours, the patch matrix column by column (``channel_runs``).
 
 With ``row_tiles`` no tile reads across the end of a row, and none reads by vectors. Then one copy of the rows will do,
 with the padding around them and a stride of 1 or 2 left in; or the cells as they were gathered; or the input itself,
@@ -97,6 +97,11 @@ cdef inline Operand read_input(const Job *job, const Box *box, int64_t group, in
     cdef int64_t k
     cdef int64_t c = 0, tap = k0 % g.taps
     cdef Operand found
+    found.tail, found.tail_offset, found.tail_count, found.head = NULL, NULL, 0, 0
+    if g.channel_runs:
+        found.data, found.offset, found.slab = input_at(job, box, channel), NULL, g.stride_d * job.x.d
+        found.row, found.image, found.apart = g.stride_h * job.x.h, job.x.n, g.stride_w * job.x.w
+        return found
     found.row, found.image, found.apart, found.slab = pitch, width, g.stride_w, g.slots_h * pitch
     if g.direct_in:
         pitch, step_w, step_c = 1, g.dilation_w * job.x.w, job.x.c
@@ -117,7 +122,6 @@ cdef inline Operand read_input(const Job *job, const Box *box, int64_t group, in
     for k in range(k1 - k0, k1 - k0 + SOON):
         offset[k] = offset[k1 - k0 - 1]
     found.offset = offset
-    found.tail, found.tail_offset, found.tail_count, found.head = NULL, NULL, 0, 0
     if g.direct_in:
         found.data = input_at(job, box, channel)
         if job.lines and box.slab >= 4 * PANEL:

@@ -13,7 +13,7 @@ from libc.stdint cimport int64_t
 
 from cyconv._kernels.simd cimport (REAL_SIZE, TILE_ROWS, VL, assume, inlined, prefetch, prefetch_far, real_t, vec_t, vload,
                                    vset, vstore)
-from cyconv._kernels.tile cimport SOON, Start
+from cyconv._kernels.tile cimport ROWS_OF_THREE, SOON, TILE_VECS, Start
 
 cdef enum:
     #: scalars of a line of the cache: in as many steps, a line of as many runs is asked for
@@ -36,7 +36,8 @@ cdef inline inlined _tile(const int rows, const int vecs, const int indexed, con
     # One pointer per four rows: the others are at one, two and three times lda from it, which addresses can express.
     cdef vec_t acc0[TILE_ROWS]
     cdef vec_t acc1[TILE_ROWS]
-    cdef vec_t av, b0, b1
+    cdef vec_t acc2[TILE_ROWS]
+    cdef vec_t av, b0, b1, b2
     cdef Py_ssize_t lda = planes.lda, depth = planes.depth, _n, k
     cdef const real_t *a0 = planes.a
     cdef const real_t *a4 = a0 + 4 * lda
@@ -51,6 +52,8 @@ cdef inline inlined _tile(const int rows, const int vecs, const int indexed, con
         acc0[i] = vload(start.data + i * start.row)
         if vecs > 1:
             acc1[i] = vload(start.data + i * start.row + start.column)
+        if vecs > 2:
+            acc2[i] = vload(start.data + i * start.row + 2 * start.column)
     for _n in range(planes.count):
         for k in range(depth):
             if indexed:
@@ -66,11 +69,15 @@ cdef inline inlined _tile(const int rows, const int vecs, const int indexed, con
             b0 = vload(bk)
             if vecs > 1:
                 b1 = vload(bk + VL)
+            if vecs > 2:
+                b2 = vload(bk + 2 * VL)
             for i in range(rows):
                 av = vset((a0 if i < 4 else a4 if i < 8 else a8 if i < 12 else a12)[i % 4 * lda])
                 acc0[i] = acc0[i] + av * b0
                 if vecs > 1:
                     acc1[i] = acc1[i] + av * b1
+                if vecs > 2:
+                    acc2[i] = acc2[i] + av * b2
             a0 += 1
             a4 += 1
             a8 += 1
@@ -85,36 +92,39 @@ cdef inline inlined _tile(const int rows, const int vecs, const int indexed, con
         vstore(c + i * ldc, acc0[i])
         if vecs > 1:
             vstore(c + i * ldc + VL, acc1[i])
+        if vecs > 2:
+            vstore(c + i * ldc + 2 * VL, acc2[i])
 
 
 cdef inline inlined _any_rows(int rows, const int vecs, const int indexed, const int ahead_is, const Planes *planes,
                               const real_t *b, Py_ssize_t ldb, const int64_t *offset, real_t *c, Py_ssize_t ldc,
                               const Start *start) noexcept nogil:
-    if TILE_ROWS >= 14 and rows == 14:
+    cdef int most = TILE_ROWS if vecs <= TILE_VECS else ROWS_OF_THREE
+    if TILE_ROWS >= 14 and most >= 14 and rows == 14:
         _tile(14, vecs, indexed, ahead_is, planes, b, ldb, offset, c, ldc, start)
-    elif TILE_ROWS >= 13 and rows == 13:
+    elif TILE_ROWS >= 13 and most >= 13 and rows == 13:
         _tile(13, vecs, indexed, ahead_is, planes, b, ldb, offset, c, ldc, start)
-    elif TILE_ROWS >= 12 and rows == 12:
+    elif TILE_ROWS >= 12 and most >= 12 and rows == 12:
         _tile(12, vecs, indexed, ahead_is, planes, b, ldb, offset, c, ldc, start)
-    elif TILE_ROWS >= 11 and rows == 11:
+    elif TILE_ROWS >= 11 and most >= 11 and rows == 11:
         _tile(11, vecs, indexed, ahead_is, planes, b, ldb, offset, c, ldc, start)
-    elif TILE_ROWS >= 10 and rows == 10:
+    elif TILE_ROWS >= 10 and most >= 10 and rows == 10:
         _tile(10, vecs, indexed, ahead_is, planes, b, ldb, offset, c, ldc, start)
-    elif TILE_ROWS >= 9 and rows == 9:
+    elif TILE_ROWS >= 9 and most >= 9 and rows == 9:
         _tile(9, vecs, indexed, ahead_is, planes, b, ldb, offset, c, ldc, start)
-    elif TILE_ROWS >= 8 and rows == 8:
+    elif TILE_ROWS >= 8 and most >= 8 and rows == 8:
         _tile(8, vecs, indexed, ahead_is, planes, b, ldb, offset, c, ldc, start)
-    elif TILE_ROWS >= 7 and rows == 7:
+    elif TILE_ROWS >= 7 and most >= 7 and rows == 7:
         _tile(7, vecs, indexed, ahead_is, planes, b, ldb, offset, c, ldc, start)
-    elif TILE_ROWS >= 6 and rows == 6:
+    elif TILE_ROWS >= 6 and most >= 6 and rows == 6:
         _tile(6, vecs, indexed, ahead_is, planes, b, ldb, offset, c, ldc, start)
-    elif TILE_ROWS >= 5 and rows == 5:
+    elif TILE_ROWS >= 5 and most >= 5 and rows == 5:
         _tile(5, vecs, indexed, ahead_is, planes, b, ldb, offset, c, ldc, start)
-    elif TILE_ROWS >= 4 and rows == 4:
+    elif TILE_ROWS >= 4 and most >= 4 and rows == 4:
         _tile(4, vecs, indexed, ahead_is, planes, b, ldb, offset, c, ldc, start)
-    elif TILE_ROWS >= 3 and rows == 3:
+    elif TILE_ROWS >= 3 and most >= 3 and rows == 3:
         _tile(3, vecs, indexed, ahead_is, planes, b, ldb, offset, c, ldc, start)
-    elif TILE_ROWS >= 2 and rows == 2:
+    elif TILE_ROWS >= 2 and most >= 2 and rows == 2:
         _tile(2, vecs, indexed, ahead_is, planes, b, ldb, offset, c, ldc, start)
     elif rows == 1:
         _tile(1, vecs, indexed, ahead_is, planes, b, ldb, offset, c, ldc, start)
@@ -122,8 +132,10 @@ cdef inline inlined _any_rows(int rows, const int vecs, const int indexed, const
 
 cdef inline void run_tile_on_planes(int rows, int vecs, const Planes *planes, const real_t *b, Py_ssize_t ldb, real_t *c,
                                     Py_ssize_t ldc, const Start *start) noexcept nogil:
-    """The tile for these run-time ``rows`` (1 to TILE_ROWS) and ``vecs`` (1 to TILE_VECS)."""
-    if vecs == 2:
+    """The tile for these run-time ``rows`` (1 to :func:`rows_for` ``vecs``) and ``vecs`` (1 to MOST_COLUMN_VECS)."""
+    if vecs == 3:
+        _any_rows(rows, 3, 0, RUNS, planes, b, ldb, NULL, c, ldc, start)
+    elif vecs == 2:
         _any_rows(rows, 2, 0, RUNS, planes, b, ldb, NULL, c, ldc, start)
     else:
         _any_rows(rows, 1, 0, RUNS, planes, b, ldb, NULL, c, ldc, start)
@@ -142,7 +154,9 @@ cdef inline void run_tile_on_planes_and_vectors(int rows, int vecs, const Planes
 cdef inline void run_tile_before_block(int rows, int vecs, const Planes *planes, const real_t *b, Py_ssize_t ldb, real_t *c,
                                        Py_ssize_t ldc, const Start *start) noexcept nogil:
     """`run_tile_on_planes` that asks for more of B meanwhile."""
-    if vecs == 2:
+    if vecs == 3:
+        _any_rows(rows, 3, 0, BLOCK, planes, b, ldb, NULL, c, ldc, start)
+    elif vecs == 2:
         _any_rows(rows, 2, 0, BLOCK, planes, b, ldb, NULL, c, ldc, start)
     else:
         _any_rows(rows, 1, 0, BLOCK, planes, b, ldb, NULL, c, ldc, start)

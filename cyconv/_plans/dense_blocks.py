@@ -189,6 +189,8 @@ def _is_direct_out(call: Call, way: Way) -> bool:
 def _is_direct_in(spec: ConvSpec, call: Call, way: Way) -> bool:
     """Whether the tile can read the input itself."""
     n, _, h, w = way.box
+    if _reads_channels(spec, call, way):
+        return True
     if way.row_tiles:
         return call.pads == ((0, 0),) * 3 and spec.stride[2] * call.x_strides[4] in (1, 2)
     return (
@@ -201,11 +203,22 @@ def _is_direct_in(spec: ConvSpec, call: Call, way: Way) -> bool:
     )
 
 
+def _reads_channels(spec: ConvSpec, call: Call, way: Way) -> bool:
+    """Whether the rows of tiles are the channels of a position where they lie, one after the other."""
+    xn, xc, _, xh, xw = call.x_strides
+    if way.by_rows or xc != 1 or xw == 1 or spec.taps > 1 or call.pads != ((0, 0),) * 3:
+        return False
+    n, _, h, w = way.box
+    row = w * spec.stride[2] * xw
+    return way.row_tiles or ((h == 1 or (n == 1 and spec.stride[1] * xh == row)) and (n == 1 or xn == row))
+
+
 def _asks_input(spec: ConvSpec, call: Call, way: Way) -> bool:
     """Whether tiles ask for input that is read where it lies rather than for weights: for the larger stream."""
     weights = spec.group_outputs * spec.depth
     cells = spec.group_inputs * call.batch * prod(call.out)
-    return _is_direct_in(spec, call, way) and not way.row_tiles and weights < cells
+    in_place = _is_direct_in(spec, call, way) and not way.row_tiles
+    return (in_place or _reads_channels(spec, call, way)) and weights < cells
 
 
 def _has_plain_rows(spec: ConvSpec, call: Call, way: Way) -> bool:
@@ -242,7 +255,8 @@ def _cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile, block: int) -> flo
             steps = runs * cuts * _step(length / cuts, vecs)
             product += steps * spec.depth + runs * cuts * blocks * table.DENSE_TILE_CYCLES
     copy = 0.0
-    if not _is_direct_in(spec, call, way) or spec.stride[2] > 1:  # cells that a stride leaves out are fetched, too
+    fetches_more = spec.stride[2] > 1 and not _reads_channels(spec, call, way)  # cells that a stride leaves out
+    if not _is_direct_in(spec, call, way) or fetches_more:
         copy = _copy_cycles(spec, call, way) + table.DENSE_ROW_CYCLES / way.box[3]
     copy *= positions * spec.group_inputs * _copies(spec, way.row_tiles)
     return (product + copy) / positions + _store_cycles(spec, call, way, tile)
@@ -335,6 +349,7 @@ def _describe(
         "padding_mode": PADDING_MODES[spec.padding_mode], "taps": spec.taps,
         "box_n": box[0], "block": block, "parts": parts,
         "by_rows": by_rows, "row_tiles": way.row_tiles, "direct_in": direct_in, "direct_out": direct_out,
+        "channel_runs": _reads_channels(spec, call, way),
         "plain_rows": plain_rows, "asks_input": _asks_input(spec, call, way),
         "taps_w": spec.kernel[2], "dilation_w": spec.dilation[2],
         "at_cells": at_cells, "at_source": at_source, "at_tail": at_tail, "at_tile": at_tile,
