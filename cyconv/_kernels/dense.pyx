@@ -46,7 +46,7 @@ FIELDS = (
     "stride_d", "stride_h", "stride_w", "pad_d", "pad_h", "pad_w", "dilation_w", "padding_mode",
     "taps", "taps_w", "slots_d", "slots_h", "slots_w", "strips_d", "strips_h", "strips_w",
     "box_n", "box_d", "box_h", "box_w",
-    "block", "parts", "by_rows", "row_tiles", "direct_in", "direct_out", "channel_runs", "plain_rows", "asks_input",
+    "block", "parts", "by_rows", "row_tiles", "direct_in", "direct_out", "channel_runs", "plain_rows", "asks_input", "asks_result",
     "at_cells", "at_source", "at_tail", "at_tile", "at_offsets", "scratch_bytes",
     "is_silu", "has_activation",
 )
@@ -290,8 +290,8 @@ cdef void _channels_by_positions(const Job *job, const Box *box, int64_t d, cons
             if not p.fresh:
                 for i in range(p.width):
                     copy_run(edge + i * PANEL, to + i * p.c_k, count)
-        elif job.g.direct_out or not p.fresh:  # where the next tile will be stored, in the first level: the
-            # second one is too late (3 channels to 320, 3x1: 620 to 520 us; 64 to 256, 1x1, 16 images: 12.8 to 12.2 ms)
+        elif job.g.asks_result or not p.fresh:  # where the next tile will be stored, in the first level: the second one
+            # is too late
             next_ = to + count
             for _i in range(p.width):
                 for j in range(wide // VL - 1):
@@ -365,7 +365,7 @@ cdef void _positions_by_channels(const Job *job, const Box *box, int64_t d, cons
             if not p.fresh:
                 for i in range(count):
                     copy_run(edge + i * p.width, to + i * p.c_p, p.channels)
-        elif not p.fresh:
+        elif job.g.asks_result or not p.fresh:
             for i in range(count, 2 * count):
                 for j in range(p.width // VL):
                     prefetch(to + i * p.c_p + j * VL)
