@@ -33,8 +33,9 @@ from cyconv._kernels.dense_weights cimport pack_columns
 from cyconv._kernels.gather cimport Axis, Source, copy_run
 from cyconv._kernels.shares cimport Shares, Turn, first_turn, next_item, share_out
 from cyconv._kernels.simd cimport REAL_SIZE, REGISTERS, TILE_ROWS, VL, flush_subnormals, prefetch, real_t, restore_mode
-from cyconv._kernels.tile cimport (MOST_COLUMN_VECS, SOON, TILE_VECS, Finish, Start, activate, rows_for, run_tile_on_scalars,
-                                   run_tile_on_vectors, start_at_columns, start_at_result, start_at_rows, vectors_for)
+from cyconv._kernels.tile cimport (MOST_COLUMN_VECS, TILE_VECS, Finish, Places, Start, activate, rows_for,
+                                   run_tile_on_scalars, run_tile_on_vectors, start_at_columns, start_at_result,
+                                   start_at_rows, vectors_for)
 from cyconv._kernels.tile_planes cimport Planes, run_tile_before_block, run_tile_on_planes
 
 cdef enum:
@@ -56,7 +57,6 @@ VECS = TILE_VECS
 #: vectors of positions of a tile of so many outputs, from one on, and rows of positions of one of so many vectors of outputs
 VECTORS_FOR = tuple(vectors_for(i + 1) for i in range(TILE_ROWS))
 ROWS_FOR = tuple(rows_for(i + 1) for i in range(MOST_COLUMN_VECS))
-OFFSETS_AHEAD = SOON
 RUN_NUMBERS = sizeof(Run) // sizeof(int64_t)
 
 
@@ -268,7 +268,7 @@ cdef void _channels_by_positions(const Job *job, const Box *box, int64_t d, cons
     tile goes through a small buffer."""
     cdef real_t edge[TILE_ROWS * PANEL]
     cdef const real_t *b = source.data + d * source.slab
-    cdef const int64_t *offset = source.offset
+    cdef Places places = source.places
     cdef real_t *to = p.c + d * p.c_slab
     cdef real_t *c
     cdef const real_t *next_
@@ -276,7 +276,7 @@ cdef void _channels_by_positions(const Job *job, const Box *box, int64_t d, cons
     cdef int64_t wide = vectors_for(p.width) * VL
     cdef int64_t tile = d * cuts(box.slab, wide)
     cdef int64_t left = box.slab
-    cdef bint in_place
+    cdef bint in_place, in_tail = False
     cdef Start start
     while left > 0:
         count = wide if left >= wide else min(left, <int64_t>PANEL)
@@ -298,11 +298,12 @@ cdef void _channels_by_positions(const Job *job, const Box *box, int64_t d, cons
                     prefetch(next_ + j * VL)
                 prefetch(next_ + wide - 1)
                 next_ += p.c_k
-        if source.tail != NULL and left < PANEL and offset == source.offset:
+        if source.tail != NULL and left < PANEL and not in_tail:
+            in_tail = True
             b = source.tail + d * job.g.block * PANEL + source.tail_count - left
-            offset = source.tail_offset
+            places = Places(NULL, PANEL, 0)
         start = _start(job, p, c, ldc, tile)
-        run_tile_on_vectors(<int>p.width, <int>vecs, p.depth, p.weight, b, offset, c, ldc, &start, &job.finish, p.last)
+        run_tile_on_vectors(<int>p.width, <int>vecs, p.depth, p.weight, b, &places, c, ldc, &start, &job.finish, p.last)
         if p.last and job.g.is_silu:
             silu(c, ldc, p.width, count)
         if not in_place:
@@ -375,7 +376,7 @@ cdef void _positions_by_channels(const Job *job, const Box *box, int64_t d, cons
         if job.g.channel_runs:
             _run_on_channels(job, <int>count, p, a, source.apart, c, ldc, &start)
         else:
-            run_tile_on_scalars(<int>count, <int>(p.width // VL), p.depth, a, <int>source.apart, source.offset, p.weight,
+            run_tile_on_scalars(<int>count, <int>(p.width // VL), p.depth, a, <int>source.apart, &source.places, p.weight,
                                 p.width, c, ldc, &start, &job.finish, p.last)
         if p.last and job.g.is_silu:
             silu(c, ldc, count, p.channels)

@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t
 
 from cyconv._kernels.gather cimport Axis, Source
 from cyconv._kernels.simd cimport TILE_ROWS, VL, real_t
-from cyconv._kernels.tile cimport TILE_VECS, Finish, rows_for, vectors_for
+from cyconv._kernels.tile cimport TILE_VECS, Finish, Places, rows_for, vectors_for
 
 cdef enum:
     PANEL = TILE_VECS * VL
@@ -38,16 +38,15 @@ cdef struct Job:
     Finish finish
 
 cdef struct Operand:
-    # the positions of a box for one block of kk: row kk of slab d is at ``data + d * slab + offset[kk]``
+    # the positions of a box for one block of kk: its rows in slab d begin at ``data + d * slab``
     const real_t *data
     int64_t slab
-    const int64_t *offset
+    Places places
     # with ``row_tiles``: from a row of outputs, an image, an output to the next; with ``channel_runs`` the latter, too
     int64_t row, image, apart
     int64_t head                # positions before the first whole vector
     # the last positions of a slab of an input that is read in place, where whole vectors must not be read
     const real_t *tail
-    const int64_t *tail_offset
     int64_t tail_count
 
 

@@ -26,7 +26,7 @@ from cyconv._kernels.dense_geometry cimport PANEL, Box, Geometry, Job, Operand, 
 from cyconv._kernels.gather cimport LINE_BYTES, Axis, ceil_div, copy_run, gather_block, odd_lines, source_index
 from cyconv._kernels.masks cimport lanes_up_to, load_apart, vload_chosen, vmask_of, vmask_t
 from cyconv._kernels.simd cimport REAL_SIZE, VL, inlined, outlined, prefetch, real_t, vec_t, vevery_second, vload, vstore, vzero
-from cyconv._kernels.tile cimport SOON
+from cyconv._kernels.tile cimport SOON, Places
 
 cdef enum:
     # of rows that are copied together, before they are copied: half of a first-level cache holds them and the copy
@@ -97,9 +97,9 @@ cdef inline Operand read_input(const Job *job, const Box *box, int64_t group, in
     cdef int64_t k
     cdef int64_t c = 0, tap = k0 % g.taps
     cdef Operand found
-    found.tail, found.tail_offset, found.tail_count, found.head = NULL, NULL, 0, 0
+    found.tail, found.tail_count, found.head = NULL, 0, 0
     if g.channel_runs:
-        found.data, found.offset, found.slab = input_at(job, box, channel), NULL, g.stride_d * job.x.d
+        found.data, found.places, found.slab = input_at(job, box, channel), Places(NULL, 1, 0), g.stride_d * job.x.d
         found.row, found.image, found.apart = g.stride_h * job.x.h, job.x.n, g.stride_w * job.x.w
         return found
     found.row, found.image, found.apart, found.slab = pitch, width, g.stride_w, g.slots_h * pitch
@@ -119,23 +119,22 @@ cdef inline Operand read_input(const Job *job, const Box *box, int64_t group, in
         if tap == g.taps:
             tap = 0
             c += 1
-    for k in range(k1 - k0, k1 - k0 + SOON):
-        offset[k] = offset[k1 - k0 - 1]
-    found.offset = offset
+    found.places = Places(offset, step_c, cuts(SOON, g.taps) * step_c)
+    if g.taps == 1 and found.apart == 1:
+        found.places.offset = NULL
     if g.direct_in:
         found.data = input_at(job, box, channel)
         if job.lines and box.slab >= 4 * PANEL:
             found.head = before_line(found.data)
         if g.by_rows and (box.slab - found.head) % VL:
-            _copy_tail(&found, box, k1 - k0, offset + g.block + SOON, <real_t *>(scratch + g.at_tail), g.block)
+            _copy_tail(&found, box, k1 - k0, <real_t *>(scratch + g.at_tail), g.block)
         return found
     found.data = <const real_t *>(scratch + (g.at_cells if g.row_tiles and not g.plain_rows else g.at_source))
     _fill(job, box, <real_t *>(scratch + g.at_source), step_c, place, channel, channels, scratch)
     return found
 
 
-cdef inline void _copy_tail(Operand *operand, const Box *box, int64_t depth, int64_t *offset, real_t *tail,
-                            int64_t block) noexcept nogil:
+cdef inline void _copy_tail(Operand *operand, const Box *box, int64_t depth, real_t *tail, int64_t block) noexcept nogil:
     """Rows of PANEL scalars with the positions that end every slab, whole vectors but for the last one: behind them the
     input may end. Zeros after them: processors take a hundred cycles for each product of a subnormal number that may lie
     there."""
@@ -144,12 +143,10 @@ cdef inline void _copy_tail(Operand *operand, const Box *box, int64_t depth, int
     cdef int64_t first = box.slab - count
     cdef int64_t d, k
     cdef const real_t *row
-    operand.tail, operand.tail_offset, operand.tail_count = tail, offset, count
-    for k in range(depth + SOON):
-        offset[k] = min(k, depth - 1) * PANEL
+    operand.tail, operand.tail_count = tail, count
     for d in range(box.d):
         for k in range(depth):
-            row = operand.data + d * operand.slab + operand.offset[k] + first
+            row = operand.data + d * operand.slab + k * operand.places.step + first
             vstore(tail, vzero())
             vstore(tail + VL, vzero())
             copy_run(tail, row, count)
@@ -160,7 +157,7 @@ cdef inline void _copy_tail(Operand *operand, const Box *box, int64_t depth, int
 cdef inline void _fill(const Job *job, const Box *box, real_t *dst, int64_t step_c, int64_t place, int64_t channel,
                        int64_t channels, uint8_t *scratch) noexcept nogil:
     cdef const Geometry *g = job.g
-    cdef int64_t *at = <int64_t *>(scratch + g.at_offsets) + 2 * (g.block + SOON)
+    cdef int64_t *at = <int64_t *>(scratch + g.at_offsets) + g.block
     cdef int64_t slots = g.slots_d * g.slots_h
     cdef Run *run = <Run *>(at + slots)
     cdef int64_t *start = <int64_t *>(run + slots)

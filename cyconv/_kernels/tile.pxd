@@ -29,14 +29,16 @@ cdef enum:
     ROWS_OF_FOUR = (REGISTERS - 5) // 4
     MOST_COLUMN_VECS = 3
 
-    # which operand lies where ``offset`` says, instead of one row after another
+    # which operand is not packed: its rows are ``step`` scalars apart, or lie where ``offset`` says
     NEITHER = 0
-    B_ROWS = 1
-    A_ROWS = 2
+    B_STEPS = 1
+    B_ROWS = 2
+    A_STEPS = 3
+    A_ROWS = 4
     # the same, its scalars being every second one
-    A_SPREAD_ROWS = 3
+    A_SPREAD_ROWS = 5
 
-    # steps ahead at which the indexed operand is asked for; so many entries follow the last one of ``offset``
+    # steps ahead at which that operand is asked for, or a few more
     SOON = 16
 
 
@@ -57,6 +59,14 @@ cdef struct Start:
     Py_ssize_t ahead_step
 
 
+cdef struct Places:
+    # where those of the operand lie that is not packed: ``offset`` scalars further on, or if that is NULL, ``step``; and
+    # how much further on those of SOON steps later are. An offset is a load at each step, of the 20 that a tile of 14 rows
+    # has, and looking for that of a later step one more (5 to 10 % where another thread shares the core)
+    const int64_t *offset
+    Py_ssize_t step, soon
+
+
 cdef inline Start start_at_rows(const real_t *bias) noexcept nogil:
     """Start at a bias per row, each repeated over a whole vector: ``bias[i * VL + lane]``."""
     return Start(bias, VL, 0, <const char *>bias, 0)
@@ -73,10 +83,10 @@ cdef inline Start start_at_result(const real_t *c, Py_ssize_t ldc) noexcept nogi
 
 
 cdef inline inlined tile(const int rows, const int vecs, const int indexed, Py_ssize_t depth, const real_t *a,
-                         const real_t *b, Py_ssize_t ldb, const int64_t *offset, real_t *c, Py_ssize_t ldc,
+                         const real_t *b, Py_ssize_t ldb, const Places *places, real_t *c, Py_ssize_t ldc,
                          const Start *start) noexcept nogil:
-    """One tile. Row k of B is at ``b + k * ldb``, row k of the panel of A at ``a + k * rows``; the ``indexed`` one is
-    at ``offset[k]`` instead."""
+    """One tile. Row k of B is at ``b + k * ldb``, row k of the panel of A at ``a + k * rows``; that of the ``indexed`` one
+    is where ``places`` says."""
     cdef int apart = 2 if indexed == A_SPREAD_ROWS else 1
     # One array per vector column, innermost loops only, and no branch from first to last: that is what lets gcc keep the
     # accumulators in registers all the way.
@@ -89,9 +99,16 @@ cdef inline inlined tile(const int rows, const int vecs, const int indexed, Py_s
     cdef const real_t *bk = b
     cdef const char *ahead = start.ahead
     cdef Py_ssize_t ahead_step = start.ahead_step
-    cdef Py_ssize_t k
+    cdef const int64_t *offset = NULL
+    cdef Py_ssize_t step = rows, soon = 0, k
     cdef int i
     assume(depth > 0)
+    if indexed != NEITHER:
+        offset, soon = places.offset, places.soon
+    if indexed == B_STEPS:
+        ldb = places.step
+    if indexed == A_STEPS:
+        step = places.step
     for i in range(rows):
         acc0[i] = vload(start.data + i * start.row)
         if vecs > 1:
@@ -103,12 +120,14 @@ cdef inline inlined tile(const int rows, const int vecs, const int indexed, Py_s
     for k in range(depth):
         if indexed == B_ROWS:
             bk = b + offset[k]
+        if indexed == B_STEPS or indexed == B_ROWS:
             if vecs > 2:
-                prefetch(b + offset[k + SOON])
-            prefetch(b + offset[k + SOON] + vecs * VL - 1)
+                prefetch(bk + soon)
+            prefetch(bk + soon + vecs * VL - 1)
         if indexed >= A_ROWS:
             ak = a + offset[k]
-            prefetch(a + offset[k + SOON] + (rows - 1) * apart)
+        if indexed >= A_STEPS:
+            prefetch(ak + soon + (rows - 1) * apart)
         b0 = vload(bk)
         if vecs > 1:
             b1 = vload(bk + VL)
@@ -129,7 +148,7 @@ cdef inline inlined tile(const int rows, const int vecs, const int indexed, Py_s
                 acc2[i] = acc2[i] + av * b2
             if vecs > 3:
                 acc3[i] = acc3[i] + av * b3
-        ak += rows
+        ak += step
         bk += ldb
     for i in range(rows):
         vstore(c + i * ldc, acc0[i])
@@ -164,37 +183,37 @@ cdef inline int rows_for(int64_t vecs) noexcept nogil:
 
 
 cdef inline inlined _any_rows(int rows, const int vecs, const int indexed, Py_ssize_t depth, const real_t *a,
-                              const real_t *b, Py_ssize_t ldb, const int64_t *offset, real_t *c, Py_ssize_t ldc,
+                              const real_t *b, Py_ssize_t ldb, const Places *places, real_t *c, Py_ssize_t ldc,
                               const Start *start) noexcept nogil:
     cdef int most = TILE_ROWS if vecs <= TILE_VECS else ROWS_OF_THREE if vecs == 3 else ROWS_OF_FOUR
     if TILE_ROWS >= 14 and most >= 14 and rows == 14:
-        tile(14, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
+        tile(14, vecs, indexed, depth, a, b, ldb, places, c, ldc, start)
     elif TILE_ROWS >= 13 and most >= 13 and rows == 13:
-        tile(13, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
+        tile(13, vecs, indexed, depth, a, b, ldb, places, c, ldc, start)
     elif TILE_ROWS >= 12 and most >= 12 and rows == 12:
-        tile(12, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
+        tile(12, vecs, indexed, depth, a, b, ldb, places, c, ldc, start)
     elif TILE_ROWS >= 11 and most >= 11 and rows == 11:
-        tile(11, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
+        tile(11, vecs, indexed, depth, a, b, ldb, places, c, ldc, start)
     elif TILE_ROWS >= 10 and most >= 10 and rows == 10:
-        tile(10, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
+        tile(10, vecs, indexed, depth, a, b, ldb, places, c, ldc, start)
     elif TILE_ROWS >= 9 and most >= 9 and rows == 9:
-        tile(9, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
+        tile(9, vecs, indexed, depth, a, b, ldb, places, c, ldc, start)
     elif TILE_ROWS >= 8 and most >= 8 and rows == 8:
-        tile(8, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
+        tile(8, vecs, indexed, depth, a, b, ldb, places, c, ldc, start)
     elif TILE_ROWS >= 7 and most >= 7 and rows == 7:
-        tile(7, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
+        tile(7, vecs, indexed, depth, a, b, ldb, places, c, ldc, start)
     elif TILE_ROWS >= 6 and most >= 6 and rows == 6:
-        tile(6, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
+        tile(6, vecs, indexed, depth, a, b, ldb, places, c, ldc, start)
     elif TILE_ROWS >= 5 and most >= 5 and rows == 5:
-        tile(5, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
+        tile(5, vecs, indexed, depth, a, b, ldb, places, c, ldc, start)
     elif TILE_ROWS >= 4 and most >= 4 and rows == 4:
-        tile(4, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
+        tile(4, vecs, indexed, depth, a, b, ldb, places, c, ldc, start)
     elif TILE_ROWS >= 3 and most >= 3 and rows == 3:
-        tile(3, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
+        tile(3, vecs, indexed, depth, a, b, ldb, places, c, ldc, start)
     elif TILE_ROWS >= 2 and most >= 2 and rows == 2:
-        tile(2, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
+        tile(2, vecs, indexed, depth, a, b, ldb, places, c, ldc, start)
     elif TILE_ROWS >= 1 and most >= 1 and rows == 1:
-        tile(1, vecs, indexed, depth, a, b, ldb, offset, c, ldc, start)
+        tile(1, vecs, indexed, depth, a, b, ldb, places, c, ldc, start)
 
 
 cdef inline void run_tile(int rows, int vecs, Py_ssize_t depth, const real_t *a, const real_t *b, Py_ssize_t ldb,
@@ -209,38 +228,54 @@ cdef inline void run_tile(int rows, int vecs, Py_ssize_t depth, const real_t *a,
 
 
 cdef inline void run_tile_on_vectors(int rows, int vecs, Py_ssize_t depth, const real_t *a, const real_t *b,
-                                     const int64_t *offset, real_t *c, Py_ssize_t ldc, const Start *start,
+                                     const Places *places, real_t *c, Py_ssize_t ldc, const Start *start,
                                      const Finish *finish, bint last) noexcept nogil:
-    """The same with row k of B at ``b + offset[k]``: B is not packed, but read where it lies. ``vecs``: 1 to
-    :func:`vectors_for` ``rows``."""
-    if vecs == 4:
-        _any_rows(rows, 4, B_ROWS, depth, a, b, 0, offset, c, ldc, start)
+    """The same with B not packed, but read where it lies. ``vecs``: 1 to :func:`vectors_for` ``rows``."""
+    if places.offset == NULL:
+        if vecs == 4:
+            _any_rows(rows, 4, B_STEPS, depth, a, b, 0, places, c, ldc, start)
+        elif vecs == 3:
+            _any_rows(rows, 3, B_STEPS, depth, a, b, 0, places, c, ldc, start)
+        elif vecs == 2:
+            _any_rows(rows, 2, B_STEPS, depth, a, b, 0, places, c, ldc, start)
+        else:
+            _any_rows(rows, 1, B_STEPS, depth, a, b, 0, places, c, ldc, start)
+    elif vecs == 4:
+        _any_rows(rows, 4, B_ROWS, depth, a, b, 0, places, c, ldc, start)
     elif vecs == 3:
-        _any_rows(rows, 3, B_ROWS, depth, a, b, 0, offset, c, ldc, start)
+        _any_rows(rows, 3, B_ROWS, depth, a, b, 0, places, c, ldc, start)
     elif vecs == 2:
-        _any_rows(rows, 2, B_ROWS, depth, a, b, 0, offset, c, ldc, start)
+        _any_rows(rows, 2, B_ROWS, depth, a, b, 0, places, c, ldc, start)
     else:
-        _any_rows(rows, 1, B_ROWS, depth, a, b, 0, offset, c, ldc, start)
+        _any_rows(rows, 1, B_ROWS, depth, a, b, 0, places, c, ldc, start)
     if last and finish.active:
         activate(c, ldc, rows, vecs, finish)
 
 
 cdef inline void run_tile_on_scalars(int rows, int vecs, Py_ssize_t depth, const real_t *a, int apart,
-                                     const int64_t *offset, const real_t *b, Py_ssize_t ldb, real_t *c, Py_ssize_t ldc,
+                                     const Places *places, const real_t *b, Py_ssize_t ldb, real_t *c, Py_ssize_t ldc,
                                      const Start *start, const Finish *finish, bint last) noexcept nogil:
-    """The same with row k of A at ``a + offset[k]``: A is not packed, but read where it lies. ``apart``: 1, or 2 if
-    its scalars are every second one. ``rows``: 1 to :func:`rows_for` ``vecs``, 1 to MOST_COLUMN_VECS."""
-    if vecs == 3 and apart == 1:
-        _any_rows(rows, 3, A_ROWS, depth, a, b, ldb, offset, c, ldc, start)
-    elif vecs == 3:
-        _any_rows(rows, 3, A_SPREAD_ROWS, depth, a, b, ldb, offset, c, ldc, start)
-    elif vecs == 2 and apart == 1:
-        _any_rows(rows, 2, A_ROWS, depth, a, b, ldb, offset, c, ldc, start)
+    """The same with A not packed, but read where it lies. ``apart``: 1, or 2 if its scalars are every second one, which
+    only offsets can say. ``rows``: 1 to :func:`rows_for` ``vecs``, 1 to MOST_COLUMN_VECS."""
+    if places.offset == NULL:
+        if vecs == 3:
+            _any_rows(rows, 3, A_STEPS, depth, a, b, ldb, places, c, ldc, start)
+        elif vecs == 2:
+            _any_rows(rows, 2, A_STEPS, depth, a, b, ldb, places, c, ldc, start)
+        else:
+            _any_rows(rows, 1, A_STEPS, depth, a, b, ldb, places, c, ldc, start)
     elif apart == 1:
-        _any_rows(rows, 1, A_ROWS, depth, a, b, ldb, offset, c, ldc, start)
+        if vecs == 3:
+            _any_rows(rows, 3, A_ROWS, depth, a, b, ldb, places, c, ldc, start)
+        elif vecs == 2:
+            _any_rows(rows, 2, A_ROWS, depth, a, b, ldb, places, c, ldc, start)
+        else:
+            _any_rows(rows, 1, A_ROWS, depth, a, b, ldb, places, c, ldc, start)
+    elif vecs == 3:
+        _any_rows(rows, 3, A_SPREAD_ROWS, depth, a, b, ldb, places, c, ldc, start)
     elif vecs == 2:
-        _any_rows(rows, 2, A_SPREAD_ROWS, depth, a, b, ldb, offset, c, ldc, start)
+        _any_rows(rows, 2, A_SPREAD_ROWS, depth, a, b, ldb, places, c, ldc, start)
     else:
-        _any_rows(rows, 1, A_SPREAD_ROWS, depth, a, b, ldb, offset, c, ldc, start)
+        _any_rows(rows, 1, A_SPREAD_ROWS, depth, a, b, ldb, places, c, ldc, start)
     if last and finish.active:
         activate(c, ldc, rows, vecs, finish)

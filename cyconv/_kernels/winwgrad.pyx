@@ -31,7 +31,7 @@ from cyconv._kernels.lanes cimport vall_zero
 from cyconv._kernels.shares cimport Shares, Turn, first_turn, next_item, share_out
 from cyconv._kernels.simd cimport (TILE_ROWS, VL, flush_subnormals, real_t, restore_mode, vec_t, vload, vstore,
                                    vzero)
-from cyconv._kernels.tile cimport SOON, TILE_VECS, Finish, Start, run_tile_on_scalars, start_at_columns
+from cyconv._kernels.tile cimport SOON, TILE_VECS, Finish, Places, Start, run_tile_on_scalars, start_at_columns
 from cyconv._kernels.transpose cimport vtranspose
 from cyconv._kernels.winwgrad_transforms cimport collect_taps, spread_gradient
 
@@ -57,7 +57,6 @@ FIELDS = (
 ROWS = TILE_ROWS
 LANES = VL
 VECS = TILE_VECS
-OFFSETS_AHEAD = SOON
 
 cdef struct Image:
     const real_t *data
@@ -70,7 +69,6 @@ cdef struct Job:
     const Geometry *g
     Image x, grad
     const int64_t *cell             # where the input transform finds the cells of a tile
-    const int64_t *tile             # where the product finds the tiles of a block of k
     const real_t *input_numbers
     const real_t *output_numbers
     const real_t *weight_numbers
@@ -125,7 +123,6 @@ def run(const real_t[:, :, :, :] x, const real_t[:, :, :, :] grad, real_t[:, :, 
     job.grad = Image(&grad[0, 0, 0, 0], grad.strides[0] // step, grad.strides[1] // step, grad.strides[2] // step,
                      grad.strides[3] // step)
     job.cell = &tables[0]
-    job.tile = &tables[g.points * g.points]
     job.input_numbers = &input_numbers[0]
     job.output_numbers = &output_numbers[0]
     job.weight_numbers = &weight_numbers[0]
@@ -274,6 +271,7 @@ cdef bint _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, i
     cdef real_t *to
     cdef real_t zeros[PANEL]
     cdef Start start = start_at_columns(zeros)
+    cdef Places places = Places(NULL, g.block_k, SOON * g.block_k)
     cdef Finish finish
     finish.active = 0
     for q in range(TILE_VECS):
@@ -290,7 +288,7 @@ cdef bint _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, i
                 _ask_ahead(job, f + 1, k0, tiles, panel0, panel1, line, &start)
                 line += 1
                 run_tile_on_scalars(<int>(outputs * (q + 1) // cuts - row), <int>vecs, box.tiles, gradients + row, 1,
-                                    job.tile, inputs, PANEL, to + row * PANEL, PANEL, &start, &finish, 0)
+                                    &places, inputs, PANEL, to + row * PANEL, PANEL, &start, &finish, 0)
     for k in range(outputs):
         c = panel0 * PANEL
         while c < min(panel1 * PANEL, g.group_inputs):

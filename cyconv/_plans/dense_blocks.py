@@ -335,11 +335,10 @@ def _describe(
         partial = widest * box[1] * (round_up(slab, panel) if by_rows else slab)
     sizes = [round_up(scalars * itemsize, LINE) for scalars in (cells, source, tail, partial)]
     at_cells, at_source, at_tail, at_tile, at_offsets = accumulate(sizes, initial=0)
-    offsets = 2 * (block + kernel.OFFSETS_AHEAD)
     lanes_of_rows = places * (3 + ceil(row / lanes) * min(spec.stride[2], 2))
     # of every row slot, where it lies, and a run of such slots
     rows = (1 + kernel.RUN_NUMBERS) * slots_d * slots_h
-    scratch_bytes = at_offsets + round_up((offsets + rows + lanes_of_rows) * 8, LINE)
+    scratch_bytes = at_offsets + round_up((block + rows + lanes_of_rows) * 8, LINE)
 
     items = parts * spec.groups * prod(ceil(n / b) for n, b in zip((call.batch, *call.out), box, strict=True))
     threads = max(1, min(threads, items))

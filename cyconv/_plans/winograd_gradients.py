@@ -182,7 +182,7 @@ def _describe(spec: ConvSpec, call: Call, form: Form, box: Box, threads: int, se
     return Blocks(
         form=form,
         geometry=np.array([values[name] for name in kernel.FIELDS], np.int64),
-        tables=np.array(offsets + [tile * block_k for tile in range(tiles + kernel.OFFSETS_AHEAD)], np.int64),
+        tables=np.array(offsets, np.int64),
         segments=max(1, segments),
         parts=blocks_k * ceil(panels / block_panels) if shared else segments * spec.groups,
         scratch_bytes=at_threads + threads * thread_bytes,
