@@ -47,7 +47,8 @@ FIELDS = (
     "stride_d", "stride_h", "stride_w", "pad_d", "pad_h", "pad_w", "dilation_w", "padding_mode",
     "taps", "taps_w", "slots_d", "slots_h", "slots_w", "strips_d", "strips_h", "strips_w",
     "box_n", "box_d", "box_h", "box_w",
-    "block", "parts", "by_rows", "row_tiles", "direct_in", "direct_out", "channel_runs", "plain_rows", "asks_input", "asks_result",
+    "block", "parts", "by_rows", "row_tiles", "direct_in", "direct_out", "channel_runs", "plain_rows",
+    "asks_input", "asks_result",
     "at_cells", "at_source", "at_tail", "at_tile", "at_offsets", "scratch_bytes",
     "is_silu", "has_activation",
 )
@@ -218,7 +219,8 @@ cdef void _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, i
         p.channels = min(p.width, g.group_outputs - first)
         p.weight = job.weight + group * g.group_inputs * g.taps * wide + k0 * wide + p.depth * first
         tiles = position_tiles(g, box, p.width)
-        if soon != NULL and not g.channel_runs:  # every step is a channel, every tile asks for another piece of all channels' runs
+        if soon != NULL and not g.channel_runs:
+            # every step is a channel, every tile asks for another piece of all channels' runs
             p.ahead_share = SHARES * box.slab * REAL_SIZE // (tiles * (last_panel - first_panel))
             p.ahead = <const char *>soon + (panel - first_panel) * tiles * p.ahead_share // SHARES
             p.ahead_step = job.x.c * REAL_SIZE

@@ -340,6 +340,7 @@ def _describe(
     rows = (1 + kernel.RUN_NUMBERS) * slots_d * slots_h
     scratch_bytes = at_offsets + round_up((block + rows + lanes_of_rows) * 8, LINE)
 
+    result = call.batch * spec.out_channels * call.positions * itemsize
     items = parts * spec.groups * prod(ceil(n / b) for n, b in zip((call.batch, *call.out), box, strict=True))
     threads = max(1, min(threads, items))
     values = {
@@ -350,7 +351,7 @@ def _describe(
         "by_rows": by_rows, "row_tiles": way.row_tiles, "direct_in": direct_in, "direct_out": direct_out,
         "channel_runs": _reads_channels(spec, call, way),
         "plain_rows": plain_rows, "asks_input": _asks_input(spec, call, way),
-        "asks_result": direct_out and call.batch * spec.out_channels * call.positions * itemsize > table.DENSE_RESULT_BYTES,
+        "asks_result": direct_out and result > table.DENSE_RESULT_BYTES,
         "taps_w": spec.kernel[2], "dilation_w": spec.dilation[2],
         "at_cells": at_cells, "at_source": at_source, "at_tail": at_tail, "at_tile": at_tile,
         "at_offsets": at_offsets,
