@@ -54,6 +54,7 @@ def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
     block = _block(spec)
     options: list[tuple[float, int, Way]] = []
     for by_rows, row_tiles, several in _WAYS:
+        row_tiles = row_tiles and not merged  # else there is one row
         box = _choose_box(spec, call, block, by_rows, row_tiles, several, tile)
         way = Way(by_rows, row_tiles, merged, box)
         options.append((_cycles(spec, call, way, tile, block), len(options), way))
@@ -288,7 +289,8 @@ def _position_steps(tile: Tile, rows: float, positions: int) -> float:
     """Cycles of one step of each of the tiles that lie side by side: so many rows, and vectors of positions."""
     vecs = _vectors_for(tile, rows)
     whole, rest = divmod(ceil(positions / tile.lanes), vecs)
-    return whole * _step(rows, vecs) + (_step(rows, rest) if rest else 0.0)
+    steps = whole * _step(rows, vecs) + (_step(rows, rest) if rest else 0.0)
+    return table.DENSE_POSITIONS_FACTOR * steps
 
 
 def _step(rows: float, vecs: int) -> float:

@@ -40,15 +40,19 @@ DENSE_OTHER_LOADS = 4 if VECTOR_BYTES == 64 else 0
 DENSE_LEAST_CYCLES = 4.0
 DENSE_OTHER_CYCLES = 0.4
 DENSE_TILE_CYCLES = 60.0
+#: The same tile with vectors of positions, which are read from the input's many rows, in relation to vectors of
+#: outputs from packed weights (200 random layers, all ways to run each: those that the estimates chose took 1.039 times
+#: the best ones' time with 1.0 here, 0.2 for copying and 0.25 for storing, and take 1.016; 1.08 to 1.14 are equal).
+DENSE_POSITIONS_FACTOR = 1.1
 
 #: Costs in cycles, for the choice between the two orientations of the dense product: laying out one cell of the input
 #: by vectors, a row of them, and one that is gathered first; storing one element of a result from scratch. A row took
-#: 6 to 9 cycles (3 to 16 channels to 2 to 16, 3x3 to 7x7, planes of 7x7 to 56x56).
-DENSE_COPY_CYCLES = 0.2
+#: 6 to 9 cycles (3 to 16 channels to 2 to 16, 3x3 to 7x7, planes of 7x7 to 56x56), storing 5 % of 256 multiply-adds.
+DENSE_COPY_CYCLES = 0.25
 DENSE_APART_CYCLES = 1.0
 DENSE_ROW_CYCLES = 8.0
 DENSE_GATHER_CYCLES = 2.0
-DENSE_STORE_CYCLES = 0.25
+DENSE_STORE_CYCLES = 0.4
 
 #: Scalars between neighbouring cells of a row up to which it is copied as it lies, one channel after the other.
 DENSE_MOST_APART = 16
