@@ -138,6 +138,8 @@ cdef inline inlined tile(const int rows, const int vecs, const int indexed, Py_s
         prefetch_far(ahead)
         if indexed == NEITHER and vecs > 1:
             prefetch_far(ahead + depth * ahead_step)
+        if indexed != NEITHER and vecs > 2:  # fewer tiles, with more to ask for
+            prefetch_far(ahead + 64)
         ahead += ahead_step
         for i in range(rows):
             av = vset(ak[i * apart])

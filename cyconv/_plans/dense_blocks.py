@@ -229,12 +229,12 @@ def _has_plain_rows(spec: ConvSpec, call: Call, way: Way) -> bool:
     return spec.padding_mode == "zeros" and 0 < apart <= most and (apart != 2 or call.x_strides[4] == 1)
 
 
-def _copy_cycles(spec: ConvSpec, call: Call, way: Way) -> float:
+def _copy_cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile) -> float:
     """Laying out one cell."""
     if not _has_plain_rows(spec, call, way):
         return table.DENSE_GATHER_CYCLES
     close = way.row_tiles or spec.stride[2] * call.x_strides[4] <= 2
-    return table.DENSE_COPY_CYCLES if close else table.DENSE_APART_CYCLES
+    return table.DENSE_COPY_CYCLES / tile.lanes if close else table.DENSE_APART_CYCLES
 
 
 def _cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile, block: int) -> float:
@@ -258,7 +258,7 @@ def _cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile, block: int) -> flo
     copy = 0.0
     fetches_more = spec.stride[2] > 1 and not _reads_channels(spec, call, way)  # cells that a stride leaves out
     if not _is_direct_in(spec, call, way) or fetches_more:
-        copy = _copy_cycles(spec, call, way) + table.DENSE_ROW_CYCLES / way.box[3]
+        copy = _copy_cycles(spec, call, way, tile) + table.DENSE_ROW_CYCLES / way.box[3]
     copy *= positions * spec.group_inputs * _copies(spec, way.row_tiles)
     return (product + copy) / positions + _store_cycles(spec, call, way, tile)
 
@@ -269,10 +269,11 @@ def _store_cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile) -> float:
         return 0.0
     n, _, h, w = way.box
     outputs = spec.group_outputs
+    each = table.DENSE_STORE_CYCLES / tile.lanes
     line = h * w if n == 1 and call.out_strides[3] == w * call.out_strides[4] else w  # positions side by side
     if call.out_strides[4 if way.by_rows else 1] == 1:
-        return table.DENSE_STORE_CYCLES * outputs + table.DENSE_ROW_CYCLES * (outputs / line if way.by_rows else 1)
-    return table.DENSE_STORE_CYCLES * round_up(outputs, tile.lanes) * round_up(line, tile.lanes) / line
+        return each * outputs + table.DENSE_ROW_CYCLES * (outputs / line if way.by_rows else 1)
+    return each * round_up(outputs, tile.lanes) * round_up(line, tile.lanes) / line
 
 
 def _vectors_for(tile: Tile, rows: float) -> int:
@@ -290,7 +291,7 @@ def _position_steps(tile: Tile, rows: float, positions: int) -> float:
     vecs = _vectors_for(tile, rows)
     whole, rest = divmod(ceil(positions / tile.lanes), vecs)
     steps = whole * _step(rows, vecs) + (_step(rows, rest) if rest else 0.0)
-    return table.DENSE_POSITIONS_FACTOR * steps
+    return (table.DENSE_POSITIONS_FACTOR if vecs == 2 else table.DENSE_WIDE_FACTOR) * steps
 
 
 def _step(rows: float, vecs: int) -> float:
@@ -418,8 +419,7 @@ def _choose_parts(spec: ConvSpec, call: Call, box: Box, threads: int, panels: in
     if threads == 1 or boxes > 16 * threads:
         return 1
     sizes = [float(prod(sides)) for sides in product(*cuts)] * spec.groups
-    again = table.DENSE_COPY_CYCLES / (table.DENSE_STEP_CYCLES * spec.kernel[0] * spec.kernel[1])
-    again *= tile.lanes / spec.group_outputs
+    again = table.DENSE_COPY_CYCLES / (table.DENSE_STEP_CYCLES * spec.kernel[0] * spec.kernel[1] * spec.group_outputs)
 
     def finish(parts: int) -> float:
         shares = [(panels * (i + 1) // parts - panels * i // parts) / panels + again for i in range(parts)]

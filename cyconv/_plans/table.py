@@ -41,18 +41,21 @@ DENSE_LEAST_CYCLES = 4.0
 DENSE_OTHER_CYCLES = 0.4
 DENSE_TILE_CYCLES = 60.0
 #: The same tile with vectors of positions, which are read from the input's many rows, in relation to vectors of
-#: outputs from packed weights (200 random layers, all ways to run each: those that the estimates chose took 1.039 times
-#: the best ones' time with 1.0 here, 0.2 for copying and 0.25 for storing, and take 1.016; 1.08 to 1.14 are equal).
-DENSE_POSITIONS_FACTOR = 1.1
+#: outputs from packed weights (200 random layers, all ways to run each: those that the estimates chose took 1.039
+#: times the best ones' time with 1.0 here, 3.2 for copying and 4 for storing a vector, and take 1.016; 1.06 to 1.14
+#: are equal); with three or four vectors and few outputs (1 to 8 channels to 3 to 9).
+DENSE_POSITIONS_FACTOR = 1.08
+DENSE_WIDE_FACTOR = 1.25
 
-#: Costs in cycles, for the choice between the two orientations of the dense product: laying out one cell of the input
-#: by vectors, a row of them, and one that is gathered first; storing one element of a result from scratch. A row took
-#: 6 to 9 cycles (3 to 16 channels to 2 to 16, 3x3 to 7x7, planes of 7x7 to 56x56), storing 5 % of 256 multiply-adds.
-DENSE_COPY_CYCLES = 0.25
+#: Costs in cycles, for the choice between the two orientations of the dense product: laying out a vector of the
+#: input, a row of them, one cell that lies apart, one that is gathered first; storing a vector of the result from
+#: scratch. A row took 6 to 9 cycles (3 to 16 channels to 2 to 16, 3x3 to 7x7, planes of 7x7 to 56x56), storing 5 % of
+#: 256 multiply-adds.
+DENSE_COPY_CYCLES = 4.0
 DENSE_APART_CYCLES = 1.0
 DENSE_ROW_CYCLES = 8.0
 DENSE_GATHER_CYCLES = 2.0
-DENSE_STORE_CYCLES = 0.4
+DENSE_STORE_CYCLES = 6.4
 
 #: Scalars between neighbouring cells of a row up to which it is copied as it lies, one channel after the other.
 DENSE_MOST_APART = 16
@@ -124,9 +127,10 @@ SLIDING_MOST_INPUTS = 16
 SLIDING_MOST_TAPS = 1 << 16
 
 #: Costs of the sliding kernel in cycles: a multiply-add of a vector, beginning an input channel of it (fitted to 1x1,
-#: 3x3, 5x5 and 7x7 on planes of 14x14 to 56x56, within 20 %), the factor of tiles with less than their seven rows;
-#: starting and storing a vector, once per pass; filling a vector of the block; an item.
-SLIDING_STEP_CYCLES = 1.1 * DENSE_STEP_CYCLES
+#: 3x3, 5x5 and 7x7 on planes of 14x14 to 56x56, within 20 %; with 16 registers a tile has half the vectors), the
+#: factor of tiles with less than their seven rows; starting and storing a vector, once per pass; filling a vector of
+#: the block; an item.
+SLIDING_STEP_CYCLES = (1.1 if VECTOR_BYTES == 64 else 1.35) * DENSE_STEP_CYCLES
 SLIDING_CHANNEL_CYCLES = 3.0
 SLIDING_LOW_FACTOR = 2.0
 SLIDING_STORE_CYCLES = 3.0
