@@ -193,6 +193,7 @@ CASES = {
     "depthwise_strided": _conv((1, 18, 15, 35), (18, 1, 5, 5), groups=18, stride=2, padding=2),
     "depthwise_multiplier": _conv((1, 6, 15, 35), (18, 1, 4, 2), groups=6, dilation=2),
     "depthwise_nhwc": _conv((2, 18, 14, 35), (18, 1, 3, 3), groups=18, padding=1, layout="NHWC"),
+    "multiplier_nhwc": _conv((1, 2, 20, 61), (4, 1, 3, 3), groups=2, padding=1, layout="NHWC"),
     "one_axis": _conv((2, 7, 61), (17, 7, 5), naxes=1, padding=2),
     "three_axes": _conv((1, 5, 6, 7, 9), (14, 5, 3, 3, 2), naxes=3, padding=1),
     "three_axes_depthwise": _conv((1, 5, 6, 7, 19), (5, 1, 3, 3, 3), naxes=3, groups=5),
