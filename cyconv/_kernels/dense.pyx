@@ -159,7 +159,7 @@ cdef void _run_item(const Job *job, int64_t part, int64_t item, uint8_t *scratch
         k1 = min(k0 + g.block, depth)
         source = read_input(job, &box, group, k0, k1, scratch)
         soon = NULL
-        if g.asks_input:
+        if g.asks_input and not g.channel_runs:  # whose tiles ask by themselves
             soon = _input_after(job, &box, item, k1, depth)
         _multiply(job, &box, group, k0, k1, first_panel, last_panel, &source, soon, scratch)
         k0 = k1
@@ -219,7 +219,7 @@ cdef void _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, i
         p.channels = min(p.width, g.group_outputs - first)
         p.weight = job.weight + group * g.group_inputs * g.taps * wide + k0 * wide + p.depth * first
         tiles = position_tiles(g, box, p.width)
-        if soon != NULL and not g.channel_runs:
+        if soon != NULL:
             # every step is a channel, every tile asks for another piece of all channels' runs
             p.ahead_share = SHARES * box.slab * REAL_SIZE // (tiles * (last_panel - first_panel))
             p.ahead = <const char *>soon + (panel - first_panel) * tiles * p.ahead_share // SHARES

@@ -113,15 +113,15 @@ cdef inline Operand read_input(const Job *job, const Box *box, int64_t group, in
         found.slab = g.slots_h * pitch
     if not g.row_tiles:
         found.row, found.image, found.apart = 0, 0, 1
-    for k in range(k1 - k0):
-        offset[k] = c * step_c + job.tap_w[tap] * step_w + job.tap_row[tap] * pitch
-        tap += 1
-        if tap == g.taps:
-            tap = 0
-            c += 1
-    found.places = Places(offset, step_c, cuts(SOON, g.taps) * step_c)
-    if g.taps == 1 and found.apart == 1:
-        found.places.offset = NULL
+    found.places = Places(NULL, step_c, cuts(SOON, g.taps) * step_c)
+    if g.taps > 1 or found.apart > 1:
+        found.places.offset = offset
+        for k in range(k1 - k0):
+            offset[k] = c * step_c + job.tap_w[tap] * step_w + job.tap_row[tap] * pitch
+            tap += 1
+            if tap == g.taps:
+                tap = 0
+                c += 1
     if g.direct_in:
         found.data = input_at(job, box, channel)
         if job.lines and box.slab >= 4 * PANEL:
@@ -283,25 +283,22 @@ cdef inline void _copy_lines(real_t *to, const Rows *rows, const Lines *lines) n
     cdef int64_t whole = cuts(rows.width, VL)
     cdef int64_t each = 2 if rows.step == 2 else 1
     cdef int64_t s, i, _j, first, last
-    cdef Column column
+    cdef Column column, row
     for s in range(rows.places):
         first, last = rows.inner[2 * s], rows.inner[2 * s + 1]
         if last - first <= lines.count:
             first = last
         column = Column(lines.data + rows.start[s], lines.apart, to, rows.width, lines.count, rows.step_c, rows.step)
-        i = whole
-        while i > 0:
-            if i == last and last > first:
-                column = Column(lines.data + rows.start[s] + first * VL * rows.step, VL * rows.step, to + first * VL, VL,
-                                last - first, rows.step_c, rows.step)
-                for _j in range(lines.count):
-                    _copy_column(&column, 0, chosen + first * each, lines.inside, s == 0)
-                    column.data += lines.apart
-                    column.to += rows.width
-                column = Column(lines.data + rows.start[s], lines.apart, to, rows.width, lines.count, rows.step_c, rows.step)
-                i = first
-                continue
-            i -= 1
+        for i in range(whole - 1, last - 1, -1):
+            _copy_column(&column, i, chosen + i * each, lines.inside, s == 0)
+        if last > first:
+            row = Column(column.data + first * VL * rows.step, VL * rows.step, to + first * VL, VL, last - first,
+                         rows.step_c, rows.step)
+            for _j in range(lines.count):
+                _copy_column(&row, 0, chosen + first * each, lines.inside, s == 0)
+                row.data += lines.apart
+                row.to += rows.width
+        for i in range(first - 1, -1, -1):
             _copy_column(&column, i, chosen + i * each, lines.inside, s == 0)
         chosen += whole * each
         to += rows.place

@@ -180,14 +180,14 @@ cdef inline int vectors_for(int64_t rows) noexcept nogil:
 
 
 cdef inline int rows_for(int64_t vecs) noexcept nogil:
-    """The most rows of a tile of so many vectors whose A is read as it lies."""
-    return TILE_ROWS if vecs <= TILE_VECS else ROWS_OF_THREE
+    """The most rows of a tile of so many vectors."""
+    return TILE_ROWS if vecs <= TILE_VECS else ROWS_OF_THREE if vecs == 3 else ROWS_OF_FOUR
 
 
 cdef inline inlined _any_rows(int rows, const int vecs, const int indexed, Py_ssize_t depth, const real_t *a,
                               const real_t *b, Py_ssize_t ldb, const Places *places, real_t *c, Py_ssize_t ldc,
                               const Start *start) noexcept nogil:
-    cdef int most = TILE_ROWS if vecs <= TILE_VECS else ROWS_OF_THREE if vecs == 3 else ROWS_OF_FOUR
+    cdef int most = rows_for(vecs)
     if TILE_ROWS >= 14 and most >= 14 and rows == 14:
         tile(14, vecs, indexed, depth, a, b, ldb, places, c, ldc, start)
     elif TILE_ROWS >= 13 and most >= 13 and rows == 13:

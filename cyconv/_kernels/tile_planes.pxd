@@ -13,7 +13,7 @@ from libc.stdint cimport int64_t
 
 from cyconv._kernels.simd cimport (REAL_SIZE, TILE_ROWS, VL, assume, inlined, prefetch, prefetch_far, real_t, vec_t, vload,
                                    vset, vstore)
-from cyconv._kernels.tile cimport ROWS_OF_THREE, SOON, TILE_VECS, Start
+from cyconv._kernels.tile cimport SOON, Start, rows_for
 
 cdef enum:
     #: scalars of a line of the cache: in as many steps, a line of as many runs is asked for
@@ -99,7 +99,7 @@ cdef inline inlined _tile(const int rows, const int vecs, const int indexed, con
 cdef inline inlined _any_rows(int rows, const int vecs, const int indexed, const int ahead_is, const Planes *planes,
                               const real_t *b, Py_ssize_t ldb, const int64_t *offset, real_t *c, Py_ssize_t ldc,
                               const Start *start) noexcept nogil:
-    cdef int most = TILE_ROWS if vecs <= TILE_VECS else ROWS_OF_THREE
+    cdef int most = rows_for(vecs)
     if TILE_ROWS >= 14 and most >= 14 and rows == 14:
         _tile(14, vecs, indexed, ahead_is, planes, b, ldb, offset, c, ldc, start)
     elif TILE_ROWS >= 13 and most >= 13 and rows == 13:
