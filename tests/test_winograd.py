@@ -8,11 +8,13 @@ taps, every rounding of that chain hits a sum whose moduli are at most
 A value passes through at most ``a`` operations per axis in each transform (the even and odd halves need fewer), one
 rounding of the transformed weight, n products and sums, the bias and an operation per axis and transform for the
 products with p: so gamma(n + 4 a + 8) times that sum (Higham, section 3.1, as in ``oracle.py``; Barabasz et al., ACM
-TOMS 46 (4), 2020, section 3, derive it with the constants of each step).
+TOMS 46 (4), 2020, section 3, derive it with the constants of each step). Fresh weights pass through r operations per
+axis, and the values are multiplied by a rounded scale: 2 r + 1 in the place of one rounding.
 """
 
 import importlib
 from fractions import Fraction
+from itertools import product
 from math import ceil, prod
 
 import numpy as np
@@ -35,20 +37,22 @@ from cyconv._plans.winograd_points import PAIRS, numbers
 PLANAR = [Form(m, r, True, True) for m, r in table.WINOGRAD_PLANAR]
 LINEAR = [Form(m, r, high, not high) for m, r in table.WINOGRAD_LINEAR for high in (False, True)]
 STRIDED = [Form(m, r, True, True, 2) for m, r in table.WINOGRAD_STRIDED]
-FORMS = [*PLANAR, *LINEAR, *STRIDED]
+FRESH = [Form(m, r, True, True, fresh=True) for m, r in table.WINOGRAD_FRESH]
+FORMS = [*PLANAR, *LINEAR, *STRIDED, *FRESH]
 #: with every dilation that they know
-DILATED = [(form, dilation) for form in FORMS for dilation in (1, 2) if dilation == 1 or form.stride == 1]
+DILATED = [(form, dilation) for form in FORMS for dilation in (1, 2) if dilation == 1 or form in PLANAR + LINEAR]
 
 
 def name_of(form):
     if not isinstance(form, Form):
         return str(form)
-    return f"F({form.m},{form.r}){'high' * form.high}{'wide' * form.wide}{'/2' * (form.stride == 2)}"
+    more = "high" * form.high + "wide" * form.wide + "/2" * (form.stride == 2) + "fresh" * form.fresh
+    return f"F({form.m},{form.r}){more}"
 
 
 def channels_of(form, few):
-    """A few, or as many as fill half a vector of any build, which a stride asks for."""
-    return few if form.stride == 1 else 17
+    """A few, or as many as fill half a vector of any build, which a stride and fresh weights ask for."""
+    return few if form.stride == 1 and not form.fresh else 17
 
 
 @pytest.fixture
@@ -215,7 +219,7 @@ def derived_bound(x, w, form, padding=0, dilation=1):
         products = np.einsum("fgkc,fgnc->nkfg", weights, values)
         tile = np.einsum("fi,gj,nkfg->nkij", a[0], a[1], products)
         bound[:, :, h0 : h0 + dilation * steps[0] : dilation, w0 : w0 + dilation * steps[1] : dilation] = tile
-    roundings = w.shape[1] + 4 * form.points + 8
+    roundings = w.shape[1] + 4 * form.points + 8 + (2 * form.r if form.fresh else 0)
     return oracle.gamma(roundings, oracle.unit_roundoff(w.dtype)) * bound[:, :, : out[0], : out[1]]
 
 
@@ -243,6 +247,7 @@ def test_the_error_that_is_stated(only, form, channels, kind, limit):
     if form in allowed:
         assert error < limit
     planar = table.WINOGRAD_STRIDED if form.stride == 2 else table.WINOGRAD_PLANAR
+    planar = table.WINOGRAD_FRESH if form.fresh else planar
     table_says = (planar if form.planar else table.WINOGRAD_LINEAR)[form.m, form.r]
     if kind == "float32":
         assert 0.3 < error / (table_says * (channels / 64) ** 0.5) < 2
@@ -354,14 +359,18 @@ BOXES = {
 
 
 @pytest.mark.parametrize(
-    "case", [((3, 3), 1, 1), ((3, 3), 2, 1), ((3, 3), 1, 2), ((5, 5), 1, 1), ((1, 7), 1, 1), ((3, 1), 2, 1)], ids=str
+    ("form", "dilation"),
+    [
+        *((Form(m, 3, True, True), dilation) for m, dilation in ((6, 1), (4, 2))),
+        *((form, 1) for form in (*STRIDED, *FRESH, Form(4, 5, True, True), Form(4, 7, False, True))),
+        (Form(6, 3, True, False), 2),
+    ],
+    ids=name_of,
 )
-def test_boxes_and_threads_do_not_change_a_bit(monkeypatch, case):
-    kernel, dilation, stride = case
-    x, w, b = noise((3, 21, 25, 23)), noise((70, 21, *kernel)), noise((70,))
+def test_boxes_and_threads_do_not_change_a_bit(monkeypatch, form, dilation):
+    x, w, b = noise((3, 21, 25, 23)), noise(weight_shape(form, 70, 21)), noise((70,))
     x[1, 3, 7, 9] = np.nan
-    keywords = {"padding": 1, "dilation": dilation, "stride": stride}
-    form = winograd_blocks.allowed_forms(spec_of(x, w, stride=stride))[-1]
+    keywords = {"padding": 1, "dilation": dilation, "stride": form.stride}
     monkeypatch.setattr(winograd_blocks, "blocks_for", winograd_blocks.blocks_for.__wrapped__)
     monkeypatch.setattr(winograd_blocks, "allowed_forms", lambda spec: (form,))
     results = [convolve(x, w, b, **keywords)]
@@ -399,6 +408,18 @@ def test_the_form_does_not_depend_on_the_threads(shape):
     """Forms do not round alike, and results are the same bits for any number of threads."""
     spec, call = call_of(shape, 96, 3, 1)
     assert len({winograd_blocks.blocks_for(spec, call, threads).form for threads in (1, 2, 3, 8, 64)}) == 1
+
+
+@pytest.mark.parametrize("build", _runtime.AVAILABLE_BUILDS)
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+@pytest.mark.parametrize("form", FRESH, ids=name_of)
+def test_every_group_of_tiles_with_fresh_weights(only, build, kind, form):
+    """Groups of every size, and several; parts of a vector of channels and of outputs; several chunks of channels."""
+    only(form, box=lambda grid: grid, build=build)
+    for tiles, channels, outputs in product(range(1, 10), (9, 33, 200), (5, 49)):
+        x, w = noise((1, channels, 4, 4 * tiles), kind), noise((outputs, channels, 3, 3), kind)
+        y = convolve(x, w, padding=1)
+        assert oracle.relative_l2(y, oracle.correlate(x, w, padding=1)) < (4e-6 if kind == "float32" else 8e-15)
 
 
 @pytest.mark.parametrize("build", _runtime.AVAILABLE_BUILDS)

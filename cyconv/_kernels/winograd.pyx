@@ -12,6 +12,7 @@ axis splits the results into *phases* that do not touch each other; image and ph
             (by_channels: the tile's rows, read where they lie -> values[frequency][tile][channel])
         for each panel of outputs:                                          <- else threads here and one line up
             a product per frequency on the register tile       -> product[frequency][tile][output]
+            (fresh: on a tile of its own that transforms the weights, for few tiles: winograd_fresh.pxd)
             transform, bias, activation, write
 
     weights:    [group][panel of outputs][frequency][kk][output], frequencies an odd number of cache lines apart
@@ -33,13 +34,14 @@ from cyconv._kernels.simd cimport REAL_SIZE, TILE_ROWS, VL, flush_subnormals, pr
 from cyconv._kernels.tile cimport TILE_VECS, Finish, Start, run_tile, start_at_columns
 from cyconv._kernels.tile_planes cimport Planes, run_tile_before_block
 from cyconv._kernels.winograd_channels cimport transform_vectors
+from cyconv._kernels.winograd_fresh cimport FRESH_TILES, multiply_fresh, turn_values
 from cyconv._kernels.winograd_geometry cimport (
     PANEL, Box, Geometry, Job, balanced, box_at, cuts, panel_weight, step_weight,
 )
 from cyconv._kernels.winograd_input cimport MAX_LINE, fill_lanes, transform_chunk
 from cyconv._kernels.winograd_output cimport write_tiles
 from cyconv._kernels.winograd_transforms cimport MAX_CELLS
-from cyconv._kernels.winograd_weights cimport MAX_TAPS, Matrices, transform_weights
+from cyconv._kernels.winograd_weights cimport MAX_TAPS, Matrices, copy_taps, transform_weights
 
 #: order of the geometry vector that ``run`` takes
 FIELDS = (
@@ -49,20 +51,22 @@ FIELDS = (
     "slots_d", "slots_h", "slots_w", "strips_d", "strips_h", "strips_w",
     "points", "outputs", "planar", "frequencies", "taps",
     "pixels_h", "pixels_w", "phases_h", "phases_w", "tiles_h", "tiles_w",
-    "box_p", "box_d", "box_h", "box_w", "chunk", "parts", "by_channels", "pitch", "lines", "reach",
-    "step_values", "step_product", "at_values", "at_source", "at_product", "at_threads", "thread_bytes",
+    "box_p", "box_d", "box_h", "box_w", "chunk", "parts", "by_channels", "fresh", "pitch", "lines",
+    "reach", "step_values", "step_product", "at_values", "at_source", "at_product", "at_chunk", "at_threads",
+    "thread_bytes",
     "is_silu", "has_activation",
 )
 ROWS = TILE_ROWS
 LANES = VL
 VECS = TILE_VECS
 LINE = MAX_LINE
+FRESH = FRESH_TILES
 
 
 def run(const real_t[:, :, :, :, :] x, const real_t[::1] weight, const real_t[::1] bias,
         real_t[:, :, :, :, :] out, const int64_t[::1] geometry, const int64_t[::1] tables,
-        const real_t[::1] input_numbers, const real_t[::1] output_numbers, const real_t[::1] activation,
-        uint8_t[::1] bad, uint8_t[::1] scratch, int num_threads):
+        const real_t[::1] input_numbers, const real_t[::1] output_numbers, const real_t[::1] weight_numbers,
+        const real_t[::1] activation, uint8_t[::1] bad, uint8_t[::1] scratch, int num_threads):
     """The whole convolution. ``bias`` has a value for every output of the weight panels, groups after one another."""
     cdef Job job
     cdef const Geometry *g = <const Geometry *>&geometry[0]
@@ -85,6 +89,7 @@ def run(const real_t[:, :, :, :, :] x, const real_t[::1] weight, const real_t[::
     job.bias = &bias[0]
     job.input_numbers = &input_numbers[0]
     job.output_numbers = &output_numbers[0]
+    job.weight_numbers = &weight_numbers[0]
     job.out = &out[0, 0, 0, 0, 0]
     job.out_n, job.out_k = out.strides[0] // step, out.strides[1] // step
     job.out_d, job.out_h, job.out_w = out.strides[2] // step, out.strides[3] // step, out.strides[4] // step
@@ -149,8 +154,15 @@ cdef void _run_item(const Job *job, int64_t part, int64_t item, uint8_t *own) no
 
 cdef inline void _transform(const Job *job, const Box *box, int64_t group, int64_t chunk, real_t *values,
                             uint8_t *own) noexcept nogil:
-    if job.g.by_channels:
-        transform_vectors(job, box, group, chunk, values, own)
+    cdef const Geometry *g = job.g
+    cdef int64_t c = chunk * g.chunk
+    cdef int64_t channels = min(g.group_inputs - c, g.chunk)
+    cdef real_t *turned = <real_t *>(own + g.at_chunk)
+    if g.fresh:
+        transform_vectors(job, box, group, c, channels, turned, own)
+        turn_values(job, box, turned, c, channels, values)
+    elif g.by_channels:
+        transform_vectors(job, box, group, c, channels, values + c, own)
     else:
         transform_chunk(job, box, group, chunk, values, own)
 
@@ -166,8 +178,20 @@ cdef void _multiply_panel(const Job *job, const Box *box, int64_t group, int64_t
     cdef int64_t outputs = cuts(g.group_outputs, VL) * VL
     cdef int64_t k0 = panel * PANEL
     cdef int64_t width = min(outputs - k0, <int64_t>PANEL)
+    if g.fresh:
+        multiply_fresh(job, box, group, k0, width, values, product)
+    else:
+        _multiply(job, box, job.weight + panel_weight(g.group_inputs * g.taps, g.frequencies, outputs, group, panel),
+                  width, values, product)
+    write_tiles(job, box, group, panel, k0, width, product)
+    restore_mode(mode)
+
+
+cdef inline void _multiply(const Job *job, const Box *box, const real_t *weight, int64_t width, const real_t *values,
+                           real_t *product) noexcept nogil:
+    """A product per frequency: of all tiles, and of a panel of ``width`` outputs whose weights are transformed already."""
+    cdef const Geometry *g = job.g
     cdef int64_t depth = g.group_inputs * g.taps
-    cdef const real_t *weight = job.weight + panel_weight(depth, g.frequencies, outputs, group, panel)
     cdef int64_t step = step_weight(depth, width)
     cdef int64_t panels = cuts(box.tiles, TILE_ROWS)
     cdef int64_t _f, q, first, rows, i
@@ -197,8 +221,6 @@ cdef void _multiply_panel(const Job *job, const Box *box, int64_t group, int64_t
         values += g.step_values
         product += g.step_product
         weight += step
-    write_tiles(job, box, group, panel, k0, width, <const real_t *>(own + g.at_product))
-    restore_mode(mode)
 
 
 # ------------------------------------------------------------------------------------------------------ weights
@@ -247,3 +269,20 @@ cdef void _pack_panel(const real_t *weight, int64_t step_k, int64_t outputs, con
     while k < width:
         transform_weights(weight + k * step_k, step_k, outputs - k, offset, g, to + k, step_f)
         k += VL
+
+
+def pack_taps(const real_t[:, :, :, :, :] weight, const int64_t[::1] offset, int64_t groups, real_t[::1] packed,
+              int num_threads):
+    """`pack_weights` for those that are transformed as they are multiplied: ``[group][vector of outputs][kk][tap][output]``,
+    as many taps as there are places in ``offset`` for an input channel."""
+    cdef int64_t outputs = weight.shape[0] // groups
+    cdef int64_t step_k = weight.strides[0] // <int64_t>sizeof(real_t)
+    cdef int64_t vectors = cuts(outputs, VL)
+    cdef int64_t task, k
+    if packed.shape[0] < groups * vectors * VL * offset.shape[0]:
+        raise ValueError("packed is too short")
+    for task in prange(groups * vectors, nogil=True, schedule="static", num_threads=num_threads,
+                       use_threads_if=num_threads > 1):
+        k = task % vectors * VL
+        copy_taps(&weight[task // vectors * outputs + k, 0, 0, 0, 0], step_k, min(outputs - k, <int64_t>VL), &offset[0],
+                  offset.shape[0], &packed[task * VL * offset.shape[0]])

@@ -1,8 +1,6 @@
 """From the input to transformed values where neither direct taps nor phases are: a vector holds channels of one cell.
 
-    for each vector of channels, for each picture and plane of the box: its tiles (channel_tiles.pxd)
-
-    values[frequency][tile][channel]
+    for each picture and plane of the box: its tiles (channel_tiles.pxd)         -> [frequency][tile][channel]
 
 ``winograd_input.pxd``, whose vectors are tiles, has to put each of them together from the rows that its tiles lie in.
 """
@@ -15,32 +13,25 @@ from cyconv._kernels.simd cimport VL, flush_subnormals, real_t, restore_mode
 from cyconv._kernels.winograd_geometry cimport Box, Geometry, Job
 
 
-cdef inline void transform_vectors(const Job *job, const Box *box, int64_t group, int64_t chunk, real_t *values,
+cdef inline void transform_vectors(const Job *job, const Box *box, int64_t group, int64_t c, int64_t channels, real_t *to,
                                    uint8_t *own) noexcept nogil:
-    """Channels of one chunk, all tiles of the box."""
+    """Up to VL ``channels`` from ``c`` on, all tiles of the box: vectors of the first frequency go to ``to``."""
     cdef const Geometry *g = job.g
     cdef real_t *cells = <real_t *>(own + g.at_source)
-    cdef int64_t c = chunk * g.chunk
-    cdef int64_t last = min(c + g.chunk, g.group_inputs)
     cdef int64_t p, d, kd
     cdef const real_t *image
-    cdef real_t *to
     cdef uint64_t mode = flush_subnormals()
     cdef int64_t points_h = g.points if g.pixels_h > 1 else 1
     cdef int64_t points_w = g.points if g.pixels_w > 1 else 1
     cdef Tiles tiles = Tiles(points_h, points_w, g.stride_h, g.stride_w, box.h0, box.h, box.w0, box.w, g.size_h, job.x.h,
                              g.pad_h, g.pad_w, (g.box_w - 1) * g.stride_w + points_w, job.offset, job.input_numbers)
-    cdef Row row = Row(job.x.c, job.x.w, g.size_w, VL, g.padding_mode, VL)
-    while c < last:
-        row.channels = min(last - c, <int64_t>VL)
-        to = values + c
-        for p in range(box.p0, box.p0 + box.p):
-            for d in range(box.d0, box.d0 + box.d):
-                kd = source_index(d * g.stride_d - g.pad_d, g.size_d, g.padding_mode)
-                image = NULL
-                if kd >= 0:
-                    image = job.x.data + p * job.x.n + (group * g.group_inputs + c) * job.x.c + kd * job.x.d
-                transform_tiles(&tiles, &row, image, cells, to, g.pitch, g.step_values)
-                to += box.h * box.w * g.pitch
-        c += VL
+    cdef Row row = Row(job.x.c, job.x.w, g.size_w, channels, g.padding_mode, VL)
+    for p in range(box.p0, box.p0 + box.p):
+        for d in range(box.d0, box.d0 + box.d):
+            kd = source_index(d * g.stride_d - g.pad_d, g.size_d, g.padding_mode)
+            image = NULL
+            if kd >= 0:
+                image = job.x.data + p * job.x.n + (group * g.group_inputs + c) * job.x.c + kd * job.x.d
+            transform_tiles(&tiles, &row, image, cells, to, g.pitch, g.step_values)
+            to += box.h * box.w * g.pitch
     restore_mode(mode)

@@ -17,8 +17,8 @@ cdef struct Geometry:
     int64_t slots_d, slots_h, slots_w, strips_d, strips_h, strips_w
     int64_t points, outputs, planar, frequencies, taps
     int64_t pixels_h, pixels_w, phases_h, phases_w, tiles_h, tiles_w
-    int64_t box_p, box_d, box_h, box_w, chunk, parts, by_channels, pitch, lines, reach
-    int64_t step_values, step_product, at_values, at_source, at_product, at_threads, thread_bytes
+    int64_t box_p, box_d, box_h, box_w, chunk, parts, by_channels, fresh, pitch, lines, reach
+    int64_t step_values, step_product, at_values, at_source, at_product, at_chunk, at_threads, thread_bytes
     int64_t is_silu, has_activation
 
 cdef struct Box:
@@ -33,6 +33,7 @@ cdef struct Job:
     const real_t *bias
     const real_t *input_numbers
     const real_t *output_numbers
+    const real_t *weight_numbers     # G, if the weights are fresh
     real_t *out
     int64_t out_n, out_k, out_d, out_h, out_w
     uint8_t *bad                    # (group, panel of outputs) x tiles

@@ -67,3 +67,12 @@ cdef inline void transform_weights(const real_t *weight, int64_t step_k, int64_t
         _transform(1, 7, weight, step_k, channels, offset, g, to, step_f)
     else:
         _transform(1, <int>g.rw, weight, step_k, channels, offset, g, to, step_f)
+
+
+cdef inline void copy_taps(const real_t *weight, int64_t step_k, int64_t channels, const int64_t *offset, int64_t taps,
+                           real_t *to) noexcept nogil:
+    """The same taps as they are, zeros beyond ``channels``."""
+    cdef int64_t t, k
+    for t in range(taps):
+        for k in range(VL):
+            to[t * VL + k] = weight[k * step_k + offset[t]] if k < channels else <real_t>0

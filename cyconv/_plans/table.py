@@ -161,6 +161,12 @@ WINOGRAD_LINEAR = {
 }  # fmt: skip
 #: The same at a stride of 2 along both axes.
 WINOGRAD_STRIDED = {(4, 3): 4.5e-7}
+#: The same with weights that are transformed as they are multiplied, and the operations that this adds to each step:
+#: 12, and loads for three more (512 to 512 channels of 7x7: 985 -> 860 us, 1917 -> 1460 where other data came between
+#: the calls; the way that the estimate prefers takes 1.012 times the better one's time: 75 random layers up to 24x24,
+#: float32 and float64).
+WINOGRAD_FRESH = {(4, 3): 7.8e-7}
+WINOGRAD_FRESH_STEPS = 15.0
 WINOGRAD_ERROR = 7e-6
 
 #: Packed weights that serve one call, at a time: so much of the memory that is kept between calls (51 MB of 512 x 512

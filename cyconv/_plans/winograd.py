@@ -99,8 +99,8 @@ class Winograd:
         with nullcontext(beside) if fits else _memory.scratch(blocks.scratch_bytes) as scratch:
             self.kernel.run(
                 x, weights, self._bias.reshape(-1), out, blocks.geometry, blocks.tables,
-                known.inputs.astype(self.spec.dtype), known.outputs.astype(self.spec.dtype), self._activation,
-                bad, scratch, blocks.threads,
+                known.inputs.astype(self.spec.dtype), known.outputs.astype(self.spec.dtype),
+                known.fresh.astype(self.spec.dtype), self._activation, bad, scratch, blocks.threads,
             )  # fmt: skip
         if bad.any():
             tiles: Array = np.any(bad.reshape(blocks.flags), axis=(0, 2))
@@ -116,6 +116,8 @@ class Winograd:
 
     def _packed_size(self, form: Form) -> int:
         spec, depth = self.spec, self.spec.group_inputs * direct_taps(self.spec, form)
+        if form.fresh:
+            return spec.groups * round_up(spec.group_outputs, self.kernel.LANES) * spec.group_inputs * form.r**2
         size: int = self.kernel.packed_size(spec.groups, spec.group_outputs, depth, form.frequencies)
         return size
 
@@ -134,7 +136,10 @@ class Winograd:
             columns = numbers(form.m, form.r, form.stride).weights
             rows = columns if form.planar else np.ones((1, 1))
             offsets = tap_offsets(self._weight if form.wide else self._weight.swapaxes(3, 4))
-            self.kernel.pack_weights(self._weight, offsets, spec.groups, rows, columns, packed, blocks.threads)
+            if form.fresh:
+                self.kernel.pack_taps(self._weight, offsets, spec.groups, packed, blocks.threads)
+            else:
+                self.kernel.pack_weights(self._weight, offsets, spec.groups, rows, columns, packed, blocks.threads)
             self._packed[form] = room, packed, room[nbytes:]
         _, packed, beside = self._packed[form]
         return packed, beside

@@ -32,13 +32,15 @@ Box = tuple[int, int, int, int]
 
 
 class Form(NamedTuple):
-    """One F(m, r), the axes that it transforms, height and width or one of them, and the stride there."""
+    """One F(m, r), the axes that it transforms, height and width or one of them, and the stride there; `fresh`: its
+    weights are transformed in each call, as they are multiplied (``_kernels/winograd_fresh.pxd``)."""
 
     m: int
     r: int
     high: bool
     wide: bool
     stride: int = 1
+    fresh: bool = False
 
     @property
     def planar(self) -> bool:
@@ -79,8 +81,9 @@ def forms(spec: ConvSpec) -> tuple[Form, ...]:
         return tuple(form for form in strided if has_channel_vectors(spec, form))
     if tall == wide and spec.stride[1:] == (1, 1):
         planar = tuple(Form(m, tall, True, True) for m, r in table.WINOGRAD_PLANAR if r == tall)
+        fresh = tuple(Form(m, tall, True, True, fresh=True) for m, r in table.WINOGRAD_FRESH if r == tall)
         if planar:
-            return planar
+            return planar + tuple(form for form in fresh if has_channel_vectors(spec, form))
     high = tuple(Form(m, tall, True, False) for m, r in table.WINOGRAD_LINEAR if (r, spec.stride[1]) == (tall, 1))
     broad = tuple(Form(m, wide, False, True) for m, r in table.WINOGRAD_LINEAR if (r, spec.stride[2]) == (wide, 1))
     return broad if broad and (wide >= tall or not high) else high
@@ -92,6 +95,7 @@ def allowed_forms(spec: ConvSpec) -> tuple[Form, ...]:
 
     def error(form: Form) -> float:
         planar = table.WINOGRAD_PLANAR if form.stride == 1 else table.WINOGRAD_STRIDED
+        planar = table.WINOGRAD_FRESH if form.fresh else planar
         errors = planar if form.planar else table.WINOGRAD_LINEAR
         return errors[form.m, form.r] * sqrt(direct_taps(spec, form) * spec.group_inputs / 64)
 
@@ -226,12 +230,17 @@ def _cycles(spec: ConvSpec, form: Form, box: Sequence[int]) -> tuple[float, floa
     else:  # gather cells, collect each vector of tiles from its pieces of rows, transform
         pieces = ceil(rows / lanes) + (rows - 1) / box[3]
         read = table.WINOGRAD_INPUT_CYCLES * (1 + pieces) * panels * depth * form.frequencies
-    # products: rows multiply-adds per vector, but never quicker than loads, latency, or the weights' way to the core
-    steps = form.frequencies * vectors * panels
-    multiply = table.DENSE_STEP_CYCLES * steps * depth * max(rows, 0.5 * rows + 2.0, 2.5)
-    multiply += table.WINOGRAD_TILE_CYCLES * steps * rows
+    # products: rows multiply-adds per vector, but never quicker than loads, latency, or the weights' way to the core;
+    # fresh weights are transformed in each group of tiles, for each row of frequencies
+    if form.fresh:
+        steps = table.WINOGRAD_FRESH_STEPS * ceil(tiles / int(kernel.FRESH)) + form.points * tiles
+        multiply = table.DENSE_STEP_CYCLES * form.points * vectors * depth * steps
+    else:
+        steps = form.frequencies * vectors * panels
+        multiply = table.DENSE_STEP_CYCLES * steps * depth * max(rows, 0.5 * rows + 2.0, 2.5)
+        multiply += table.WINOGRAD_TILE_CYCLES * steps * rows
     # what is held between two uses: the values from panel to panel of outputs, the weights from box to box
-    weights = form.frequencies * vectors * lanes * depth * item
+    weights = (form.r**2 if form.fresh else form.frequencies) * vectors * lanes * depth * item
     values = form.frequencies * tiles * depth * item
     outputs = _panels(spec)
     held = values + form.frequencies * tiles * min(vectors, vecs) * lanes * item
@@ -280,6 +289,7 @@ def _describe(
     by_channels, pitch = has_channel_vectors(spec, form), 0
     if by_channels:
         chunk, pitch = lanes, odd_lines(round_up(spec.group_inputs, lanes) * item) // item
+        pitch = lanes if form.fresh else pitch
         tall, wide = form.points if form.high else 1, form.points if form.wide else 1
         row = (box[3] - 1) * steps[2] + wide
         cells = row * tall + lanes
@@ -292,6 +302,9 @@ def _describe(
     step_values = odd_lines(tiles * (pitch or depth) * item) // item
     step_product = odd_lines(tiles * kernel.VECS * lanes * item) // item
     values = round_up(form.frequencies * step_values * item, LINE)
+    turned = 0  # fresh: a chunk of channels on its way to the values, which are dense
+    if form.fresh:
+        turned, values = values, round_up(form.frequencies * tiles * depth * item, LINE)
     source = round_up((cells * chunk + lanes) * item, LINE)
     produced = round_up(form.frequencies * step_product * item, LINE)
     reach = (form.points - 1) * spec.dilation[2] + 1
@@ -309,11 +322,12 @@ def _describe(
         "pixels_h": form.m if form.high else 1, "pixels_w": form.m if form.wide else 1,
         "phases_h": phases[0], "phases_w": phases[1], "tiles_h": grid[2], "tiles_w": grid[3],
         "box_p": box[0], "box_d": box[1], "box_h": box[2], "box_w": box[3], "chunk": chunk, "parts": parts,
-        "by_channels": by_channels, "pitch": pitch,
+        "by_channels": by_channels, "fresh": form.fresh, "pitch": pitch,
         "lines": lines, "reach": reach,
         "step_values": step_values, "step_product": step_product,
         "at_values": 0, "at_source": at_source, "at_product": at_source + source,
-        "at_threads": 0 if parts else values, "thread_bytes": at_source + source + produced,
+        "at_chunk": at_source + source + produced,
+        "at_threads": 0 if parts else values, "thread_bytes": at_source + source + produced + turned,
         "is_silu": spec.activation.silu,
         "has_activation": not spec.activation.silu and spec.activation.kind != "none",
     }  # fmt: skip

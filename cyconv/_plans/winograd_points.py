@@ -49,6 +49,8 @@ class Numbers(NamedTuple):
     """Numbers of the output transform."""
     weights: Array
     """The matrix G, a x r."""
+    fresh: Array
+    """Numbers of the transform in ``winograd_fresh.pxd``; its scales are what the rows of G have for p^0."""
 
 
 @cache
@@ -74,11 +76,13 @@ def numbers(m: int, r: int, stride: int = 1) -> Numbers:
         for q in points:
             scale *= p - q if q != p else 1.0
         rows.append([p**j / scale for j in range(r)])
+    scales = [*(row[0] for row in rows), 1.0]
     rows.append([0.0] * (r - 1) + [1.0])
     return Numbers(
         inputs=np.array([*leading, *pairs, *(c for rest in rests for c in rest)]),
         outputs=np.array([p**i for i in range(m) for p in pairs]),
         weights=np.array(rows),
+        fresh=np.array([*pairs, *squares, *np.outer(scales, scales).ravel()]),
     )
 
 
