@@ -16,9 +16,16 @@ LAYERS = [
     ((2, 20, 9, 37), (10, 20, 3, 5), {"stride": (1, 2)}),
     ((1, 30, 12, 31), (17, 30, 1, 1), {"stride": 2}),
     ((2, 12, 11, 29), (9, 12, 2, 3), {"stride": 3, "dilation": (1, 2)}),
+    ((3, 90, 8, 41), (20, 90, 3, 4), {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 3)}),
+    ((2, 80, 6, 53), (15, 80, 2, 7), {"stride": (1, 3), "padding": (0, 3), "activation": "silu"}),
     ((1, 600, 14, 14), (40, 600, 1, 1), {"activation": "relu"}),
     ((2, 40, 6, 33), (10, 20, 2, 5), {"groups": 2, "padding_mode": "reflect", "padding": (1, 2)}),
 ]
+
+
+def convolve(x, w, b, out=None, **how):
+    """By a plan of its own: `conv2d` keeps those that it has made, with the ways that they have chosen."""
+    return cyconv.plan_conv2d(w, b, algorithm="direct", **how)(x, out=out)
 
 
 @pytest.mark.parametrize("kind", ["float32", "float64"])
@@ -36,11 +43,28 @@ def test_orientation_and_boxes_do_not_change_a_bit(monkeypatch, layer, layout, k
         for threads in (1, 2, 5):
             for most in (64, 4096):
                 monkeypatch.setattr(dense_blocks.table, "DENSE_BOX", (16, most))
-                y = cyconv.conv2d(
-                    x, w, b, layout=layout, algorithm="direct", num_threads=threads, **keywords
-                )
-                results.add(y.tobytes())
+                results.add(convolve(x, w, b, layout=layout, num_threads=threads, **keywords).tobytes())
     assert len(results) == 1
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("outputs", [3, 9, 16])
+def test_every_length_of_a_row(monkeypatch, outputs, stride):
+    """Tiles that end with rows leave some of each over, whatever lies behind it."""
+    x, w, b = noise((1, 5, 4, 216)), noise((outputs, 5, 2, 7)), noise((outputs,))
+    x[..., ::3, :] = np.nan
+    ways = dense_blocks._WAYS
+    monkeypatch.setattr(dense, "blocks_for", dense_blocks.blocks_for.__wrapped__)
+    for width in range(7, 216, 1 if outputs == 9 else 5):
+        results = set()
+        for way in ways:
+            monkeypatch.setattr(dense_blocks, "_WAYS", (way,))
+            part = np.ascontiguousarray(x[..., :width])
+            y = convolve(part, w, b, stride=(1, stride))
+            upside_down = np.empty_like(y)[:, :, ::-1]
+            convolve(part, w, b, stride=(1, stride), out=upside_down)
+            results |= {y.tobytes(), upside_down.tobytes()}
+        assert len(results) == 1
 
 
 @pytest.mark.parametrize("kind", ["float32", "float64"])
@@ -49,11 +73,11 @@ def test_every_number_of_positions(monkeypatch, outputs, kind):
     """Tiles of few outputs are wider, and whatever they leave over is read from a copy of the last positions."""
     x, w, b = noise((1, 19, 1, 210), kind), noise((outputs, 19, 1, 1), kind), noise((outputs,), kind)
     monkeypatch.setattr(dense, "blocks_for", dense_blocks.blocks_for.__wrapped__)
-    whole = cyconv.conv2d(x, w, b, algorithm="direct")
+    whole = convolve(x, w, b)
     for positions in range(1, 210):
         results = set()
         for way in ((True, False, False), (False, False, False)):
             monkeypatch.setattr(dense_blocks, "_WAYS", (way,))
             part = np.ascontiguousarray(x[..., :positions])
-            results.add(cyconv.conv2d(part, w, b, algorithm="direct").tobytes())
+            results.add(convolve(part, w, b).tobytes())
         assert results == {whole[..., :positions].tobytes()}

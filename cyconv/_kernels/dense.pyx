@@ -266,26 +266,36 @@ cdef inline Start _start(const Job *job, const Product *p, const real_t *c, int6
 
 cdef void _channels_by_positions(const Job *job, const Box *box, int64_t d, const Product *p,
                                  const Operand *source) noexcept nogil:
-    """Tiles whose vectors are positions. In the result itself there is no room for vectors that are not whole: such a
-    tile goes through a small buffer."""
+    """Tiles whose vectors are positions."""
+    cdef int64_t runs = position_runs(job.g, box)
+    cdef int64_t length = box.slab // runs
+    cdef int64_t each = cuts(length, vectors_for(p.width) * VL)
+    cdef int64_t run
+    for run in range(runs):
+        _run_of_positions(job, d, length, runs == 1 and not job.g.direct_out, p, source,
+                          source.data + d * source.slab + run // box.n * source.row + run % box.n * source.image,
+                          p.c + d * p.c_slab + run * length, (d * runs + run) * each)
+
+
+cdef inline void _run_of_positions(const Job *job, int64_t d, int64_t length, bint room, const Product *p,
+                                   const Operand *source, const real_t *b, real_t *to, int64_t tile) noexcept nogil:
+    """``length`` positions side by side. In the result itself, and between other runs, there is no ``room`` for vectors
+    that are not whole: such a tile goes through a small buffer."""
     cdef real_t edge[TILE_ROWS * PANEL]
-    cdef const real_t *b = source.data + d * source.slab
     cdef Places places = source.places
-    cdef real_t *to = p.c + d * p.c_slab
     cdef real_t *c
     cdef const real_t *next_
     cdef int64_t ldc, count, vecs, i, _i, j
     cdef int64_t wide = vectors_for(p.width) * VL
-    cdef int64_t tile = d * cuts(box.slab, wide)
-    cdef int64_t left = box.slab
+    cdef int64_t left = length
     cdef bint in_place, in_tail = False
     cdef Start start
     while left > 0:
         count = wide if left >= wide else min(left, <int64_t>PANEL)
-        if left == box.slab and source.head:
+        if left == length and source.head:
             count = source.head
         vecs = cuts(count, VL)
-        in_place = not job.g.direct_out or count == vecs * VL
+        in_place = room or count == vecs * VL
         c, ldc = to, p.c_k
         if not in_place:
             c, ldc = edge, PANEL

@@ -65,6 +65,12 @@ cdef inline int64_t weight_panels(const Geometry *g) noexcept nogil:
     return max(cuts(g.group_outputs, VL) // TILE_VECS, <int64_t>1)
 
 
+cdef inline int64_t input_places(const Geometry *g) noexcept nogil:
+    """How often the rows of the input are laid out: for each tap of a row; with ``row_tiles`` once, and if their vectors
+    are positions, every ``stride_w``-th cell side by side."""
+    return g.taps_w if not g.row_tiles else g.stride_w if g.by_rows else 1
+
+
 cdef inline int64_t position_runs(const Geometry *g, const Box *box) noexcept nogil:
     """Into how many runs of equal length the positions of a slab are cut before they are cut into tiles."""
     return box.h * box.n if g.row_tiles else 1

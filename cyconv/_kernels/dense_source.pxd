@@ -22,7 +22,7 @@ Assumptions: as ``dense.pyx``.
 """
 from libc.stdint cimport int64_t, uint8_t, uintptr_t
 
-from cyconv._kernels.dense_geometry cimport PANEL, Box, Geometry, Job, Operand, cuts
+from cyconv._kernels.dense_geometry cimport PANEL, Box, Geometry, Job, Operand, cuts, input_places
 from cyconv._kernels.gather cimport LINE_BYTES, Axis, ceil_div, copy_run, gather_block, odd_lines, source_index
 from cyconv._kernels.masks cimport lanes_up_to, load_apart, vload_chosen, vmask_of, vmask_t
 from cyconv._kernels.simd cimport REAL_SIZE, VL, inlined, outlined, prefetch, real_t, vec_t, vevery_second, vload, vstore, vzero
@@ -70,8 +70,12 @@ cdef inline int64_t before_line(const real_t *p) noexcept nogil:
 
 
 cdef inline int64_t row_cells(const Geometry *g, const Box *box) noexcept nogil:
-    """Cells of a row of the laid out input: one per output of a tap, or all from the first to the last one read."""
-    return (box.w - 1) * g.stride_w + (g.taps_w - 1) * g.dilation_w + 1 if g.row_tiles else box.w
+    """Cells of a row of a place of the laid out input: one per output of a tap, or all from the first to the last one
+    read."""
+    cdef int64_t reach = (g.taps_w - 1) * g.dilation_w
+    if not g.row_tiles:
+        return box.w
+    return box.w + reach // g.stride_w if g.by_rows else (box.w - 1) * g.stride_w + reach + 1
 
 
 cdef inline const real_t *input_at(const Job *job, const Box *box, int64_t channel) noexcept nogil:
@@ -92,9 +96,9 @@ cdef inline Operand read_input(const Job *job, const Box *box, int64_t group, in
     cdef int64_t width = row_cells(g, box)
     cdef int64_t pitch = box.n * width
     cdef int64_t place = cuts(g.slots_d * g.slots_h * pitch + VL - 1, VL) * VL
-    cdef int64_t step_c = odd_lines(place if g.row_tiles else g.taps_w * place)
+    cdef int64_t step_c = odd_lines(input_places(g) * place)
     cdef int64_t step_w = g.dilation_w if g.row_tiles else place
-    cdef int64_t k
+    cdef int64_t k, w
     cdef int64_t c = 0, tap = k0 % g.taps
     cdef Operand found
     found.tail, found.tail_count, found.head = NULL, 0, 0
@@ -114,10 +118,15 @@ cdef inline Operand read_input(const Job *job, const Box *box, int64_t group, in
     if not g.row_tiles:
         found.row, found.image, found.apart = 0, 0, 1
     found.places = Places(NULL, step_c, cuts(SOON, g.taps) * step_c)
+    if channels <= 2 * cuts(SOON, g.taps):
+        found.places.soon = PANEL
     if g.taps > 1 or found.apart > 1:
         found.places.offset = offset
         for k in range(k1 - k0):
-            offset[k] = c * step_c + job.tap_w[tap] * step_w + job.tap_row[tap] * pitch
+            w = job.tap_w[tap] * step_w
+            if g.row_tiles and g.by_rows and g.plain_rows:
+                w = w % g.stride_w * place + w // g.stride_w
+            offset[k] = c * step_c + w + job.tap_row[tap] * pitch
             tap += 1
             if tap == g.taps:
                 tap = 0
@@ -165,14 +174,15 @@ cdef inline void _fill(const Job *job, const Box *box, real_t *dst, int64_t step
     cdef int64_t i
     cdef Rows rows
     rows.run, rows.images = run, box.n
-    rows.places, rows.place, rows.width = 1 if g.row_tiles else g.taps_w, place, row_cells(g, box)
+    cdef bint in_steps = not g.row_tiles or g.by_rows
+    rows.places, rows.place, rows.width = input_places(g), place, row_cells(g, box)
     if g.plain_rows:
         rows.data = job.x.data + box.n0 * job.x.n + channel * job.x.c
-        rows.step_n, rows.step_c, rows.step = job.x.n, job.x.c, job.x.w * (1 if g.row_tiles else g.stride_w)
+        rows.step_n, rows.step_c, rows.step = job.x.n, job.x.c, job.x.w * (g.stride_w if in_steps else 1)
         _find_rows(job, box, at)
         rows.runs = _join_rows(at, slots, run)
         for i in range(rows.places):
-            start[i] = (box.w0 * g.stride_w + i * g.dilation_w - g.pad_w) * job.x.w
+            start[i] = (box.w0 * g.stride_w + i * (1 if g.row_tiles else g.dilation_w) - g.pad_w) * job.x.w
     else:
         i = slots * g.slots_w
         gather_block(cells, i, &job.x, box.n0, box.n, channel, channels, box.d0, box.d, box.h0, box.h, box.w0, box.w,

@@ -54,7 +54,8 @@ def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
     block = _block(spec)
     options: list[tuple[float, int, Way]] = []
     for by_rows, row_tiles, several in _WAYS:
-        row_tiles = row_tiles and not merged  # else there is one row
+        if merged or (by_rows and spec.kernel[2] <= spec.stride[2]):  # one row, or no cell serves two taps
+            row_tiles = False
         box = _choose_box(spec, call, block, by_rows, row_tiles, several, tile)
         way = Way(by_rows, row_tiles, merged, box)
         options.append((_cycles(spec, call, way, tile, block), len(options), way))
@@ -69,7 +70,7 @@ Box = tuple[int, int, int, int]
 #: (by_rows, row_tiles, several images in a box)
 _WAYS = (
     (True, False, False), (True, False, True), (False, False, False), (False, False, True), (False, True, False),
-    (False, True, True),
+    (False, True, True), (True, True, False), (True, True, True),
 )  # fmt: skip
 
 
@@ -79,7 +80,8 @@ class Way(NamedTuple):
     by_rows: bool
     """Rows of the tile are output channels, else positions."""
     row_tiles: bool
-    """Tiles of positions end with the rows of outputs: the input is laid out once, not once for each tap of a row."""
+    """Tiles of positions end with the rows of outputs: the input is laid out once, not once for each tap of a row. If
+    vectors are positions, every cell that a stride leaves out is at a place of its own."""
     merged: bool
     """The spatial axes are taken as one."""
     box: Box
@@ -187,13 +189,20 @@ def _is_direct_out(call: Call, way: Way) -> bool:
     return _is_uniform(call, way.box) and call.out_strides[4 if way.by_rows else 1] == 1
 
 
+def _places(spec: ConvSpec, way: Way) -> int:
+    """How often rows of the input are laid out."""
+    if not way.row_tiles:
+        return spec.kernel[2]
+    return spec.stride[2] if way.by_rows else 1
+
+
 def _is_direct_in(spec: ConvSpec, call: Call, way: Way) -> bool:
     """Whether the tile can read the input itself."""
     n, _, h, w = way.box
     if _reads_channels(spec, call, way):
         return True
     if way.row_tiles:
-        return call.pads == ((0, 0),) * 3 and spec.stride[2] * call.x_strides[4] in (1, 2)
+        return not way.by_rows and call.pads == ((0, 0),) * 3 and spec.stride[2] * call.x_strides[4] in (1, 2)
     return (
         spec.taps == 1
         and call.pads == ((0, 0),) * 3
@@ -225,7 +234,7 @@ def _asks_input(spec: ConvSpec, call: Call, way: Way) -> bool:
 def _has_plain_rows(spec: ConvSpec, call: Call, way: Way) -> bool:
     """Whether rows can be copied from the input as they lie, with zeros around them."""
     apart = spec.stride[2] * call.x_strides[4]
-    most = 2 if way.row_tiles else table.DENSE_MOST_APART
+    most = 2 if way.row_tiles and not way.by_rows else table.DENSE_MOST_APART
     return spec.padding_mode == "zeros" and 0 < apart <= most and (apart != 2 or call.x_strides[4] == 1)
 
 
@@ -233,7 +242,7 @@ def _copy_cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile) -> float:
     """Laying out one cell."""
     if not _has_plain_rows(spec, call, way):
         return table.DENSE_GATHER_CYCLES
-    close = way.row_tiles or spec.stride[2] * call.x_strides[4] <= 2
+    close = (way.row_tiles and not way.by_rows) or spec.stride[2] * call.x_strides[4] <= 2
     return table.DENSE_COPY_CYCLES / tile.lanes if close else table.DENSE_APART_CYCLES
 
 
@@ -242,23 +251,23 @@ def _cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile, block: int) -> flo
     positions = prod(way.box)
     outputs = spec.group_outputs
     blocks = ceil(spec.depth / block)
+    runs, length = (prod(way.box[:3]), way.box[3]) if way.row_tiles else (1, positions)
     if way.by_rows:
         panels = ceil(outputs / tile.rows)
         rows = outputs / panels
-        tiles = ceil(positions / (tile.lanes * _vectors_for(tile, rows)))
-        steps = panels * _position_steps(tile, rows, positions)
+        tiles = runs * ceil(length / (tile.lanes * _vectors_for(tile, rows)))
+        steps = panels * runs * _position_steps(tile, rows, length)
         product = steps * spec.depth + panels * tiles * blocks * table.DENSE_TILE_CYCLES
     else:
-        runs, length = (prod(way.box[:3]), way.box[3]) if way.row_tiles else (1, positions)
         product = 0.0
         for vecs in _widths(tile, outputs):
             cuts = ceil(length / tile.rows_for[vecs - 1])
             steps = runs * cuts * _step(length / cuts, vecs)
             product += steps * spec.depth + runs * cuts * blocks * table.DENSE_TILE_CYCLES
-    copy = 0.0
-    fetches_more = spec.stride[2] > 1 and not _reads_channels(spec, call, way)  # cells that a stride leaves out
-    if not _is_direct_in(spec, call, way) or fetches_more:
-        copy = _copy_cycles(spec, call, way, tile) + table.DENSE_ROW_CYCLES / way.box[3]
+    copy = _copy_cycles(spec, call, way, tile) + table.DENSE_ROW_CYCLES / way.box[3]
+    if _is_direct_in(spec, call, way):
+        fetches_more = spec.stride[2] > 1 and not _reads_channels(spec, call, way)  # cells that a stride leaves out
+        copy *= table.DENSE_FETCH_SHARE * len(_widths(tile, outputs)) if fetches_more else 0.0
     copy *= positions * spec.group_inputs * _copies(spec, way.row_tiles)
     return (product + copy) / positions + _store_cycles(spec, call, way, tile)
 
@@ -321,11 +330,11 @@ def _describe(
     slab = prod(box) // box[1]
     # in scalars: gathered cells, the block that the tile reads, ends of slabs, the product, offsets
     cells = 0 if direct_in or plain_rows else box[0] * channels * slots_d * slots_h * slots_w + lanes
-    row = box[3]
+    row, reach = box[3], (spec.kernel[2] - 1) * spec.dilation[2]
     if way.row_tiles:
-        row = (box[3] - 1) * spec.stride[2] + (spec.kernel[2] - 1) * spec.dilation[2] + 1
+        row = row + reach // spec.stride[2] if by_rows else (row - 1) * spec.stride[2] + reach + 1
     place = round_up(slots_d * slots_h * box[0] * row + lanes - 1, lanes)
-    places = 1 if way.row_tiles else spec.kernel[2]
+    places = _places(spec, way)
     in_cells = direct_in or (way.row_tiles and not plain_rows)
     source = 0 if in_cells else channels * odd_lines(places * place * itemsize) // itemsize + lanes
     tail = box[1] * block * panel if direct_in and by_rows else 0

@@ -41,17 +41,20 @@ DENSE_LEAST_CYCLES = 4.0
 DENSE_OTHER_CYCLES = 0.4
 DENSE_TILE_CYCLES = 60.0
 #: The same tile with vectors of positions, which are read from the input's many rows, in relation to vectors of
-#: outputs from packed weights (200 random layers, all ways to run each: those that the estimates chose took 1.039
-#: times the best ones' time with 1.0 here, 3.2 for copying and 4 for storing a vector, and take 1.016; 1.06 to 1.14
-#: are equal); with three or four vectors and few outputs (1 to 8 channels to 3 to 9).
+#: outputs from packed weights (280 random layers, all ways to run each: those that the estimates choose take 1.008
+#: times the best ones' time; 1.04 is equal, 1.12 1.010); with three or four vectors and few outputs (1 to 8 channels
+#: to 3 to 9).
 DENSE_POSITIONS_FACTOR = 1.08
 DENSE_WIDE_FACTOR = 1.25
 
 #: Costs in cycles, for the choice between the two orientations of the dense product: laying out a vector of the
 #: input, a row of them, one cell that lies apart, one that is gathered first; storing a vector of the result from
 #: scratch. A row took 6 to 9 cycles (3 to 16 channels to 2 to 16, 3x3 to 7x7, planes of 7x7 to 56x56), storing 5 % of
-#: 256 multiply-adds.
-DENSE_COPY_CYCLES = 4.0
+#: 256 multiply-adds. (The same 280 layers: with 4 for laying out a vector 1.028 times the best ones' time, 8 to 12
+#: are equal.) What a stride leaves out comes along where the input is read as it lies, for each panel of outputs, at
+#: that share of laying it out (0.02 to 0.13 are equal within 0.1 %, 1 for all panels 1.018).
+DENSE_COPY_CYCLES = 10.0
+DENSE_FETCH_SHARE = 0.08
 DENSE_APART_CYCLES = 1.0
 DENSE_ROW_CYCLES = 8.0
 DENSE_GATHER_CYCLES = 2.0
