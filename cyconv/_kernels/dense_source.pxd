@@ -10,9 +10,11 @@ of outputs, so that neighbouring outputs find neighbouring cells also across the
 That is S copies of a cell, where panels of the patch matrix would take R S. With one tap and no padding the input
 itself is such a block; or, where channels are neighbours, the patch matrix column by column (``channel_runs``).
 
-With ``row_tiles`` no tile reads across the end of a row, and none reads by vectors. Then one copy of the rows will do,
-with the padding around them and a stride of 1 or 2 left in; or the cells as they were gathered; or the input itself,
-if it has no padding.
+With ``row_tiles`` no tile reads across the end of a row. Then one copy of the rows will do, with the padding around
+them; or the cells as they were gathered. Tiles that read scalars may leave a stride of 1 or 2 in, or read the input
+itself, if it has no padding; for those that read vectors, every cell that a stride leaves out is at a place of its own:
+
+    stride 2   place 0:  . b d f     place 1:  a c e g        of the padded row . a b c d e f g
 
 Rows are copied by whole vectors that spill into the next row, which is written after it; a place ends with at least a
 vector less one of zeros. Rows that are not plain (``plain_rows``: zeros around them, cells that are read close to one
@@ -118,7 +120,7 @@ cdef inline Operand read_input(const Job *job, const Box *box, int64_t group, in
     if not g.row_tiles:
         found.row, found.image, found.apart = 0, 0, 1
     found.places = Places(NULL, step_c, cuts(SOON, g.taps) * step_c)
-    if channels <= 2 * cuts(SOON, g.taps):
+    if channels <= 2 * cuts(SOON, g.taps):  # few steps: a later one is that of a later tile (1 to 3 channels 2 %)
         found.places.soon = PANEL
     if g.taps > 1 or found.apart > 1:
         found.places.offset = offset
