@@ -144,17 +144,19 @@ def test_a_backward_pass_gives_up_what_the_forward_pass_kept():
         g = np.ones_like(model(x))
         model.backward(g)
         model.zero_grad()
+    held, left = [], []
     tracemalloc.start()
     try:
-        before = tracemalloc.get_traced_memory()[0]
-        model(x)
-        held = tracemalloc.get_traced_memory()[0] - before
-        model.backward(g)
-        model.zero_grad()
-        left = tracemalloc.get_traced_memory()[0] - before
+        for _ in range(3):  # what is kept of weights is full one day, and made again then
+            before = tracemalloc.get_traced_memory()[0]
+            model(x)
+            held.append(tracemalloc.get_traced_memory()[0] - before)
+            model.backward(g)
+            model.zero_grad()
+            left.append(tracemalloc.get_traced_memory()[0] - before)
     finally:
         tracemalloc.stop()
-    assert held > 8 * x.nbytes > 100 * left
+    assert min(held) > 8 * x.nbytes > 100 * min(left)
     with pytest.raises(RuntimeError, match="forward"):
         model.backward(g)
 
