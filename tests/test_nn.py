@@ -147,7 +147,7 @@ def test_a_backward_pass_gives_up_what_the_forward_pass_kept():
     held, left = [], []
     tracemalloc.start()
     try:
-        for _ in range(3):  # what is kept of weights is full one day, and made again then
+        for _ in range(3):  # what is kept between calls may grow in one of them
             before = tracemalloc.get_traced_memory()[0]
             model(x)
             held.append(tracemalloc.get_traced_memory()[0] - before)

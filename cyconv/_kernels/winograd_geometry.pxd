@@ -33,7 +33,7 @@ cdef struct Job:
     const real_t *bias
     const real_t *input_numbers
     const real_t *output_numbers
-    const real_t *weight_numbers     # G, if the weights are fresh
+    const real_t *weight_numbers    # of fresh weights
     real_t *out
     int64_t out_n, out_k, out_d, out_h, out_w
     uint8_t *bad                    # (group, panel of outputs) x tiles

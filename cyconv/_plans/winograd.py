@@ -133,12 +133,12 @@ class Winograd:
             nbytes = round_up(size * spec.dtype.itemsize, LINE)
             room = self._new(nbytes + (blocks.scratch_bytes if self._once else 0), np.uint8)
             packed = room[: size * spec.dtype.itemsize].view(spec.dtype)
-            columns = numbers(form.m, form.r, form.stride).weights
-            rows = columns if form.planar else np.ones((1, 1))
             offsets = tap_offsets(self._weight if form.wide else self._weight.swapaxes(3, 4))
             if form.fresh:
                 self.kernel.pack_taps(self._weight, offsets, spec.groups, packed, blocks.threads)
             else:
+                columns = numbers(form.m, form.r, form.stride).weights
+                rows = columns if form.planar else np.ones((1, 1))
                 self.kernel.pack_weights(self._weight, offsets, spec.groups, rows, columns, packed, blocks.threads)
             self._packed[form] = room, packed, room[nbytes:]
         _, packed, beside = self._packed[form]

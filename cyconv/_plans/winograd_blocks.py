@@ -94,9 +94,12 @@ def allowed_forms(spec: ConvSpec) -> tuple[Form, ...]:
     depth = spec.depth
 
     def error(form: Form) -> float:
-        planar = table.WINOGRAD_PLANAR if form.stride == 1 else table.WINOGRAD_STRIDED
-        planar = table.WINOGRAD_FRESH if form.fresh else planar
-        errors = planar if form.planar else table.WINOGRAD_LINEAR
+        if form.fresh:
+            errors = table.WINOGRAD_FRESH
+        elif form.planar:
+            errors = table.WINOGRAD_PLANAR if form.stride == 1 else table.WINOGRAD_STRIDED
+        else:
+            errors = table.WINOGRAD_LINEAR
         return errors[form.m, form.r] * sqrt(direct_taps(spec, form) * spec.group_inputs / 64)
 
     return tuple(form for form in forms(spec) if depth and error(form) < table.WINOGRAD_ERROR)
@@ -288,8 +291,8 @@ def _describe(
 
     by_channels, pitch = has_channel_vectors(spec, form), 0
     if by_channels:
-        chunk, pitch = lanes, odd_lines(round_up(spec.group_inputs, lanes) * item) // item
-        pitch = lanes if form.fresh else pitch
+        chunk = lanes
+        pitch = lanes if form.fresh else odd_lines(round_up(spec.group_inputs, lanes) * item) // item
         tall, wide = form.points if form.high else 1, form.points if form.wide else 1
         row = (box[3] - 1) * steps[2] + wide
         cells = row * tall + lanes
@@ -313,6 +316,7 @@ def _describe(
     items = spec.groups * prod(ceil(n / b) for n, b in zip(grid, box, strict=True))
     threads = max(1, min(threads, items * parts or max(panels, ceil(spec.group_inputs / chunk))))
     at_source = values if parts else 0
+    at_chunk = at_source + source + produced
     numbers_of = {
         "batch": call.batch, "groups": spec.groups,
         "group_inputs": spec.group_inputs, "group_outputs": spec.group_outputs,
@@ -326,8 +330,7 @@ def _describe(
         "lines": lines, "reach": reach,
         "step_values": step_values, "step_product": step_product,
         "at_values": 0, "at_source": at_source, "at_product": at_source + source,
-        "at_chunk": at_source + source + produced,
-        "at_threads": 0 if parts else values, "thread_bytes": at_source + source + produced + turned,
+        "at_chunk": at_chunk, "at_threads": 0 if parts else values, "thread_bytes": at_chunk + turned,
         "is_silu": spec.activation.silu,
         "has_activation": not spec.activation.silu and spec.activation.kind != "none",
     }  # fmt: skip
