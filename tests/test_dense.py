@@ -47,10 +47,11 @@ def test_orientation_and_boxes_do_not_change_a_bit(monkeypatch, layer, layout, k
     assert len(results) == 1
 
 
-@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize(("stride", "padding"), [(1, 0), (2, 0), (3, 0), (4, 3), (8, 5), (16, 0)])
 @pytest.mark.parametrize("outputs", [3, 9, 16])
-def test_every_length_of_a_row(monkeypatch, outputs, stride):
-    """Tiles that end with rows leave some of each over, whatever lies behind it."""
+def test_every_length_of_a_row(monkeypatch, outputs, stride, padding):
+    """Tiles that end with rows leave some of each over, whatever lies behind it; strided cells are picked from
+    vectors that are whole, and from those that begin or end with the row."""
     x, w, b = noise((1, 5, 4, 216)), noise((outputs, 5, 2, 7)), noise((outputs,))
     x[..., ::3, :] = np.nan
     ways = dense_blocks._WAYS
@@ -60,9 +61,9 @@ def test_every_length_of_a_row(monkeypatch, outputs, stride):
         for way in ways:
             monkeypatch.setattr(dense_blocks, "_WAYS", (way,))
             part = np.ascontiguousarray(x[..., :width])
-            y = convolve(part, w, b, stride=(1, stride))
+            y = convolve(part, w, b, stride=(1, stride), padding=(0, padding))
             upside_down = np.empty_like(y)[:, :, ::-1]
-            convolve(part, w, b, stride=(1, stride), out=upside_down)
+            convolve(part, w, b, stride=(1, stride), padding=(0, padding), out=upside_down)
             results |= {y.tobytes(), upside_down.tobytes()}
         assert len(results) == 1
 

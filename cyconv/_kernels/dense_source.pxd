@@ -16,6 +16,12 @@ itself, if it has no padding; for those that read vectors, every cell that a str
 
     stride 2   place 0:  . b d f     place 1:  a c e g        of the padded row . a b c d e f g
 
+Cells that lie a power of two apart are picked from vectors, every second scalar again and again; others one by one:
+
+    a . . . b . . .    c . . . d . . .    e . . . f . . .    g . . . h . . .
+    a . b . c . d .                       e . f . g . h .
+    a b c d e f g h
+
 Rows are copied by whole vectors that spill into the next row, which is written after it; a place ends with at least a
 vector less one of zeros. Rows that are not plain (``plain_rows``: zeros around them, cells that are read close to one
 another) are gathered first (gather.pxd).
@@ -33,6 +39,8 @@ from cyconv._kernels.tile cimport SOON, Places
 cdef enum:
     # of rows that are copied together, before they are copied: half of a first-level cache holds them and the copy
     ROWS_BYTES = 8 << 10
+    # scalars from cell to cell up to which powers of two are read by whole vectors
+    MOST_WOVEN = 16
 
 cdef struct Run:
     # row slots that lie equally far apart: slot ``first + j`` of a channel is at ``at + j * step``
@@ -69,6 +77,11 @@ cdef struct Column:
 cdef inline int64_t before_line(const real_t *p) noexcept nogil:
     """Scalars from there to the next vector of memory."""
     return -(<int64_t>(<uintptr_t>p // REAL_SIZE)) & (VL - 1)
+
+
+cdef inline int64_t vectors_read(int64_t step) noexcept nogil:
+    """Vectors that one of cells ``step`` scalars apart is picked from; 1 also where its cells are read one by one."""
+    return step if step <= MOST_WOVEN and step & (step - 1) == 0 else 1
 
 
 cdef inline int64_t row_cells(const Geometry *g, const Box *box) noexcept nogil:
@@ -241,8 +254,8 @@ cdef inline int64_t _join_rows(const int64_t *at, int64_t slots, Run *run) noexc
 cdef inline void _choose_lanes(const Rows *rows, int64_t *inner, int64_t *chosen, int64_t size) noexcept nogil:
     """Which lanes of every vector that a row is made of lie on its ``size`` scalars."""
     cdef int64_t s, i, at
-    cdef int64_t step = rows.step if rows.step > 2 else 1
-    cdef int64_t each = rows.step // step
+    cdef int64_t each = vectors_read(rows.step)
+    cdef int64_t step = rows.step // each
     cdef int64_t whole = cuts(rows.width, VL)
     for s in range(rows.places):
         for i in range(whole * each):
@@ -293,7 +306,7 @@ cdef inline void _copy_lines(real_t *to, const Rows *rows, const Lines *lines) n
     has more vectors than there are rows, its inner ones are a column, too."""
     cdef const int64_t *chosen = rows.chosen
     cdef int64_t whole = cuts(rows.width, VL)
-    cdef int64_t each = 2 if rows.step == 2 else 1
+    cdef int64_t each = vectors_read(rows.step)
     cdef int64_t s, i, _j, first, last
     cdef Column column, row
     for s in range(rows.places):
@@ -325,42 +338,64 @@ cdef inline void _copy_column(const Column *column, int64_t i, const int64_t *ch
         for _l in range(column.count):
             vstore(to, vzero())
             to += column.width
-    elif column.step == 1 and ask:
-        _copy_vectors(1, 1, column, i, chosen)
     elif column.step == 1:
-        _copy_vectors(1, 0, column, i, chosen)
-    elif column.step == 2 and ask:
-        _copy_vectors(2, 1, column, i, chosen)
+        _copy_vectors(1, ask, column, i, chosen)
     elif column.step == 2:
-        _copy_vectors(2, 0, column, i, chosen)
+        _copy_vectors(2, ask, column, i, chosen)
+    elif column.step == 4:
+        _copy_vectors(4, ask, column, i, chosen)
+    elif column.step == 8:
+        _copy_vectors(8, ask, column, i, chosen)
+    elif column.step == 16:
+        _copy_vectors(16, ask, column, i, chosen)
     else:
         _copy_apart(column, i, chosen[0])
 
 
-cdef inline inlined _copy_vectors(const int step, const int ask, const Column *column, int64_t i,
+cdef inline inlined _copy_vectors(const int step, bint ask, const Column *column, int64_t i,
                                   const int64_t *chosen) noexcept nogil:
+    if ask:
+        _copy_woven(step, 1, column, i, chosen)
+    else:
+        _copy_woven(step, 0, column, i, chosen)
+
+
+cdef inline inlined _copy_woven(const int step, const int ask, const Column *column, int64_t i,
+                                const int64_t *chosen) noexcept nogil:
+    """Vector i of each row: every ``step``-th scalar of as many vectors."""
     cdef real_t *to = column.to + i * VL
     cdef const real_t *from_ = column.data + i * VL * step
     cdef int64_t width = column.width, apart = column.apart, ahead = column.ahead
     cdef bint whole = _is_whole(chosen, step)
-    cdef vmask_t first = vmask_of(chosen[0])
-    cdef vmask_t second = vmask_of(chosen[step - 1])
+    cdef vec_t v[MOST_WOVEN]
+    cdef vmask_t lanes[MOST_WOVEN]
     cdef int64_t _l
+    cdef int j
+    for j in range(step):
+        lanes[j] = vmask_of(chosen[j])
     for _l in range(column.count):
-        if whole and step == 1:
-            vstore(to, vload(from_))
-        elif whole:
-            vstore(to, vevery_second(vload(from_), vload(from_ + VL), 0))
-        elif step == 1:
-            vstore(to, vload_chosen(from_, first))
-        else:
-            vstore(to, vevery_second(vload_chosen(from_, first), vload_chosen(from_ + VL, second), 0))
+        for j in range(step):
+            v[j] = vload(from_ + j * VL) if whole else vload_chosen(from_ + j * VL, lanes[j])
+        if step > 8:
+            _halve(8, v)
+        if step > 4:
+            _halve(4, v)
+        if step > 2:
+            _halve(2, v)
+        if step > 1:
+            _halve(1, v)
+        vstore(to, v[0])
         if ask:
-            prefetch(from_ + ahead)
-        if ask and step == 2:
-            prefetch(from_ + ahead + VL)
+            for j in range(step):
+                prefetch(from_ + ahead + j * VL)
         to += width
         from_ += apart
+
+
+cdef inline inlined _halve(const int half, vec_t *v) noexcept nogil:
+    cdef int j
+    for j in range(half):
+        v[j] = vevery_second(v[2 * j], v[2 * j + 1], 0)
 
 
 cdef inline void _copy_apart(const Column *column, int64_t i, int64_t chosen) noexcept nogil:
