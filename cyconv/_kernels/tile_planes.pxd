@@ -11,8 +11,8 @@ those of ``tile.pxd``.
 """
 from libc.stdint cimport int64_t
 
-from cyconv._kernels.simd cimport (REAL_SIZE, TILE_ROWS, VL, assume, inlined, prefetch, prefetch_far, real_t, vec_t, vload,
-                                   vset, vstore)
+from cyconv._kernels.simd cimport (REAL_SIZE, REGISTERS, TILE_ROWS, VL, assume, hold_pointer, inlined, prefetch, prefetch_far,
+                                   real_t, vec_t, vload, vset, vstore)
 from cyconv._kernels.tile cimport SOON, Start, rows_for
 
 cdef enum:
@@ -33,7 +33,8 @@ cdef struct Planes:
 cdef inline inlined _tile(const int rows, const int vecs, const int indexed, const int ahead_is, const Planes *planes,
                           const real_t *b, Py_ssize_t ldb, const int64_t *offset, real_t *c, Py_ssize_t ldc,
                           const Start *start) noexcept nogil:
-    # One pointer per four rows: the others are at one, two and three times lda from it, which addresses can express.
+    # One pointer per four rows: the others are at one, two and three times lda from it, which addresses can express. (Such
+    # an address takes an operation of its own, with a multiply-add or without.)
     cdef vec_t acc0[TILE_ROWS]
     cdef vec_t acc1[TILE_ROWS]
     cdef vec_t acc2[TILE_ROWS]
@@ -47,6 +48,7 @@ cdef inline inlined _tile(const int rows, const int vecs, const int indexed, con
     cdef const char *ahead = start.ahead
     cdef Py_ssize_t ahead_step = start.ahead_step
     cdef int i
+    cdef bint reread = vecs == 2 and REGISTERS == 32
     assume(depth > 0)
     for i in range(rows):
         acc0[i] = vload(start.data + i * start.row)
@@ -71,7 +73,15 @@ cdef inline inlined _tile(const int rows, const int vecs, const int indexed, con
                 b1 = vload(bk + VL)
             if vecs > 2:
                 b2 = vload(bk + 2 * VL)
+            if reread:  # rows that pointers point to: as tile.pxd has it
+                for i in range(0, rows, 4):
+                    acc0[i] = acc0[i] + vset((a0 if i < 4 else a4 if i < 8 else a8 if i < 12 else a12)[0]) * b0
+                a0, a4, a8, a12 = hold_pointer(a0), hold_pointer(a4), hold_pointer(a8), hold_pointer(a12)
+                for i in range(0, rows, 4):
+                    acc1[i] = acc1[i] + vset((a0 if i < 4 else a4 if i < 8 else a8 if i < 12 else a12)[0]) * b1
             for i in range(rows):
+                if reread and i % 4 == 0:
+                    continue
                 av = vset((a0 if i < 4 else a4 if i < 8 else a8 if i < 12 else a12)[i % 4 * lda])
                 acc0[i] = acc0[i] + av * b0
                 if vecs > 1:
