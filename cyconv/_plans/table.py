@@ -41,10 +41,11 @@ DENSE_LEAST_CYCLES = 4.0
 DENSE_OTHER_CYCLES = 0.4
 DENSE_TILE_CYCLES = 60.0
 #: The same tile with vectors of positions, which are read from the input's many rows, in relation to vectors of
-#: outputs from packed weights (280 random layers, all ways to run each: those that the estimates choose take 1.008
-#: times the best ones' time; 1.04 is equal, 1.12 1.010); with three or four vectors and few outputs (1 to 8 channels
-#: to 3 to 9).
-DENSE_POSITIONS_FACTOR = 1.08
+#: outputs from packed weights (57 random layers, 1x1, 3x3 and 1x7 with strides 1 and 2, all ways to run each: those
+#: that the estimates choose take 1.012 times the best ones' time; with 1.0 and 1.06 1.020, with 1.08, which suited a
+#: tile that broadcast every scalar once, 1.026); with three or four vectors and few outputs (1 to 8 channels to 3 to
+#: 9).
+DENSE_POSITIONS_FACTOR = 1.03
 DENSE_WIDE_FACTOR = 1.25
 
 #: Costs in cycles, for the choice between the two orientations of the dense product: laying out a vector of the
