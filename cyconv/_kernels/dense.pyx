@@ -302,8 +302,7 @@ cdef inline void _run_of_positions(const Job *job, int64_t d, int64_t length, bi
             if not p.fresh:
                 for i in range(p.width):
                     copy_run(edge + i * PANEL, to + i * p.c_k, count)
-        elif job.g.asks_result or not p.fresh:  # where the next tile will be stored, in the first level: the second one
-            # is too late
+        elif not p.fresh:  # where the next tile will be stored, in the first level: the second one is too late
             next_ = to + count
             for _i in range(p.width):
                 for j in range(wide // VL - 1):

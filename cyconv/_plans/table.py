@@ -21,9 +21,11 @@ DENSE_PLACE_BYTES = CACHES[1] // 8
 #: of the cache are equal within 3 %).
 DENSE_ROW_BYTES = CACHES[1] // 4
 
-#: Results of a call from which on a tile asks for the lines of the next one's before they are written (1x1, channels
-#: last: 16x64x56x56 to 256 17.9 -> 14.1 ms, 1x48x99x59 to 384 2.20 -> 2.03; 1x24x56x56 to 144, 1.8 MB, 201 -> 210 us,
-#: 1x64x56x56 to 256, 3.2 MB, 758 -> 782).
+#: Results of a call from which on a tile of positions asks for the lines of the next one's before they are written
+#: (1x1, channels last: 16x64x56x56 to 256 17.9 -> 14.1 ms, 1x48x99x59 to 384 2.20 -> 2.03; 1x24x56x56 to 144, 1.8 MB,
+#: 201 -> 210 us, 1x64x56x56 to 256, 3.2 MB, 758 -> 782). Tiles of outputs, whose lines lie in as many planes, gain
+#: nothing: 1x16x112x112 to 96 324 -> 349 us, 1 to 64, 5x5, at 256x256 1704 -> 1745, 3 to 64, 3x3, at 224x224 1471 ->
+#: 1499.
 DENSE_RESULT_BYTES = 2 * CACHES[1]
 
 #: Positions of a box: below 64 the tile loops are too short, above 4096 boxes get too few for the threads.
