@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks import gradients
 from benchmarks.cases import LAYERS_FILE, Case, Conv, Op, Pool, from_layers, with_dtype
 
-NAMES = ("conv", "depthwise", "pool", "images", "stacks", "small", "random", "gradients")
+NAMES = ("conv", "networks", "depthwise", "pool", "images", "stacks", "small", "random", "gradients")
 
 
 def build(
@@ -28,6 +28,8 @@ def build(
     for name in wanted:
         if name == "conv":
             found, own = from_layers(layers), ["float32"]
+        elif name == "networks":
+            found, own = networks(), ["float32"]
         elif name == "depthwise":
             found, own = depthwise(layers), ["float32"]
         elif name == "pool":
@@ -57,6 +59,37 @@ def build(
 
 def _takes_uint8(case: Case) -> bool:
     return case.kind == "image" or all(isinstance(op, Pool) and op.kind == "max" for op in case.ops)
+
+
+def networks() -> list[Case]:
+    """Dense layers of networks that are not in the table of layers: Inception v3, GoogLeNet, MobileNetV2, DenseNet,
+    SqueezeNet, ResNet-18 and -50, YOLO, U-Net, ViT, AlexNet, ConvNeXt, SRCNN, SRResNet, ESPCN, batches of CIFAR."""
+    table = {  # N, C, H, W, K, kernel, stride, padding
+        "incep_stem": (1, 3, 299, 299, 32, 3, 2, 0), "incep_c2": (1, 32, 149, 149, 32, 3, 1, 0),
+        "incep_c3": (1, 32, 147, 147, 64, 3, 1, 1), "incep_1x1_64_80": (1, 64, 73, 73, 80, 1, 1, 0),
+        "incep_80_192": (1, 80, 73, 73, 192, 3, 1, 0), "incep_5x5_48_64": (1, 48, 35, 35, 64, 5, 1, 2),
+        "incep_1x1_288_64": (1, 288, 35, 35, 64, 1, 1, 0), "incep_288_384s2": (1, 288, 35, 35, 384, 3, 2, 0),
+        "incep_1x1_768_192": (1, 768, 17, 17, 192, 1, 1, 0), "goog_5x5_16_48": (1, 16, 28, 28, 48, 5, 1, 2),
+        "mbv2_stem": (1, 3, 224, 224, 32, 3, 2, 1), "mbv2_16_96": (1, 16, 112, 112, 96, 1, 1, 0),
+        "mbv2_96_24": (1, 96, 56, 56, 24, 1, 1, 0), "mbv2_144_32": (1, 144, 28, 28, 32, 1, 1, 0),
+        "mbv2_64_384": (1, 64, 14, 14, 384, 1, 1, 0), "mbv2_576_96": (1, 576, 14, 14, 96, 1, 1, 0),
+        "mbv2_320_1280": (1, 320, 7, 7, 1280, 1, 1, 0), "dense_1x1_256_128": (1, 256, 28, 28, 128, 1, 1, 0),
+        "dense_128_32": (1, 128, 28, 28, 32, 3, 1, 1), "squeeze_16_64": (1, 16, 55, 55, 64, 3, 1, 1),
+        "r18_64_128s2": (1, 64, 56, 56, 128, 3, 2, 1), "r18_256_512s2": (1, 256, 14, 14, 512, 3, 2, 1),
+        "r18_1x1s2": (1, 64, 56, 56, 128, 1, 2, 0), "r50_1x1_512_256": (1, 512, 28, 28, 256, 1, 1, 0),
+        "r50_1x1_b8": (8, 256, 56, 56, 64, 1, 1, 0), "r50_c5_3x3_b8": (8, 512, 7, 7, 512, 3, 1, 1),
+        "yolo_32_64s2": (1, 32, 320, 320, 64, 3, 2, 1), "yolo_64_128s2_b2": (2, 64, 160, 160, 128, 3, 2, 1),
+        "unet_64": (1, 64, 256, 256, 64, 3, 1, 1), "unet_128_64": (1, 128, 256, 256, 64, 3, 1, 1),
+        "vit_patch": (1, 3, 224, 224, 768, 16, 16, 0), "alex_c1": (1, 3, 224, 224, 64, 11, 4, 2),
+        "convnext_stem": (1, 3, 224, 224, 96, 4, 4, 0), "convnext_down": (1, 96, 56, 56, 192, 2, 2, 0),
+        "srcnn_1x1": (1, 64, 256, 256, 32, 1, 1, 0), "srres_9x9": (1, 3, 96, 96, 64, 9, 1, 4),
+        "espcn_5x5": (1, 1, 256, 256, 64, 5, 1, 2), "cifar_3_64_b64": (64, 3, 32, 32, 64, 3, 1, 1),
+        "cifar_64_b64": (64, 64, 32, 32, 64, 3, 1, 1), "resnet_128_b8": (8, 128, 28, 28, 128, 3, 1, 1),
+    }  # fmt: skip
+    return [
+        Case(name, "network", (N, C, H, W), (Conv(K, size, size, stride, padding),))
+        for name, (N, C, H, W, K, size, stride, padding) in table.items()
+    ]
 
 
 def depthwise(layers: Path = LAYERS_FILE) -> list[Case]:
