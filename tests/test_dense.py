@@ -82,3 +82,25 @@ def test_every_number_of_positions(monkeypatch, outputs, kind):
             part = np.ascontiguousarray(x[..., :positions])
             results.add(convolve(part, w, b).tobytes())
         assert results == {whole[..., :positions].tobytes()}
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (1, 2), (3, 1), (3, 2)])
+def test_channels_that_compete_for_the_cache_are_laid_out(monkeypatch, kernel, stride):
+    x, w, b = noise((2, 33, 16, 32)), noise((40, 33, kernel, kernel)), noise((40,))
+    monkeypatch.setattr(dense, "blocks_for", dense_blocks.blocks_for.__wrapped__)
+    in_place = dense_blocks._is_direct_in
+    seen, results = [], set()
+    monkeypatch.setattr(dense_blocks, "_is_direct_in", lambda *how: seen.append(in_place(*how)) or seen[-1])
+    ways = dense_blocks._WAYS
+    for way in ways:
+        monkeypatch.setattr(dense_blocks, "_WAYS", (way,))
+        results.add(convolve(x, w, b, stride=stride).tobytes())
+    assert any(seen)
+    seen.clear()
+    monkeypatch.setattr(dense_blocks.table, "DENSE_COLLISIONS", (x.strides[1], 32, x.nbytes))
+    for way in ways:
+        monkeypatch.setattr(dense_blocks, "_WAYS", (way,))
+        results.add(convolve(x, w, b, stride=stride).tobytes())
+    assert len(seen) > 0
+    assert not any(seen)
+    assert len(results) == 1

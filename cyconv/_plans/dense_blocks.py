@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from heapq import heapify, heapreplace
 from itertools import accumulate, pairwise, product
-from math import ceil, prod
+from math import ceil, gcd, prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -201,6 +201,8 @@ def _is_direct_in(spec: ConvSpec, call: Call, way: Way) -> bool:
     n, _, h, w = way.box
     if _reads_channels(spec, call, way):
         return True
+    if _channels_collide(spec, call, way):
+        return False
     if way.row_tiles:
         return not way.by_rows and call.pads == ((0, 0),) * 3 and spec.stride[2] * call.x_strides[4] in (1, 2)
     return (
@@ -211,6 +213,18 @@ def _is_direct_in(spec: ConvSpec, call: Call, way: Way) -> bool:
         and n == 1
         and (h == 1 or spec.stride[1] * call.x_strides[3] == w)
     )
+
+
+def _channels_collide(spec: ConvSpec, call: Call, way: Way) -> bool:
+    """Whether the second-level cache cannot hold a line of each channel until it is read again: they lie too large a
+    power of two apart."""
+    if way.by_rows and spec.group_outputs <= _tile(spec).rows:  # every line is read once
+        return False
+    period, ways, least_bytes = table.DENSE_COLLISIONS
+    itemsize = spec.dtype.itemsize
+    places = period // gcd(call.x_strides[1] * itemsize, period)
+    nbytes = call.batch * spec.in_channels * prod(call.size) * itemsize
+    return spec.group_inputs > ways * places and nbytes >= least_bytes
 
 
 def _reads_channels(spec: ConvSpec, call: Call, way: Way) -> bool:

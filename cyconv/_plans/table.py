@@ -50,6 +50,13 @@ DENSE_TILE_CYCLES = 60.0
 DENSE_POSITIONS_FACTOR = 1.03
 DENSE_WIDE_FACTOR = 1.25
 
+
+#: Bytes after which lines compete for the same places of a second-level cache, how many lines have room there, and
+#: the bytes of an array from which on it lies on large pages, where that is so (NumPy asks for these from 4 MiB on;
+#: on small ones the lines lie anywhere). Channels that compete are laid out before several panels of outputs read
+#: them: 1x1, 512x64x64 to 256 14.0 -> 8.2 ms, 256x128x128 to 256 19.2 -> 15.4, 64x256x256 to 32 4.9 -> 4.2.
+DENSE_COLLISIONS = (128 << 10, 16, 4 << 20)
+
 #: Costs in cycles, for the choice between the two orientations of the dense product: laying out a vector of the
 #: input, each vector more than two that it is picked from (3 channels of 224x224, 4x4/4 to 96, 8x8/8 to 192, 16x16/16
 #: to 768: 4, 4, 14 in all), a row of them, one cell that lies apart, one that is gathered first; storing a vector of
