@@ -45,7 +45,7 @@ cdef enum:
     # read it from memory, each by itself. That is an operation less and a load more: a step of 14 rows takes 14 cycles of
     # multiply-adds; of its operations, 50 but for these rows, two threads on a core get three through in a cycle each. (3x3
     # and 1x1, 64 to 512 channels: 2 to 8 % with another thread on the core; without it equal, but 1x1 of 160 channels and
-    # more, where A and B fill the first-level cache, take 3 to 5 % longer.)
+    # more, where A and B fill the first-level cache, take 3 to 5 % longer, which two steps at a time win back.)
     BROADCAST_ROWS = 8
 
 

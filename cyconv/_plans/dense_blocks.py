@@ -252,9 +252,14 @@ def _has_plain_rows(spec: ConvSpec, call: Call, way: Way) -> bool:
     return spec.padding_mode == "zeros" and 0 < apart <= most and (apart != 2 or call.x_strides[4] == 1)
 
 
-def _vectors_read(apart: int) -> int:
-    """Vectors that a vector of cells is picked from, which lie ``apart`` in plain rows; 1 also where each is read by
-    itself."""
+def _copied_apart(spec: ConvSpec, call: Call, way: Way) -> int:
+    """Scalars from one cell of a row to the next that is copied: tiles that read scalars leave a stride in."""
+    return call.x_strides[4] * (1 if way.row_tiles and not way.by_rows else spec.stride[2])
+
+
+def _vectors_read(spec: ConvSpec, call: Call, way: Way) -> int:
+    """Vectors that a vector of cells of plain rows is picked from; 1 also where each is read by itself."""
+    apart = _copied_apart(spec, call, way)
     return 1 if apart & (apart - 1) else apart
 
 
@@ -262,9 +267,8 @@ def _copy_cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile) -> float:
     """Laying out one cell."""
     if not _has_plain_rows(spec, call, way):
         return table.DENSE_GATHER_CYCLES
-    apart = call.x_strides[4] * (spec.stride[2] if not way.row_tiles or way.by_rows else 1)
-    read = _vectors_read(apart)
-    if read < apart:
+    read = _vectors_read(spec, call, way)
+    if read < _copied_apart(spec, call, way):
         return table.DENSE_APART_CYCLES
     return (table.DENSE_COPY_CYCLES + table.DENSE_WOVEN_CYCLES * max(read - 2, 0)) / tile.lanes
 
@@ -370,7 +374,7 @@ def _describe(
         partial = widest * box[1] * (round_up(slab, panel) if by_rows else slab)
     sizes = [round_up(scalars * itemsize, LINE) for scalars in (cells, source, tail, partial)]
     at_cells, at_source, at_tail, at_tile, at_offsets = accumulate(sizes, initial=0)
-    read = _vectors_read(spec.stride[2] * call.x_strides[4]) if plain_rows else 1
+    read = _vectors_read(spec, call, way) if plain_rows else 1
     lanes_of_rows = places * (3 + ceil(row / lanes) * read)
     # of every row slot, where it lies, and a run of such slots
     rows = (1 + kernel.RUN_NUMBERS) * slots_d * slots_h

@@ -50,7 +50,6 @@ DENSE_TILE_CYCLES = 60.0
 DENSE_POSITIONS_FACTOR = 1.03
 DENSE_WIDE_FACTOR = 1.25
 
-
 #: Bytes after which lines compete for the same places of a second-level cache, how many lines have room there, and
 #: the bytes of an array from which on it lies on large pages, where that is so (NumPy asks for these from 4 MiB on;
 #: on small ones the lines lie anywhere). Channels that compete are laid out before several panels of outputs read
