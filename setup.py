@@ -56,7 +56,7 @@ def make_extensions() -> list[setuptools.Extension]:
         return made
 
     builds = REGISTRY.builds()
-    found = [extension(name, name, {}, builds["baseline"]) for name in ("shared", "calls", "cpu")]
+    found = [extension(name, name, {}, builds["baseline"]) for name in ("shared", "calls", "cpu", "planned")]
     for family in chosen("CYCONV_BUILD_FAMILIES", REGISTRY.FAMILIES):
         for scalar in REGISTRY.FAMILIES[family]:
             for build in chosen("CYCONV_BUILD_ISA", builds):

@@ -15,7 +15,7 @@ from cyconv._plans import exact
 from cyconv._plans import signal_table as table
 from cyconv._plans.convolution import Runner
 from cyconv._plans.sliding import Sliding
-from cyconv._plans.spec import Call, contiguous_strides
+from cyconv._plans.spec import Call, Compute, contiguous_strides
 from cyconv._runtime import threads_for
 from cyconv._signal_check import is_swapped, place
 
@@ -26,6 +26,7 @@ class Band(NamedTuple):
     """Some rows of the result, and the rows of the image that they read."""
 
     call: Call
+    compute: Compute
     read: slice
     written: slice
 
@@ -33,10 +34,9 @@ class Band(NamedTuple):
 class Known(NamedTuple):
     """All but the images."""
 
-    algorithm: Runner
+    compute: Compute
     call: Call
     shape: tuple[int, int]
-    threads: int
     bands: tuple[Band, ...]
     """For images of another type than the kernel's; empty if they are converted as a whole."""
 
@@ -78,9 +78,7 @@ def run(key: Key, in1: Array, out: Array | None) -> Array | None:
         _run_bands(known, in1, result)
         return result
     x = in1 if in1.dtype is dtype else in1.astype(dtype)
-    known.algorithm.run(
-        known.call, x.reshape(1, 1, *known.call.size), result.reshape(1, 1, 1, *shape), known.threads
-    )
+    known.compute(x.reshape(1, 1, *known.call.size), result.reshape(1, 1, 1, *shape))
     return result
 
 
@@ -88,14 +86,14 @@ def _run_bands(known: Known, in1: Array, result: Array) -> None:
     """Convert and correlate some rows at a time: they do not leave the cache in between."""
     most = max(band.call.size[1] for band in known.bands)
     with _memory.scratch(most * in1.shape[1] * result.itemsize) as scratch:
-        for call, read, written in known.bands:
+        for call, compute, read, written in known.bands:
             rows = scratch[: call.size[1] * in1.shape[1] * result.itemsize].view(result.dtype)
             rows = rows.reshape(1, 1, *call.size)
             rows[0, 0, 0] = in1[read]
-            known.algorithm.run(call, rows, result[written].reshape(1, 1, *call.out), known.threads)
+            compute(rows, result[written].reshape(1, 1, *call.out))
 
 
-def _find_bands(algorithm: Runner, call: Call, taps: int, itemsize: int) -> tuple[Band, ...]:
+def _find_bands(algorithm: Runner, call: Call, threads: int, taps: int, itemsize: int) -> tuple[Band, ...]:
     """None where one band is enough, or where a band would add up in another order than the call as a whole."""
     _, height, width = call.size
     (above, _), results = call.pads[1], call.out[1]
@@ -110,7 +108,8 @@ def _find_bands(algorithm: Runner, call: Call, taps: int, itemsize: int) -> tupl
         size, out = (1, read.stop - read.start, width), (1, stop - first, call.out[2])
         pads = call.pads[0], (read.start - top, bottom - read.stop), call.pads[2]
         strides = contiguous_strides(1, size, False), contiguous_strides(1, out, False)
-        found.append(Band(Call(1, size, pads, out, *strides), read, slice(first, stop)))
+        part = Call(1, size, pads, out, *strides)
+        found.append(Band(part, algorithm.prepare(part, threads), read, slice(first, stop)))
     order = algorithm.order(call)
     alike = order is not None and all(algorithm.order(band.call) == order for band in found)
     return tuple(found) if alike else ()
@@ -133,5 +132,5 @@ def remember(key: Key, in2: Array) -> None:
     algorithm, threads = convolution.choice(call, threads)
     if len(_known) >= table.KNOWN_KERNELS:
         _known.clear()
-    bands = () if given == dtype else _find_bands(algorithm, call, taps[0], dtype.itemsize)
-    _known[key] = Known(algorithm, call, frame.out, threads, bands)
+    bands = () if given == dtype else _find_bands(algorithm, call, threads, taps[0], dtype.itemsize)
+    _known[key] = Known(algorithm.prepare(call, threads), call, frame.out, bands)

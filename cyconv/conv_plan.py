@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from cyconv import _checks, geometry
 from cyconv._arrays import Array
 from cyconv._axes import explicit_padding
+from cyconv._kernels import planned
 from cyconv._known import counts_packing
 from cyconv._plans.arrays import fill_with_bias, triple, triple_pads, with_three_axes
-from cyconv._plans.bands import Step, run_steps, run_stored, steps
+from cyconv._plans.bands import prepare_stored, run_stored
 from cyconv._plans.convolution import Convolution, Explanation, check_supported
 from cyconv._plans.spec import CONV_PADDING_MODES, Call, ConvSpec, contiguous_strides
 from cyconv._runtime import threads_for
@@ -31,41 +32,10 @@ Activation: TypeAlias = str | tuple[Any, ...] | None
 
 _LETTERS = {1: "S", 2: "R, S", 3: "T, R, S"}
 #: shapes that a plan remembers; networks with more sizes than this start again
-_MOST_SHORTCUTS = 64
+_MOST_KNOWN = 64
 _CHOICES = ("auto", "direct", "winograd", "fft")
 #: coordinates must stay this far from the end of 64-bit integers
 LARGEST_EXTENT = 2**61
-
-
-class Shortcut(NamedTuple):
-    """What a call with an array of this shape, strides and dtype found out: only the array itself is new."""
-
-    steps: tuple[Step, ...]
-    """One that takes the arrays as they are, or those of bands in another dtype."""
-    dtype: np.dtype[Any]
-    seen: tuple[tuple[int, ...], tuple[int, ...]]
-    """Image and result with batch, channels and three spatial axes, in the order of the layout."""
-    channels_last: bool
-    shape: tuple[int, ...]
-    threads: int
-
-    def target(self, x: Array, out: Array | None) -> Array | None:
-        """The array to fill for another such x; None if ``out`` is to be checked with more care."""
-        if out is None:
-            return np.empty(self.shape, x.dtype)
-        return out if _checks.takes_result(out, self.shape, x.dtype) and not np.may_share_memory(x, out) else None
-
-    def run(self, x: Array, result: Array) -> Array:
-        """Convolve another such array into one that :meth:`target` gave; axes of one cell need no copy."""
-        x_view, result_view = x.reshape(self.seen[0]), result.reshape(self.seen[1])
-        if self.channels_last:
-            x_view, result_view = x_view.transpose(0, 4, 1, 2, 3), result_view.transpose(0, 4, 1, 2, 3)
-        if x.dtype is self.dtype:
-            step = self.steps[0]
-            step.algorithm.run(step.call, x_view, result_view, step.threads)
-        else:
-            run_steps(self.steps, self.dtype, x_view, result_view, self.threads)
-        return result
 
 
 class ConvPlan:
@@ -126,7 +96,7 @@ class ConvPlan:
         if keep:
             self._weight = self._weight.copy()
             self._bias = None if self._bias is None else self._bias.copy()
-        self._shortcuts: dict[tuple[Any, ...], Shortcut] = {}
+        self._known: dict[bytes, planned.Shortcut] = {}
         self._ready: dict[tuple[np.dtype[Any], tuple[int, ...]], Convolution] = {}
         if keep:  # names are checked now, whatever images come later
             geometry.resolve_padding(padding, self._kernel, self._kernel, self._stride, self._dilation)
@@ -141,7 +111,7 @@ class ConvPlan:
 
     def __getstate__(self) -> dict[str, Any]:
         """What a pickle or a copy holds: not what earlier calls found out, which refers to compiled modules."""
-        return self.__dict__ | {"_shortcuts": {}, "_ready": {}}
+        return self.__dict__ | {"_known": {}, "_ready": {}}
 
     def __call__(self, x: ArrayLike, out: Array | None = None) -> Array:
         """Convolve x.
@@ -158,37 +128,32 @@ class ConvPlan:
         ndarray
             The result, in the rank and layout of x.
         """
-        if type(x) is not np.ndarray:
-            return self.run_image(_checks.as_image("x", x, self._axes, self._layout), out)
-        key = x.shape, x.strides, x.dtype, threads_for(self._threads)
-        shortcut = self._shortcuts.get(key)
-        if shortcut is not None and x.flags.aligned:
-            target = shortcut.target(x, out)
-            if target is not None:
-                return shortcut.run(x, target)
+        threads = threads_for(self._threads)
+        result = planned.again(self._known, x, out, threads)
+        if result is not None:
+            return result
         image = _checks.as_image("x", x, self._axes, self._layout)
         result = self.run_image(image, out)
-        if shortcut is None:
+        if type(x) is np.ndarray:
             with suppress(MemoryError):  # the result is there
-                self._remember(key, x, image, result)
+                self._remember(x, image, result, threads)
         return result
 
-    def _remember(self, key: tuple[Any, ...], x: Array, image: _checks.Image, result: Array) -> None:
+    def _remember(self, x: Array, image: _checks.Image, result: Array, threads: int) -> None:
         """Let the next image like x skip the checks, unless x needed more than a view."""
         compute = x.dtype if x.dtype.itemsize > 2 else np.dtype(np.float32)
         convolution = self._ready.get((compute, self._stride))
         viewed = np.may_share_memory(image.array, x)
-        if convolution is None or result.dtype != x.dtype or result.size == 0 or not viewed:
+        key = planned.key_of(x, threads)
+        if convolution is None or result.dtype is not x.dtype or result.size == 0 or not viewed or key in self._known:
             return
         pads, _ = self._place(image.array.shape[2:])
         plain = image.result_view(np.empty(result.shape, result.dtype))
-        x_view, plain = with_three_axes(image.array), with_three_axes(plain)
-        found = steps(convolution, x_view, plain, pads, key[-1])
-        if len(self._shortcuts) >= _MOST_SHORTCUTS:
-            self._shortcuts.clear()
-        order = (0, 2, 3, 4, 1) if image.channels_last else (0, 1, 2, 3, 4)
-        seen = x_view.transpose(order).shape, plain.transpose(order).shape
-        self._shortcuts[key] = Shortcut(found, compute, seen, image.channels_last, result.shape, key[-1])
+        x_view, out_view = with_three_axes(image.array), with_three_axes(plain)
+        run = prepare_stored(convolution, x_view, out_view, pads, threads)
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[key] = planned.Shortcut(run, x_view, out_view, result.shape)
 
     def run_image(self, image: _checks.Image, out: Array | None = None) -> Array:
         """Convolve an image that was checked already."""

@@ -188,3 +188,87 @@ def test_what_equals_a_remembered_argument_is_still_checked(wrong):
     cyconv.conv2d(x, w, **right)
     with pytest.raises(TypeError):
         cyconv.conv2d(x, w, **right | wrong)
+
+
+# A call like an earlier one takes a short way past the checks.
+
+
+def placed(disguise, x):
+    """x in memory of its own, as ``disguise`` has it; the same numbers."""
+    if disguise == "backwards":
+        return x[:, :, ::-1, ::-1].copy()[:, :, ::-1, ::-1]
+    if disguise == "spread":
+        return np.repeat(x, 3, axis=3)[..., ::3]
+    if disguise == "repeated":
+        return np.broadcast_to(x[:1], x.shape)
+    return x.copy()
+
+
+@pytest.mark.parametrize("disguise", ["plain", "backwards", "spread", "repeated"])
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("algorithm", ["direct", "winograd", "fft"])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_a_call_that_comes_again_gives_the_same_bits(layout, algorithm, kind, disguise):
+    w = whole((8, 8, 3, 3), kind)
+    plan = cyconv.plan_conv2d(w, padding=1, algorithm=algorithm, layout=layout)
+    for seed in range(3):
+        x = placed(disguise, np.random.default_rng(seed).integers(-3, 4, (2, 8, 8, 8)).astype(kind))
+        expected = cyconv.plan_conv2d(w, padding=1, algorithm=algorithm, layout=layout)(x)
+        out = np.empty_like(expected)
+        assert np.array_equal(plan(x), expected)
+        assert plan(x, out=out) is out
+        assert np.array_equal(out, expected)
+
+
+def test_a_result_that_overlaps_the_image_again():
+    memory = np.arange(3 * 64, dtype=np.float32)
+    plan = cyconv.plan_conv2d(np.ones((1, 1, 3, 3), np.float32), padding=1)
+    apart, x = np.empty((8, 8), np.float32), memory[64:128].reshape(8, 8)
+    before = x.copy()
+    expected = plan(x, out=apart).copy()
+    for start in (0, 1, 63, 64, 65, 127, 128):
+        memory[64:128] = before.reshape(-1)
+        out = memory[start : start + 64].reshape(8, 8)
+        assert plan(x, out=out) is out
+        assert np.array_equal(out, expected), start
+    backwards = memory[64:128].reshape(8, 8)[::-1, ::-1]
+    plan(backwards, out=apart)
+    for start in (1, 64, 127):
+        memory[64:128] = before.reshape(-1)[::-1]
+        assert np.array_equal(plan(backwards, out=memory[start : start + 64].reshape(8, 8)), expected), start
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error"),
+    [
+        (lambda out: out.astype(np.float64), TypeError),
+        (lambda out: out[:, :, 1:], ValueError),
+        (lambda out: out[0], ValueError),
+        (lambda out: out.tolist(), TypeError),
+        (lambda out: np.ma.masked_array(out), TypeError),
+        (lambda out: np.broadcast_to(out[:1], out.shape), ValueError),
+    ],
+)
+def test_a_bad_result_is_refused_again(spoil, error):
+    x = noise((2, 3, 8, 8))
+    plan = cyconv.plan_conv2d(noise((4, 3, 3, 3)), padding=1)
+    out = plan(x).copy()
+    plan(x, out=out)
+    kept = out.copy()
+    with pytest.raises(error, match="out must"):
+        plan(x, out=spoil(out))
+    assert np.array_equal(out, kept)
+
+
+def test_an_image_of_the_same_layout_that_needs_more_than_a_view():
+    plan = cyconv.plan_conv2d(whole((4, 3, 3, 3), "float32"), padding=1)
+    x = whole((2, 3, 8, 8), "float32")
+    expected = plan(x)
+    swapped = x.astype(">f4")
+    shifted = np.empty(x.nbytes + 1, np.uint8)[1:].view(np.float32).reshape(x.shape)
+    shifted[...] = x
+    read_only = x.copy()
+    read_only.flags.writeable = False
+    for other in (swapped, shifted, read_only, x.view(type("Sub", (np.ndarray,), {}))):
+        assert np.array_equal(plan(other), expected)
+        assert type(plan(other)) is np.ndarray

@@ -15,13 +15,13 @@ def always(monkeypatch, request):
     monkeypatch.setattr(table, "TURN_CYCLES", -1000.0)
     monkeypatch.setattr(table, "TURN_BYTES", request.param)
     runs = []
-    run = on_planes.OnPlanes.run
+    turn = on_planes.turn_channels
 
-    def counted(self, *arguments):
-        runs.append(self)
-        run(self, *arguments)
+    def counted(source, *arguments):
+        runs.append(source.shape)
+        turn(source, *arguments)
 
-    monkeypatch.setattr(on_planes.OnPlanes, "run", counted)
+    monkeypatch.setattr(on_planes, "turn_channels", counted)
     _forget()
     yield runs
     _forget()

@@ -83,7 +83,7 @@ def check(layer, threads=1):
     plan, call, x, out, expected = prepare(layer)
     before = x.copy()
     around = out.base if out.base is not None else out
-    plan.run(call, x, out, threads)
+    plan.prepare(call, threads)(x, out)
     np.testing.assert_array_equal(x, before)
     oracle.assert_close(np.ascontiguousarray(out), expected, dtype=np.dtype(layer.dtype))
     assert np.isnan(around).sum() == around.size - out.size
@@ -210,7 +210,7 @@ def layers(draw):
 def test_any_layer(layer):
     one = check(layer)
     plan, call, x, out, _ = prepare(layer)
-    plan.run(call, x, out, 3)
+    plan.prepare(call, 3)(x, out)
     np.testing.assert_array_equal(out, one)
 
 
@@ -235,7 +235,7 @@ def test_nan_and_infinity_stay_in_their_windows(layout):
     clean = check(Layer(channels=(17, 1, 1), size=(1, 19, 37), layouts=(layout, layout)))
     for bad, at in ((np.nan, (0, 3, 0, 5, 0)), (np.inf, (0, 16, 0, 18, 36)), (-np.inf, (0, 0, 0, 0, 16))):
         x[at] = bad
-    plan.run(call, x, out, 1)
+    plan.prepare(call, 1)(x, out)
     touched = np.zeros(out.shape, bool)
     touched[0, 3, 0, 4:7, 0:2] = touched[0, 16, 0, 17:19, 35:37] = touched[0, 0, 0, 0:2, 15:18] = True
     np.testing.assert_array_equal(~np.isfinite(out), touched)

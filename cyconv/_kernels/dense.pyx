@@ -19,7 +19,8 @@ An output element is one chain of multiply-adds over kk in ascending order, so n
 threads change a bit of it. FLOPs 2 K CRS P; bytes: x and out once, weights once per box and part.
 
 Assumptions (guaranteed by ``_plans/dense.py``): no size is zero; x, out and the packed weights have the sizes that the
-geometry says; scratch holds ``num_threads * scratch_bytes``; coordinates and offsets fit in 63 bits.
+geometry says; scratch holds ``num_threads * scratch_bytes``; coordinates and offsets fit in 63 bits; what ``run`` is
+given are NumPy's arrays, of the right types (buffers for all of them would take a quarter of a small call).
 """
 from cython.parallel cimport prange
 from libc.stdint cimport int64_t, uint8_t, uint64_t
@@ -31,6 +32,7 @@ from cyconv._kernels.dense_source cimport Run, before_line, input_at, read_input
 from cyconv._kernels.dense_store cimport store
 from cyconv._kernels.dense_weights cimport pack_columns
 from cyconv._kernels.gather cimport Axis, Source, copy_run
+from cyconv._kernels.ndarray cimport PyArray_DATA, PyArray_DIMS, as_array
 from cyconv._kernels.shares cimport Shares, Turn, first_turn, next_item, share_out
 from cyconv._kernels.simd cimport REAL_SIZE, REGISTERS, TILE_ROWS, VL, flush_subnormals, prefetch, real_t, restore_mode
 from cyconv._kernels.tile cimport (MOST_COLUMN_VECS, TILE_VECS, Finish, Places, Start, activate, rows_for,
@@ -51,6 +53,7 @@ FIELDS = (
     "asks_input", "asks_result",
     "at_cells", "at_source", "at_tail", "at_tile", "at_offsets", "scratch_bytes",
     "is_silu", "has_activation",
+    "x_n", "x_c", "x_d", "x_h", "x_w", "y_n", "y_k", "y_d", "y_h", "y_w",
 )
 ROWS = TILE_ROWS
 LANES = VL
@@ -95,46 +98,44 @@ cdef void _pack_panel(const Geometry *g, const real_t *weight, int64_t step, con
         k0 = k1
 
 
-def run(const real_t[:, :, :, :, :] x, const real_t[::1] weight, const real_t[::1] bias,
-        real_t[:, :, :, :, :] out, const int64_t[::1] geometry, const int64_t[::1] tables,
-        const real_t[::1] activation, uint8_t[::1] scratch, int num_threads):
-    """The whole convolution. ``activation`` is (slope, lo, hi).
+def run(weight, bias, geometry, tables, activation, int num_threads, x, out, scratch):
+    """The whole convolution of arrays whose strides the geometry has. ``activation`` is (slope, lo, hi).
 
     ``bias`` has a value per packed output channel; if the rows are channels, each is repeated over a whole vector.
     """
     cdef Job job
-    cdef const Geometry *g = <const Geometry *>&geometry[0]
+    cdef const Geometry *g = <const Geometry *>PyArray_DATA(as_array(geometry))
+    cdef const real_t *limits = <const real_t *>PyArray_DATA(as_array(activation))
+    cdef uint8_t *memory = <uint8_t *>PyArray_DATA(as_array(scratch))
     cdef int64_t items, thread
     cdef Shares shares
-    cdef int64_t step = sizeof(real_t)
-    if geometry.shape[0] != len(FIELDS) or sizeof(Geometry) != 8 * len(FIELDS):
+    if PyArray_DIMS(as_array(geometry))[0] * 8 != sizeof(Geometry):
         raise ValueError("geometry does not have the fields of this kernel")
-    if scratch.shape[0] < num_threads * g.scratch_bytes:
+    if PyArray_DIMS(as_array(scratch))[0] < num_threads * g.scratch_bytes:
         raise ValueError("scratch is too small")
     job.g = g
-    job.x = Source(&x[0, 0, 0, 0, 0], x.strides[0] // step, x.strides[1] // step, x.strides[2] // step,
-                   x.strides[3] // step, x.strides[4] // step)
+    job.x = Source(<const real_t *>PyArray_DATA(as_array(x)), g.x_n, g.x_c, g.x_d, g.x_h, g.x_w)
     job.lines = (g.direct_in and g.direct_out and g.by_rows and (job.x.n | job.x.c | (job.x.d if g.box_d > 1 else 0)) % VL == 0)
     job.lead = 0
     if job.lines and g.box_w < g.out_w and g.box_w % VL == 0:
         job.lead = (VL - before_line(job.x.data)) % VL
-    job.axis_d = Axis(g.size_d, g.stride_d, g.pad_d, g.slots_d, g.strips_d, &tables[0])
+    job.axis_d = Axis(g.size_d, g.stride_d, g.pad_d, g.slots_d, g.strips_d,
+                      <const int64_t *>PyArray_DATA(as_array(tables)))
     job.axis_h = Axis(g.size_h, g.stride_h, g.pad_h, g.slots_h, g.strips_h, job.axis_d.strip + 3 * g.strips_d)
     job.axis_w = Axis(g.size_w, g.stride_w, g.pad_w, g.slots_w, g.strips_w, job.axis_h.strip + 3 * g.strips_h)
     job.tap_row = job.axis_w.strip + 3 * g.strips_w
     job.tap_w = job.tap_row + g.taps
     job.slot_w = job.tap_w + g.taps
-    job.weight = &weight[0]
-    job.bias = &bias[0]
-    job.out = &out[0, 0, 0, 0, 0]
-    job.out_n, job.out_k = out.strides[0] // step, out.strides[1] // step
-    job.out_d, job.out_h, job.out_w = out.strides[2] // step, out.strides[3] // step, out.strides[4] // step
-    job.finish = Finish(g.has_activation, activation[0], activation[1], activation[2])
+    job.weight = <const real_t *>PyArray_DATA(as_array(weight))
+    job.bias = <const real_t *>PyArray_DATA(as_array(bias))
+    job.out = <real_t *>PyArray_DATA(as_array(out))
+    job.out_n, job.out_k, job.out_d, job.out_h, job.out_w = g.y_n, g.y_k, g.y_d, g.y_h, g.y_w
+    job.finish = Finish(g.has_activation, limits[0], limits[1], limits[2])
     items = box_count(&job) * g.groups
     share_out(&shares, items * g.parts, num_threads)
     for thread in prange(num_threads, nogil=True, schedule="static", chunksize=1, num_threads=num_threads,
                          use_threads_if=num_threads > 1):
-        _run_items(&job, items, &shares, thread, &scratch[thread * g.scratch_bytes])
+        _run_items(&job, items, &shares, thread, memory + thread * g.scratch_bytes)
 
 
 cdef void _run_items(const Job *job, int64_t items, Shares *shares, int64_t thread, uint8_t *scratch) noexcept nogil:

@@ -17,6 +17,7 @@ cdef struct Geometry:
     int64_t block, parts, by_rows, row_tiles, direct_in, direct_out, channel_runs, plain_rows, asks_input, asks_result
     int64_t at_cells, at_source, at_tail, at_tile, at_offsets, scratch_bytes
     int64_t is_silu, has_activation
+    int64_t x_n, x_c, x_d, x_h, x_w, y_n, y_k, y_d, y_h, y_w    # strides of x and of the result, in scalars
 
 cdef struct Box:
     # ``slab`` positions (height x images x width) of each of the ``d`` planes lie in one row

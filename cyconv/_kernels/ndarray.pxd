@@ -9,6 +9,7 @@ cdef extern from "numpy/ndarraytypes.h" nogil:
         NPY_MAXDIMS
         NPY_ARRAY_ALIGNED
         NPY_ARRAY_CARRAY
+        NPY_ARRAY_WRITEABLE
     int PyArray_NDIM(const PyArrayObject *array)
     int PyArray_TYPE(const PyArrayObject *array)
     int PyArray_FLAGS(const PyArrayObject *array)

@@ -42,6 +42,7 @@ cdef struct Geometry:
     int64_t columns, row_step, row_gap, column_step, taps, second_taps, first_row, second_row
     int64_t size_h, size_w, pad_h, out_h, out_w, weight_step
     int64_t is_silu, has_activation
+    int64_t x_n, x_c, x_h, x_w, y_n, y_k, y_h, y_w      # strides of x and of the result, in scalars
 
 #: order of the geometry vector that ``run`` takes
 FIELDS = (
@@ -51,6 +52,7 @@ FIELDS = (
     "columns", "row_step", "row_gap", "column_step", "taps", "second_taps", "first_row", "second_row",
     "size_h", "size_w", "pad_h", "out_h", "out_w", "weight_step",
     "is_silu", "has_activation",
+    "x_n", "x_c", "x_h", "x_w", "y_n", "y_k", "y_h", "y_w",
 )
 LANES = VL
 TILE = (ROWS, VECS)
@@ -83,25 +85,20 @@ cdef struct Job:
     Sweep sweep
 
 
-def run(const real_t[:, :, :, :, :] x, weight, bias, real_t[:, :, :, :, :] out, geometry, tables, activation,
-        int num_threads):
-    """The whole convolution of arrays. ``tables`` are the rows of tiles, the tiles along W and their masks; ``activation``
-    is (slope, lo, hi). Where x and out have one cell, a buffer says more of strides than the array does."""
+def run(weight, bias, geometry, tables, activation, int num_threads, x, out):
+    """The whole convolution of arrays whose strides the geometry has. ``tables`` are the rows of tiles, the tiles along W
+    and their masks; ``activation`` is (slope, lo, hi)."""
     cdef Job job
     cdef const Geometry *g = <const Geometry *>PyArray_DATA(as_array(geometry))
     cdef const real_t *limits = <const real_t *>PyArray_DATA(as_array(activation))
     cdef int64_t items, thread
     cdef Shares shares
-    cdef int64_t size = sizeof(real_t)
     if PyArray_DIMS(as_array(geometry))[0] * 8 != sizeof(Geometry):
         raise ValueError("geometry does not have the fields of this kernel")
     job.g = g
-    job.x = &x[0, 0, 0, 0, 0]
-    job.x_n, job.x_c = x.strides[0] // size, x.strides[1] // size
-    job.x_h, job.x_w = x.strides[3] // size, x.strides[4] // size
-    job.out = &out[0, 0, 0, 0, 0]
-    job.out_n, job.out_k = out.strides[0] // size, out.strides[1] // size
-    job.out_h, job.out_w = out.strides[3] // size, out.strides[4] // size
+    job.x, job.out = <const real_t *>PyArray_DATA(as_array(x)), <real_t *>PyArray_DATA(as_array(out))
+    job.x_n, job.x_c, job.x_h, job.x_w = g.x_n, g.x_c, g.x_h, g.x_w
+    job.out_n, job.out_k, job.out_h, job.out_w = g.y_n, g.y_k, g.y_h, g.y_w
     job.weight = <const real_t *>PyArray_DATA(as_array(weight))
     job.bias = <const real_t *>PyArray_DATA(as_array(bias))
     job.rows = <const Rows *>PyArray_DATA(as_array(tables))

@@ -42,6 +42,7 @@ cdef struct Geometry:
     int64_t by_channels, row_gap, row_step, weight_step, direct_out, ascending
     int64_t chunks, at_spans, at_partial, scratch_bytes
     int64_t is_silu, has_activation
+    int64_t x_n, x_c, x_d, x_h, x_w, y_n, y_k, y_d, y_h, y_w    # strides of x and of the result, in scalars
 
 #: order of the geometry vector that ``run`` takes
 FIELDS = (
@@ -54,6 +55,7 @@ FIELDS = (
     "by_channels", "row_gap", "row_step", "weight_step", "direct_out", "ascending",
     "chunks", "at_spans", "at_partial", "scratch_bytes",
     "is_silu", "has_activation",
+    "x_n", "x_c", "x_d", "x_h", "x_w", "y_n", "y_k", "y_d", "y_h", "y_w",
 )
 LANES = VL
 TILE = (ROWS, VECS)
@@ -79,24 +81,21 @@ cdef struct Job:
     Finish finish
 
 
-def run(const real_t[:, :, :, :, :] x, weight, bias, real_t[:, :, :, :, :] out, geometry, tables, activation, scratch,
-        int num_threads):
-    """The whole convolution of arrays. ``tables`` are the strips of D, H, W, then planes, columns and passes;
-    ``activation`` is (slope, lo, hi), ``scratch`` bytes."""
+def run(weight, bias, geometry, tables, activation, int num_threads, x, out, scratch):
+    """The whole convolution of arrays whose strides the geometry has. ``tables`` are the strips of D, H, W, then planes,
+    columns and passes; ``activation`` is (slope, lo, hi), ``scratch`` bytes."""
     cdef Job job
     cdef const Geometry *g = <const Geometry *>PyArray_DATA(as_array(geometry))
     cdef const real_t *limits = <const real_t *>PyArray_DATA(as_array(activation))
     cdef uint8_t *memory = <uint8_t *>PyArray_DATA(as_array(scratch))
     cdef int64_t items, thread
     cdef Shares shares
-    cdef int64_t step = sizeof(real_t)
     if PyArray_DIMS(as_array(geometry))[0] * 8 != sizeof(Geometry):
         raise ValueError("geometry does not have the fields of this kernel")
     if PyArray_DIMS(as_array(scratch))[0] < num_threads * g.scratch_bytes:
         raise ValueError("scratch is too small")
     job.g = g
-    job.x = Source(&x[0, 0, 0, 0, 0], x.strides[0] // step, x.strides[1] // step, x.strides[2] // step,
-                   x.strides[3] // step, x.strides[4] // step)
+    job.x = Source(<const real_t *>PyArray_DATA(as_array(x)), g.x_n, g.x_c, g.x_d, g.x_h, g.x_w)
     job.axis_d = Axis(g.size_d, g.stride_d, g.pad_d, g.slots_d, g.strips_d,
                       <const int64_t *>PyArray_DATA(as_array(tables)))
     job.axis_h = Axis(g.size_h, g.stride_h, g.pad_h, g.slots_h, g.strips_h, job.axis_d.strip + 3 * g.strips_d)
@@ -106,9 +105,8 @@ def run(const real_t[:, :, :, :, :] x, weight, bias, real_t[:, :, :, :, :] out, 
     job.passes = <const Pass *>(job.column + g.columns)
     job.weight = <const real_t *>PyArray_DATA(as_array(weight))
     job.bias = <const real_t *>PyArray_DATA(as_array(bias))
-    job.out = &out[0, 0, 0, 0, 0]
-    job.out_n, job.out_k = out.strides[0] // step, out.strides[1] // step
-    job.out_d, job.out_h, job.out_w = out.strides[2] // step, out.strides[3] // step, out.strides[4] // step
+    job.out = <real_t *>PyArray_DATA(as_array(out))
+    job.out_n, job.out_k, job.out_d, job.out_h, job.out_w = g.y_n, g.y_k, g.y_d, g.y_h, g.y_w
     job.lane = job.out_k * g.group_outputs if g.by_channels else job.out_w
     job.cells = g.box_c if g.by_channels else 1
     job.finish = Finish(g.has_activation, limits[0], limits[1], limits[2])

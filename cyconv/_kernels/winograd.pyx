@@ -23,12 +23,15 @@ reported in ``bad``; the plan computes it by the definition.
 
 FLOPs 2 K CT a^2 per tile; bytes: x and out once, the weights once per box.
 Assumptions (guaranteed by ``_plans/winograd_blocks.py``): no size is zero; x, out, weights and scratch have the sizes that
-the geometry says; the block of gathered cells ends with a vector of slack.
+the geometry says; the block of gathered cells ends with a vector of slack; what ``run`` is given are NumPy's arrays, of
+the right types (buffers for all of them would take longer than a small call).
 """
 from cython.parallel cimport prange
 from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.string cimport memchr
 
 from cyconv._kernels.gather cimport Axis, Source
+from cyconv._kernels.ndarray cimport PyArray_DATA, PyArray_DIMS, as_array
 from cyconv._kernels.shares cimport Shares, Turn, first_turn, next_item, share_out
 from cyconv._kernels.simd cimport REAL_SIZE, TILE_ROWS, VL, flush_subnormals, prefetch, real_t, restore_mode, vstore, vzero
 from cyconv._kernels.tile cimport TILE_VECS, Finish, Start, run_tile, start_at_columns
@@ -55,6 +58,7 @@ FIELDS = (
     "reach", "step_values", "step_product", "at_values", "at_source", "at_product", "at_chunk", "at_threads",
     "thread_bytes",
     "is_silu", "has_activation",
+    "x_n", "x_c", "x_d", "x_h", "x_w", "y_n", "y_k", "y_d", "y_h", "y_w",
 )
 ROWS = TILE_ROWS
 LANES = VL
@@ -63,38 +67,39 @@ LINE = MAX_LINE
 FRESH = FRESH_TILES
 
 
-def run(const real_t[:, :, :, :, :] x, const real_t[::1] weight, const real_t[::1] bias,
-        real_t[:, :, :, :, :] out, const int64_t[::1] geometry, const int64_t[::1] tables,
-        const real_t[::1] input_numbers, const real_t[::1] output_numbers, const real_t[::1] weight_numbers,
-        const real_t[::1] activation, uint8_t[::1] bad, uint8_t[::1] scratch, int num_threads):
-    """The whole convolution. ``bias`` has a value for every output of the weight panels, groups after one another."""
+def run(weight, bias, geometry, tables, numbers, activation, int num_threads, x, out, bad, scratch):
+    """The whole convolution of arrays whose strides the geometry has; whether there are tiles in ``bad`` then.
+
+    ``bias`` has a value for every output of the weight panels, groups after one another; ``numbers`` are those of the
+    transforms of input, output and weights.
+    """
     cdef Job job
-    cdef const Geometry *g = <const Geometry *>&geometry[0]
-    cdef int64_t step = sizeof(real_t)
+    cdef const Geometry *g = <const Geometry *>PyArray_DATA(as_array(geometry))
+    cdef const real_t *limits = <const real_t *>PyArray_DATA(as_array(activation))
+    cdef uint8_t *memory = <uint8_t *>PyArray_DATA(as_array(scratch))
     cdef int64_t items, item, thread, chunks, panels
     cdef Box box
     cdef Shares shares
-    if geometry.shape[0] != len(FIELDS) or sizeof(Geometry) != 8 * len(FIELDS):
+    if PyArray_DIMS(as_array(geometry))[0] * 8 != sizeof(Geometry):
         raise ValueError("geometry does not have the fields of this kernel")
-    if scratch.shape[0] < g.at_threads + num_threads * g.thread_bytes:
+    if PyArray_DIMS(as_array(scratch))[0] < g.at_threads + num_threads * g.thread_bytes:
         raise ValueError("scratch is too small")
     job.g = g
-    job.x = Source(&x[0, 0, 0, 0, 0], x.strides[0] // step, x.strides[1] // step, x.strides[2] // step,
-                   x.strides[3] // step, x.strides[4] // step)
-    job.axis_d = Axis(g.size_d, g.stride_d, g.pad_d, g.slots_d, g.strips_d, &tables[0])
+    job.x = Source(<const real_t *>PyArray_DATA(as_array(x)), g.x_n, g.x_c, g.x_d, g.x_h, g.x_w)
+    job.axis_d = Axis(g.size_d, g.stride_d, g.pad_d, g.slots_d, g.strips_d,
+                      <const int64_t *>PyArray_DATA(as_array(tables)))
     job.axis_h = Axis(g.size_h, g.stride_h, g.pad_h, g.slots_h, g.strips_h, job.axis_d.strip + 3 * g.strips_d)
     job.axis_w = Axis(g.size_w, g.stride_w, g.pad_w, g.slots_w, g.strips_w, job.axis_h.strip + 3 * g.strips_h)
     job.offset = job.axis_w.strip + 3 * g.strips_w
-    job.weight = &weight[0]
-    job.bias = &bias[0]
-    job.input_numbers = &input_numbers[0]
-    job.output_numbers = &output_numbers[0]
-    job.weight_numbers = &weight_numbers[0]
-    job.out = &out[0, 0, 0, 0, 0]
-    job.out_n, job.out_k = out.strides[0] // step, out.strides[1] // step
-    job.out_d, job.out_h, job.out_w = out.strides[2] // step, out.strides[3] // step, out.strides[4] // step
-    job.bad = &bad[0]
-    job.finish = Finish(g.has_activation, activation[0], activation[1], activation[2])
+    job.weight = <const real_t *>PyArray_DATA(as_array(weight))
+    job.bias = <const real_t *>PyArray_DATA(as_array(bias))
+    job.input_numbers = <const real_t *>PyArray_DATA(as_array(numbers[0]))
+    job.output_numbers = <const real_t *>PyArray_DATA(as_array(numbers[1]))
+    job.weight_numbers = <const real_t *>PyArray_DATA(as_array(numbers[2]))
+    job.out = <real_t *>PyArray_DATA(as_array(out))
+    job.out_n, job.out_k, job.out_d, job.out_h, job.out_w = g.y_n, g.y_k, g.y_d, g.y_h, g.y_w
+    job.bad = <uint8_t *>PyArray_DATA(as_array(bad))
+    job.finish = Finish(g.has_activation, limits[0], limits[1], limits[2])
     if g.lines:
         fill_lanes(job.lanes, &job.axis_w)
     items = (g.groups * cuts(g.batch * g.phases_h * g.phases_w, g.box_p) * cuts(g.out_d, g.box_d)
@@ -105,18 +110,19 @@ def run(const real_t[:, :, :, :, :] x, const real_t[::1] weight, const real_t[::
         share_out(&shares, items * g.parts, num_threads)
         for thread in prange(num_threads, nogil=True, schedule="static", chunksize=1, num_threads=num_threads,
                              use_threads_if=num_threads > 1):
-            _run_items(&job, items, &shares, thread, &scratch[g.at_threads + thread * g.thread_bytes])
-        return
+            _run_items(&job, items, &shares, thread, memory + g.at_threads + thread * g.thread_bytes)
+        return memchr(job.bad, 1, PyArray_DIMS(as_array(bad))[0]) != NULL
     for item in range(items):
         box = box_at(g, item // g.groups)
         share_out(&shares, chunks, num_threads)
         for thread in prange(num_threads, nogil=True, schedule="static", chunksize=1, num_threads=num_threads):
-            _transform_chunks(&job, &box, item % g.groups, &shares, thread, <real_t *>&scratch[g.at_values],
-                              &scratch[g.at_threads + thread * g.thread_bytes])
+            _transform_chunks(&job, &box, item % g.groups, &shares, thread, <real_t *>(memory + g.at_values),
+                              memory + g.at_threads + thread * g.thread_bytes)
         share_out(&shares, panels, num_threads)
         for thread in prange(num_threads, nogil=True, schedule="static", chunksize=1, num_threads=num_threads):
-            _multiply_panels(&job, &box, item % g.groups, &shares, thread, <const real_t *>&scratch[g.at_values],
-                             &scratch[g.at_threads + thread * g.thread_bytes])
+            _multiply_panels(&job, &box, item % g.groups, &shares, thread, <const real_t *>(memory + g.at_values),
+                             memory + g.at_threads + thread * g.thread_bytes)
+    return memchr(job.bad, 1, PyArray_DIMS(as_array(bad))[0]) != NULL
 
 
 cdef void _transform_chunks(const Job *job, const Box *box, int64_t group, Shares *shares, int64_t thread, real_t *values,

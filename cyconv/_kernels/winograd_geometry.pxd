@@ -20,6 +20,7 @@ cdef struct Geometry:
     int64_t box_p, box_d, box_h, box_w, chunk, parts, by_channels, fresh, pitch, lines, reach
     int64_t step_values, step_product, at_values, at_source, at_product, at_chunk, at_threads, thread_bytes
     int64_t is_silu, has_activation
+    int64_t x_n, x_c, x_d, x_h, x_w, y_n, y_k, y_d, y_h, y_w    # strides of x and of the result, in scalars
 
 cdef struct Box:
     int64_t p0, p, d0, d, h0, h, w0, w, tiles

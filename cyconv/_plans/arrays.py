@@ -36,7 +36,7 @@ def run_convolution(
 ) -> None:
     """Run on arrays (N, C, *spatial) of the right dtype, none of them empty."""
     x, out = with_three_axes(x), with_three_axes(out)
-    convolution.run(call_of(x, out, pads), x, out, threads)
+    convolution.prepare(call_of(x, out, pads), threads)(x, out)
 
 
 def call_of(x: Array, out: Array, pads: Sequence[tuple[int, int]]) -> Call:

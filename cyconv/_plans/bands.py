@@ -7,7 +7,7 @@ rows of the input that they see. A band stays in the cache from one step to the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import prod
 from typing import Any, NamedTuple
 
@@ -15,8 +15,8 @@ import numpy as np
 
 from cyconv._plans import table
 from cyconv._plans.arrays import call_of, run_convolution, triple_pads, with_three_axes
-from cyconv._plans.convolution import Convolution, Runner
-from cyconv._plans.spec import Call, ConvSpec, Pairs, Triple
+from cyconv._plans.convolution import Convolution
+from cyconv._plans.spec import Compute, ConvSpec, Pairs, Triple
 from cyconv._storage import computed, like, stored
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -37,9 +37,7 @@ class Step(NamedTuple):
 
     source: Part
     target: Part
-    call: Call
-    algorithm: Runner
-    threads: int
+    compute: Compute
 
 
 def run_stored(
@@ -50,25 +48,30 @@ def run_stored(
         run_convolution(convolution, x, out, pads, threads)
         return
     x, out = with_three_axes(x), with_three_axes(out)
-    run_steps(steps(convolution, x, out, pads, threads), convolution.spec.dtype, x, out, threads)
+    prepare_stored(convolution, x, out, pads, threads)(x, out)
 
 
-def run_steps(found: Sequence[Step], dtype: np.dtype[Any], x: Array, out: Array, threads: int) -> None:
-    """Run what `steps` found for arrays (N, C, D, H, W) like these, computing in ``dtype``."""
+def prepare_stored(
+    convolution: Convolution, x: Array, out: Array, pads: Sequence[tuple[int, int]], threads: int
+) -> Compute:
+    """What computes from such arrays (N, C, D, H, W), as they are or by bands."""
+    spec = convolution.spec
+    found = _steps(convolution, x, out, triple_pads(pads), threads)
+    return found[0].compute if x.dtype == out.dtype == spec.dtype else partial(_run_steps, found, spec.dtype, threads)
+
+
+def _run_steps(found: Sequence[Step], dtype: np.dtype[Any], threads: int, x: Array, out: Array) -> None:
     for step in found:
         with (
             computed(x[step.source], dtype, threads) as source,
             stored(out[step.target], dtype, threads) as target,
         ):
-            step.algorithm.run(step.call, source, target, step.threads)
+            step.compute(source, target)
 
 
-def steps(
-    convolution: Convolution, x: Array, out: Array, pads: Sequence[tuple[int, int]], threads: int
-) -> tuple[Step, ...]:
-    """The steps for such arrays (N, C, D, H, W); one step if they can be used as they are."""
+def _steps(convolution: Convolution, x: Array, out: Array, around: Pairs, threads: int) -> tuple[Step, ...]:
+    """The steps for such arrays; one step if they can be used as they are."""
     spec = convolution.spec
-    around = triple_pads(pads)
     if x.dtype == out.dtype == spec.dtype:
         parts: tuple[Band, ...] = (Band((), (), around),)
     else:
@@ -76,7 +79,7 @@ def steps(
     found = []
     for band in parts:
         call = call_of(like(x[band.source], spec.dtype), like(out[band.target], spec.dtype), band.pads)
-        found.append(Step(band.source, band.target, call, *convolution.choice(call, threads)))
+        found.append(Step(band.source, band.target, convolution.prepare(call, threads)))
     return tuple(found)
 
 

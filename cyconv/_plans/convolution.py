@@ -15,7 +15,7 @@ from cyconv._plans.dense import Dense
 from cyconv._plans.fft import FFT
 from cyconv._plans.on_planes import OnPlanes
 from cyconv._plans.sliding import Sliding
-from cyconv._plans.spec import Call, ConvSpec, bytes_moved, contiguous, flops
+from cyconv._plans.spec import Call, Compute, ConvSpec, bytes_moved, contiguous, flops
 from cyconv._plans.winograd import Winograd
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -24,8 +24,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class Runner(Protocol):
     """Whatever computes the calls of a plan; used by many threads at once."""
 
-    def run(self, call: Call, x: Array, out: Array, threads: int) -> None:
-        """Compute into ``out``; both arrays are seen as (N, C, D, H, W)."""
+    def prepare(self, call: Call, threads: int) -> Compute:
+        """What computes such calls: all but the arrays is found out here."""
 
 
 class Algorithm(Runner, Protocol):
@@ -153,10 +153,10 @@ class Convolution:
         if algorithm != "auto":
             check_supported(spec, algorithm)
 
-    def run(self, call: Call, x: Array, out: Array, threads: int) -> None:
-        """Compute one call; nothing in it is empty."""
+    def prepare(self, call: Call, threads: int) -> Compute:
+        """What computes such calls, in which nothing is empty, by the best algorithm."""
         algorithm, threads = self.choice(call, threads)
-        algorithm.run(call, x, out, threads)
+        return algorithm.prepare(call, threads)
 
     def choice(self, call: Call, threads: int) -> tuple[Runner, int]:
         """The algorithm for this call, and how many of the threads it takes."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,11 +11,11 @@ import numpy as np
 from cyconv import _memory, _runtime
 from cyconv._plans import table
 from cyconv._plans.dense_blocks import Blocks, blocks_for
-from cyconv._plans.spec import Call, ConvSpec, round_up, tap_offsets
+from cyconv._plans.spec import Call, Compute, ConvSpec, round_up, tap_offsets
 
 Array = np.ndarray[Any, np.dtype[Any]]
-#: calls whose layout a plan remembers
-_MOST_LAYOUTS = 64
+#: calls that a plan remembers
+_MOST_PREPARED = 64
 
 
 class Dense:
@@ -28,22 +30,19 @@ class Dense:
         self._weight = weight
         self._bias = bias
         self._packed: dict[bool, tuple[Array, Array]] = {}
-        self._blocks: dict[tuple[Call, int], Blocks] = {}
+        self._prepared: dict[tuple[Call, int], Compute] = {}
         self._activation = spec.activation.numbers(spec.dtype)
 
-    def run(self, call: Call, x: Array, out: Array, threads: int) -> None:
-        """Compute into ``out``; both arrays are seen as (N, C, D, H, W)."""
-        blocks = self._blocks.get((call, threads)) or self._lay_out(call, threads)
-        weight, bias = self._pack(blocks)
-        with _memory.scratch(blocks.scratch_bytes) as scratch:
-            run_packed(self.kernel, blocks, x, weight, bias, out, self._activation, scratch)
-
-    def _lay_out(self, call: Call, threads: int) -> Blocks:
-        """The layout of such a call, kept for the next one: it is found without the hash of the whole layer."""
-        if len(self._blocks) >= _MOST_LAYOUTS:
-            self._blocks.clear()
-        blocks = self._blocks[call, threads] = blocks_for(self.spec, call, threads)
-        return blocks
+    def prepare(self, call: Call, threads: int) -> Compute:
+        """What computes such calls; kept for the next one, which finds it without the hash of the whole layer."""
+        found = self._prepared.get((call, threads))
+        if found is None:
+            if len(self._prepared) >= _MOST_PREPARED:
+                self._prepared.clear()
+            blocks = blocks_for(self.spec, call, threads)
+            kernel = with_weights(self.kernel, blocks, *self._pack(blocks), self._activation)
+            found = self._prepared[call, threads] = _memory.WithScratch(kernel, blocks.scratch_bytes)
+        return found
 
     @staticmethod
     def supports(spec: ConvSpec) -> str | None:
@@ -82,14 +81,11 @@ class Dense:
         return self._packed[blocks.by_rows]
 
 
-def run_packed(
-    kernel: Any, blocks: Blocks, x: Array, weight: Array, bias: Array, out: Array, activation: Array, scratch: Array
-) -> None:  # fmt: skip
-    """Convolve with packed weights."""
-    if blocks.merged:
-        x = x.reshape(*x.shape[:2], 1, 1, -1)
-        out = out.reshape(*out.shape[:2], 1, 1, -1)
-    kernel.run(x, weight, bias, out, blocks.geometry, blocks.tables, activation, scratch, blocks.threads)
+def with_weights(
+    kernel: Any, blocks: Blocks, weight: Array, bias: Array, activation: Array
+) -> Callable[[Array, Array, Array], None]:
+    """The convolution by packed weights of x, into out, with scratch memory."""
+    return partial(kernel.run, weight, bias, blocks.geometry, blocks.tables, activation, blocks.threads)
 
 
 def packed_width(spec: ConvSpec, blocks: Blocks) -> int:

@@ -25,6 +25,7 @@ from cyconv._plans.spec import (
     flops,
     odd_lines,
     round_up,
+    strides_by_name,
 )  # fmt: skip
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -35,7 +36,6 @@ class Blocks:
     """One call's layout, in the form that the kernel takes."""
 
     by_rows: bool
-    merged: bool
     geometry: Array
     tables: Array
     scratch_bytes: int
@@ -398,6 +398,7 @@ def _describe(
         "scratch_bytes": scratch_bytes,
         "is_silu": spec.activation.silu,
         "has_activation": not spec.activation.silu and spec.activation.kind != "none",
+        **strides_by_name(call),
     }  # fmt: skip
     for i, axis in enumerate("dhw"):
         values |= {
@@ -407,7 +408,7 @@ def _describe(
         }  # fmt: skip
     geometry = np.array([values[name] for name in kernel.FIELDS], np.int64)
     tables = _tables(spec, call, way, layouts)
-    return Blocks(by_rows, way.merged, geometry, tables, scratch_bytes * threads, threads, seconds)
+    return Blocks(by_rows, geometry, tables, scratch_bytes * threads, threads, seconds)
 
 
 def _tables(spec: ConvSpec, call: Call, way: Way, layouts: list[AxisLayout]) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from itertools import product
 from math import ceil, log2, prod
 from typing import Any
@@ -14,7 +14,7 @@ from cyconv import _memory, _runtime
 from cyconv._plans import fft_table as table
 from cyconv._plans.dense import Dense
 from cyconv._plans.sliding import Sliding
-from cyconv._plans.spec import PADDING_MODES, Call, ConvSpec, bytes_moved, exported_strides
+from cyconv._plans.spec import PADDING_MODES, Call, Compute, ConvSpec, bytes_moved, exported_strides
 from cyconv._plans.table import BANDWIDTH, CALL_SECONDS, CLOCK_HZ
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -89,8 +89,11 @@ class FFT:
         """Nothing: `estimate` counts the transforms of the weights."""
         return 0.0
 
-    def run(self, call: Call, x: Array, out: Array, threads: int) -> None:
-        """Compute into ``out``; both arrays are seen as (N, C, D, H, W)."""
+    def prepare(self, call: Call, threads: int) -> Compute:
+        """What computes such calls."""
+        return partial(self._run, call, threads)
+
+    def _run(self, call: Call, threads: int, x: Array, out: Array) -> None:
         blocks = blocks_for(self.spec, call, threads)
         turns = [twiddles(points, self.spec.dtype) for points in blocks.points]
         bad = np.zeros(blocks.flags, np.uint8)
@@ -144,7 +147,7 @@ class FFT:
         )
         if kind not in self._direct:
             self._direct[kind] = kind(self.spec, self._weight, self._given_bias)
-        self._direct[kind].run(call, x, out, threads)
+        self._direct[kind].prepare(call, threads)(x, out)
 
 
 def _box_of(spec: ConvSpec, call: Call, origin: tuple[int, int, int], view: Array) -> Call:

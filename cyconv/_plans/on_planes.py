@@ -7,6 +7,7 @@ group: vectors of channels are then mostly empty. Turning costs every cell of th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from cyconv._plans import table
 from cyconv._plans.spec import (
     LINE,
     Call,
+    Compute,
     ConvSpec,
     contiguous_strides,
     equal_cut,
@@ -26,7 +28,7 @@ from cyconv._plans.spec import (
 )
 
 if TYPE_CHECKING:
-    from cyconv._plans.convolution import Algorithm
+    from cyconv._plans.convolution import Runner
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -64,12 +66,15 @@ def seconds(spec: ConvSpec, call: Call, threads: int) -> float:
 class OnPlanes:
     """An algorithm that computes so many images at a time on planes."""
 
-    algorithm: Algorithm
+    algorithm: Runner
     spec: ConvSpec
     images: int
 
-    def run(self, call: Call, x: Array, out: Array, threads: int) -> None:
-        """Compute into ``out``; both arrays are seen as (N, C, D, H, W)."""
+    def prepare(self, call: Call, threads: int) -> Compute:
+        """What computes such calls."""
+        return partial(self._run, call, threads)
+
+    def _run(self, call: Call, threads: int, x: Array, out: Array) -> None:
         spec, images = self.spec, self.images
         sizes = (spec.in_channels, *call.size), (spec.out_channels, *call.out)
         at, nbytes = _begin(spec, call, images), workspace(spec, call, images)
@@ -81,7 +86,7 @@ class OnPlanes:
                 planes = cells[: count * prod(sizes[0])].reshape(count, *sizes[0])
                 result = cells[at : at + count * prod(sizes[1])].reshape(count, *sizes[1])
                 turn_channels(x[some], planes, threads)
-                self.algorithm.run(on_planes(spec, call, count), planes, result, threads)
+                self.algorithm.prepare(on_planes(spec, call, count), threads)(planes, result)
                 turn_channels(result, out[some], threads)
 
 

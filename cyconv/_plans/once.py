@@ -10,12 +10,12 @@ import numpy as np
 
 from cyconv import _memory, _runtime
 from cyconv._plans import sliding
-from cyconv._plans.convolution import Algorithm, Candidate, candidates
-from cyconv._plans.dense import Dense, packed_width, run_packed
+from cyconv._plans.convolution import Candidate, Runner, candidates
+from cyconv._plans.dense import Dense, packed_width, with_weights
 from cyconv._plans.dense_blocks import blocks_for
 from cyconv._plans.on_planes import OnPlanes
 from cyconv._plans.sliding import Sliding
-from cyconv._plans.spec import Call, ConvSpec, tap_offsets
+from cyconv._plans.spec import Call, Compute, ConvSpec, tap_offsets
 
 Array = np.ndarray[Any, np.dtype[Any]]
 #: the weights (K, C // groups, T, R, S) of a convolution as a view or a copy of an array that holds them
@@ -51,17 +51,19 @@ class _Other:
     def __init__(self, spec: ConvSpec, call: Call, chosen: Candidate, view: View) -> None:
         self._spec, self._call, self._chosen, self._view = spec, call, chosen, view
 
-    def pack(self, weight: Array) -> Algorithm | OnPlanes:
+    def pack(self, weight: Array) -> Compute:
         """See `Once`."""
         chosen = self._chosen
-        algorithm: Algorithm = chosen.kind(self._spec, self._view(weight), None, True)
-        return OnPlanes(algorithm, self._spec, chosen.images) if chosen.images else algorithm
+        algorithm: Runner = chosen.kind(self._spec, self._view(weight), None, True)
+        if chosen.images:
+            algorithm = OnPlanes(algorithm, self._spec, chosen.images)
+        return algorithm.prepare(self._call, chosen.threads)
 
-    def run(self, packed: Algorithm | OnPlanes, x: Array, out: Array) -> None:
+    def run(self, packed: Compute, x: Array, out: Array) -> None:
         """See `Once`."""
-        packed.run(self._call, x, out, self._chosen.threads)
+        packed(x, out)
 
-    def give_back(self, packed: Algorithm | OnPlanes) -> None:
+    def give_back(self, packed: Compute) -> None:
         """See `Once`."""
 
 
@@ -89,7 +91,7 @@ class _Dense:
     def run(self, packed: tuple[Array, ...], x: Array, out: Array) -> None:
         """See `Once`."""
         weights, scratch = packed
-        run_packed(self._kernel, self._blocks, x, weights, self._bias, out, self._activation, scratch)
+        with_weights(self._kernel, self._blocks, weights, self._bias, self._activation)(x, out, scratch)
 
     def give_back(self, packed: tuple[Array, ...]) -> None:
         """See `Once`."""
@@ -130,7 +132,7 @@ class _Sliding:
     def run(self, packed: tuple[_Layout, tuple[Array, ...]], x: Array, out: Array) -> None:
         """See `Once`."""
         one, (weights,) = packed
-        sliding.run(one.layout, x, weights, one.bias, out, self._activation)
+        sliding.with_weights(one.layout, weights, one.bias, self._activation)(x, out)
 
     def give_back(self, packed: tuple[_Layout, tuple[Array, ...]]) -> None:
         """See `Once`."""

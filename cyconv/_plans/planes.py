@@ -11,7 +11,7 @@ import numpy as np
 
 from cyconv import _runtime
 from cyconv._plans import table
-from cyconv._plans.spec import Call, ConvSpec, bytes_moved
+from cyconv._plans.spec import Call, ConvSpec, bytes_moved, strides_by_name
 
 Array = np.ndarray[Any, np.dtype[Any]]
 #: lengths of two runs of taps that the tile has
@@ -89,6 +89,7 @@ def lay_out(
         "weight_step": spec.depth * (lanes if form.paired or form.by_channels else 1),
         "is_silu": spec.activation.silu,
         "has_activation": not spec.activation.silu and spec.activation.kind != "none",
+        **strides_by_name(call),
     }  # fmt: skip
     numbers = [number for tile in (*rows, *across) for number in tile]
     numbers += [bits for tile in across for bits in _masks(spec, call, form, tile, lanes)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import ceil, gcd, prod
 from typing import Any, NamedTuple
 
@@ -14,7 +14,18 @@ import numpy as np
 from cyconv import _memory, _runtime
 from cyconv._plans import planes, table
 from cyconv._plans.gathering import AxisLayout, lay_out_axis
-from cyconv._plans.spec import LINE, PADDING_MODES, Call, ConvSpec, bytes_moved, contiguous, equal_cut, round_up
+from cyconv._plans.spec import (
+    LINE,
+    PADDING_MODES,
+    Call,
+    Compute,
+    ConvSpec,
+    bytes_moved,
+    contiguous,
+    equal_cut,
+    round_up,
+    strides_by_name,
+)
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _SPAN_BYTES = 40
@@ -49,14 +60,6 @@ class Layout(NamedTuple):
     blocks: Blocks | None
 
 
-class Prepared(NamedTuple):
-    """What one call found out: only its arrays are new."""
-
-    layout: Layout
-    weight: Array
-    bias: Array
-
-
 class Sliding:
     """Direct convolution by sliding over rows, for few channels per group: depthwise layers and plain images."""
 
@@ -69,40 +72,23 @@ class Sliding:
         self._finite = bool(np.isfinite(self._weight).all())
         self._bias = np.zeros(spec.out_channels, spec.dtype) if bias is None else np.asarray(bias, spec.dtype)
         self._packed: dict[tuple[Orientation, planes.Form | None], tuple[Array, Array]] = {}
-        self._prepared: dict[tuple[Call, int], Prepared | Call] = {}
+        self._prepared: dict[tuple[Call, int], Compute] = {}
         self._activation = spec.activation.numbers(spec.dtype)
 
-    def run(self, call: Call, x: Array, out: Array, threads: int) -> None:
-        """Compute into ``out``; both arrays are seen as (N, C, D, H, W)."""
-        prepared = self._prepared.get((call, threads)) or self._prepare(call, threads)
-        if isinstance(prepared, Call):
-            self._run_on_copies(prepared, call, x, out, threads)
-            return
-        layout, weight, bias = prepared
-        run(layout, x, weight, bias, out, self._activation)
-
-    def _prepare(self, call: Call, threads: int) -> Prepared | Call:
-        """The layout of such a call, or the call that does each of its images on copies; kept for the next one."""
-        if len(self._prepared) >= _MOST_PREPARED:
-            self._prepared.clear()
-        straight = _straight(self.spec, call, self._finite)
-        prepared = self._lay_out(call, threads) if straight is None else straight
-        self._prepared[call, threads] = prepared
-        return prepared
-
-    def _lay_out(self, call: Call, threads: int) -> Prepared:
-        layout = lay_out(self.spec, call, threads, self._finite)
-        return Prepared(layout, *self._pack(layout))
-
-    def _run_on_copies(self, straight: Call, call: Call, x: Array, out: Array, threads: int) -> None:
-        for n in range(call.batch):
-            source = x[n : n + 1]
-            if call.x_strides[1:] != straight.x_strides[1:]:
-                source = _empty_like(source, straight.x_strides)
-                source[...] = x[n : n + 1]
-            result = _empty_like(out[n : n + 1], straight.out_strides)
-            self.run(straight, source, result, threads)
-            out[n : n + 1] = result
+    def prepare(self, call: Call, threads: int) -> Compute:
+        """What computes such calls, which may be another call for copies of each image; kept for the next one."""
+        found = self._prepared.get((call, threads))
+        if found is None:
+            if len(self._prepared) >= _MOST_PREPARED:
+                self._prepared.clear()
+            straight = _straight(self.spec, call, self._finite)
+            if straight is None:
+                layout = lay_out(self.spec, call, threads, self._finite)
+                found = with_weights(layout, *self._pack(layout), self._activation)
+            else:
+                found = partial(_run_on_copies, self.prepare(straight, threads), straight, call)
+            self._prepared[call, threads] = found
+        return found
 
     def order(self, call: Call) -> tuple[planes.Form, bool] | None:
         """What the order of summation of a call that is read in place depends on; None for other calls."""
@@ -186,18 +172,26 @@ def pack_bias(spec: ConvSpec, bias: Array, layout: Layout) -> Array:
     return np.ascontiguousarray(bias).reshape(-1)
 
 
-def run(layout: Layout, x: Array, weight: Array, bias: Array, out: Array, activation: Array) -> None:
-    """Compute a call with packed weights and bias; both arrays are seen as (N, C, D, H, W)."""
-    orientation, placed, blocks = layout
-    if orientation.swapped:
-        x, out = x.swapaxes(3, 4), out.swapaxes(3, 4)
-    if placed is not None:
-        kernel = _runtime.kernel("planes", x.dtype)
-        kernel.run(x, weight, bias, out, placed.geometry, placed.tables, activation, placed.threads)
-    elif blocks is not None:
-        kernel = _runtime.kernel("sliding", x.dtype)
-        with _memory.scratch(blocks.scratch_bytes) as scratch:
-            kernel.run(x, weight, bias, out, blocks.geometry, blocks.tables, activation, scratch, blocks.threads)
+def with_weights(layout: Layout, weight: Array, bias: Array, activation: Array) -> Compute:
+    """What computes calls of this layout with packed weights and bias."""
+    _, placed, blocks = layout
+    how = placed or blocks
+    assert how is not None
+    kernel = _runtime.kernel("planes" if placed else "sliding", weight.dtype)
+    run = partial(kernel.run, weight, bias, how.geometry, how.tables, activation, how.threads)
+    return _memory.WithScratch(run, blocks.scratch_bytes) if blocks else run
+
+
+def _run_on_copies(compute: Compute, straight: Call, call: Call, x: Array, out: Array) -> None:
+    """Each image as ``straight`` has it."""
+    for n in range(call.batch):
+        source = x[n : n + 1]
+        if call.x_strides[1:] != straight.x_strides[1:]:
+            source = _empty_like(source, straight.x_strides)
+            source[...] = x[n : n + 1]
+        result = _empty_like(out[n : n + 1], straight.out_strides)
+        compute(source, result)
+        out[n : n + 1] = result
 
 
 @lru_cache(maxsize=512)
@@ -449,6 +443,7 @@ def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
         "at_spans": at_spans, "at_partial": at_partial, "scratch_bytes": scratch_bytes,
         "is_silu": spec.activation.silu,
         "has_activation": not spec.activation.silu and spec.activation.kind != "none",
+        **strides_by_name(call),
     }  # fmt: skip
     for i, axis in enumerate("dhw"):
         values |= {

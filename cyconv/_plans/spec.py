@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil, inf, prod
@@ -15,6 +16,8 @@ import numpy as np
 Array = np.ndarray[Any, np.dtype[Any]]
 Triple = tuple[int, int, int]
 Pairs = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+#: computes calls of one kind from x into out, both seen as (N, C, D, H, W)
+Compute = Callable[[Array, Array], object]
 
 #: ``ZEROS`` and so on of ``gather.pxd``; "symmetric" repeats the edge cell and serves ``signal``
 PADDING_MODES = {"zeros": 0, "reflect": 1, "replicate": 2, "circular": 3, "symmetric": 4}
@@ -85,6 +88,12 @@ class Call(NamedTuple):
     def positions(self) -> int:
         """Output positions of one image."""
         return prod(self.out)
+
+
+def strides_by_name(call: Call) -> dict[str, int]:
+    """The strides of a call as the geometry of a kernel has them: those of x and of the result, which it calls y."""
+    names = [f"x_{axis}" for axis in "ncdhw"] + [f"y_{axis}" for axis in "nkdhw"]
+    return dict(zip(names, call.x_strides + call.out_strides, strict=True))
 
 
 def exported_strides(array: Array) -> tuple[int, ...]:

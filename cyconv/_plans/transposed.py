@@ -31,9 +31,9 @@ import numpy as np
 from cyconv import _memory, _runtime
 from cyconv._plans import table
 from cyconv._plans.arrays import call_of, fill_with_bias, triple, with_three_axes
-from cyconv._plans.convolution import Convolution, Runner
+from cyconv._plans.convolution import Convolution
 from cyconv._plans.on_planes import turn_channels
-from cyconv._plans.spec import Activation, Call, ConvSpec, equal_cut, round_up
+from cyconv._plans.spec import Activation, Compute, ConvSpec, equal_cut, round_up
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -239,9 +239,7 @@ class Step(NamedTuple):
 
     seen: tuple[slice | None, ...]
     """The part of the input that it meets, as an index that gives three axes."""
-    call: Call
-    runner: Runner
-    threads: int
+    compute: Compute
 
 
 class Transposed:
@@ -306,12 +304,12 @@ class Transposed:
             if len(self._ready) >= _MOST_KEPT:
                 self._ready.clear()
             step = self._ready[key] = self._prepare(plan, index, x, part, threads)
-        step.runner.run(step.call, x[step.seen], with_three_axes(part), step.threads)
+        step.compute(x[step.seen], with_three_axes(part))
 
     def _prepare(self, plan: Plan, index: int, x: Array, part: Array, threads: int) -> Step:
         one = plan.passes[index]
         call = call_of(x[one.seen], with_three_axes(part), one.padding(x.shape[2:]))
-        return Step(one.seen, call, *self._convolution(plan, index).choice(call, threads))
+        return Step(one.seen, self._convolution(plan, index).prepare(call, threads))
 
     def _run_woven(self, plan: Plan, x: Array, out: Array, turn: bool, threads: int) -> None:
         """Some images at a time: every pass into memory of its own, then all phases to the rows of the result, which

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from math import ceil, prod
 from typing import Any
 
@@ -12,11 +13,13 @@ import numpy as np
 from cyconv import _memory, _runtime
 from cyconv._plans import table, winograd_blocks
 from cyconv._plans.dense import Dense
-from cyconv._plans.spec import LINE, Call, ConvSpec, equal_cut, exported_strides, round_up, tap_offsets
-from cyconv._plans.winograd_blocks import Form, allowed_forms, direct_taps, forms, phases_of
+from cyconv._plans.spec import LINE, Call, Compute, ConvSpec, equal_cut, exported_strides, round_up, tap_offsets
+from cyconv._plans.winograd_blocks import Blocks, Form, allowed_forms, direct_taps, forms, phases_of
 from cyconv._plans.winograd_points import numbers
 
 Array = np.ndarray[Any, np.dtype[Any]]
+#: calls that a plan remembers
+_MOST_PREPARED = 64
 
 
 class Winograd:
@@ -42,6 +45,7 @@ class Winograd:
         if bias is not None:
             self._bias[:, : spec.group_outputs] = bias.reshape(spec.groups, spec.group_outputs)
         self._activation = spec.activation.numbers(spec.dtype)
+        self._prepared: dict[tuple[Call, int], Compute] = {}
 
     @staticmethod
     def supports(spec: ConvSpec) -> str | None:
@@ -79,8 +83,16 @@ class Winograd:
         cycles = table.WINOGRAD_PACK_WEIGHT_CYCLES * values * spec.out_channels * spec.group_inputs
         return cycles / table.CLOCK_HZ
 
-    def run(self, call: Call, x: Array, out: Array, threads: int) -> None:
-        """Compute into ``out``; both arrays are seen as (N, C, D, H, W)."""
+    def prepare(self, call: Call, threads: int) -> Compute:
+        """What computes such calls; kept for the next one."""
+        found = self._prepared.get((call, threads))
+        if found is None:
+            if len(self._prepared) >= _MOST_PREPARED:
+                self._prepared.clear()
+            found = self._prepared[call, threads] = self._make(call, threads)
+        return found
+
+    def _make(self, call: Call, threads: int) -> Compute:
         blocks = winograd_blocks.blocks_for(self.spec, call, threads)
         form = blocks.form
         if self._once and self.spec.groups == 1:
@@ -90,29 +102,20 @@ class Winograd:
             room = max(_memory.KEEP_BYTES - blocks.scratch_bytes, table.WINOGRAD_ONCE_BYTES // 2)
             most = max(1, min(table.WINOGRAD_ONCE_BYTES, room) * panels // nbytes)
             if panels > most:
-                self._run_parts(call, x, out, threads, equal_cut(panels, most) * panel)
-                return
+                channels = equal_cut(panels, most) * panel
+                return partial(_run_parts, self.spec, self._weight, self._bias[0], call, threads, channels)
         known = numbers(form.m, form.r, form.stride)
-        bad = np.zeros(prod(blocks.flags), np.uint8)
-        weights, beside = self._pack(form, blocks)
-        fits = len(beside) >= blocks.scratch_bytes
-        with nullcontext(beside) if fits else _memory.scratch(blocks.scratch_bytes) as scratch:
-            self.kernel.run(
-                x, weights, self._bias.reshape(-1), out, blocks.geometry, blocks.tables,
-                known.inputs.astype(self.spec.dtype), known.outputs.astype(self.spec.dtype),
-                known.fresh.astype(self.spec.dtype), self._activation, bad, scratch, blocks.threads,
-            )  # fmt: skip
-        if bad.any():
-            tiles: Array = np.any(bad.reshape(blocks.flags), axis=(0, 2))
-            self._repair(call, x, out, threads, tiles, form)
-
-    def _run_parts(self, call: Call, x: Array, out: Array, threads: int, channels: int) -> None:
-        """Some output channels after others: weights that serve once are packed into memory that is there already."""
-        spec, bias = self.spec, self._bias[0]
-        for first in range(0, spec.out_channels, channels):
-            some = slice(first, min(first + channels, spec.out_channels))
-            part = replace(spec, out_channels=some.stop - some.start)
-            Winograd(part, self._weight[some], bias[some], self._once).run(call, x, out[:, some], threads)
+        dtype = self.spec.dtype
+        piece, weights, beside = self._pack(form, blocks)
+        transforms = known.inputs.astype(dtype), known.outputs.astype(dtype), known.fresh.astype(dtype)
+        kernel = partial(
+            self.kernel.run, weights, self._bias.reshape(-1), blocks.geometry, blocks.tables, transforms,
+            self._activation, blocks.threads,
+        )  # fmt: skip
+        run = partial(_run, kernel, piece, self._direct, blocks, call, threads)
+        if len(beside) >= blocks.scratch_bytes:
+            return lambda x, out: run(x, out, beside)
+        return _memory.WithScratch(run, blocks.scratch_bytes)
 
     def _packed_size(self, form: Form) -> int:
         spec, depth = self.spec, self.spec.group_inputs * direct_taps(self.spec, form)
@@ -121,8 +124,8 @@ class Winograd:
         size: int = self.kernel.packed_size(spec.groups, spec.group_outputs, depth, form.frequencies)
         return size
 
-    def _pack(self, form: Form, blocks: winograd_blocks.Blocks) -> tuple[Array, Array]:
-        """Transformed weights, packed on first use, and scratch memory beside them.
+    def _pack(self, form: Form, blocks: Blocks) -> tuple[Array, Array, Array]:
+        """A piece of memory, the transformed weights in it, packed on first use, and scratch memory beside them.
 
         Two threads may pack the same thing at once. Weights that serve once, and one thread, lie in one piece with
         the scratch of their first call: what is kept between calls is one piece then, large enough for the next one.
@@ -141,29 +144,50 @@ class Winograd:
                 rows = columns if form.planar else np.ones((1, 1))
                 self.kernel.pack_weights(self._weight, offsets, spec.groups, rows, columns, packed, blocks.threads)
             self._packed[form] = room, packed, room[nbytes:]
-        _, packed, beside = self._packed[form]
-        return packed, beside
+        return self._packed[form]
 
-    def _repair(self, call: Call, x: Array, out: Array, threads: int, bad: Array, form: Form) -> None:
-        """Compute the tiles marked in ``bad`` (image, depth, rows, columns of tiles) by the definition.
 
-        One box of results per plane, neighbouring images with the same box together: the price is bounded, and no
-        image depends on another. The dense path computes a box when the padding is shifted by the box's origin.
-        """
-        phases = phases_of(self.spec, call, form)
-        tall, wide = phases[0] * (form.m if form.high else 1), phases[1] * (form.m if form.wide else 1)
-        boxes: dict[tuple[int, ...], list[int]] = {}
-        for n, d in np.argwhere(bad.any(axis=(2, 3))).tolist():
-            rows, columns = (np.flatnonzero(bad[n, d].any(axis=axis)) for axis in (1, 0))
-            edges = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
-            boxes.setdefault((d, *edges), []).append(n)
-        for (d, h0, h1, w0, w1), images in boxes.items():
-            for run in np.split(images, np.flatnonzero(np.diff(images) > 1) + 1):
-                part = slice(int(run[0]), int(run[-1]) + 1)
-                view = out[part, :, d : d + 1, h0 * tall : h1 * tall, w0 * wide : w1 * wide]
-                seen = x[part]
-                box = _box_of(self.spec, call, (d, h0 * tall, w0 * wide), seen, view)
-                self._direct.run(box, seen, view, threads)
+def _run(
+    kernel: Callable[..., bool], piece: Array, direct: Dense, blocks: Blocks, call: Call, threads: int, x: Array,
+    out: Array, scratch: Array,
+) -> None:  # fmt: skip
+    """Compute, and once more by the definition what is not finite. ``piece`` has the weights, and may be lent."""
+    bad = np.zeros(prod(blocks.flags), np.uint8)
+    if kernel(x, out, bad, scratch):
+        tiles: Array = np.any(bad.reshape(blocks.flags), axis=(0, 2))
+        _repair(direct, call, x, out, threads, tiles, blocks.form)
+
+
+def _run_parts(
+    spec: ConvSpec, weight: Array, bias: Array, call: Call, threads: int, channels: int, x: Array, out: Array
+) -> None:  # fmt: skip
+    """Some output channels after others: weights that serve once are packed into memory that is there already."""
+    for first in range(0, spec.out_channels, channels):
+        some = slice(first, min(first + channels, spec.out_channels))
+        part = replace(spec, out_channels=some.stop - some.start)
+        Winograd(part, weight[some], bias[some], True).prepare(call, threads)(x, out[:, some])
+
+
+def _repair(direct: Dense, call: Call, x: Array, out: Array, threads: int, bad: Array, form: Form) -> None:
+    """Compute the tiles marked in ``bad`` (image, depth, rows, columns of tiles) by the definition.
+
+    One box of results per plane, neighbouring images with the same box together: the price is bounded, and no
+    image depends on another. The dense path computes a box when the padding is shifted by the box's origin.
+    """
+    phases = phases_of(direct.spec, call, form)
+    tall, wide = phases[0] * (form.m if form.high else 1), phases[1] * (form.m if form.wide else 1)
+    boxes: dict[tuple[int, ...], list[int]] = {}
+    for n, d in np.argwhere(bad.any(axis=(2, 3))).tolist():
+        rows, columns = (np.flatnonzero(bad[n, d].any(axis=axis)) for axis in (1, 0))
+        edges = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+        boxes.setdefault((d, *edges), []).append(n)
+    for (d, h0, h1, w0, w1), images in boxes.items():
+        for run in np.split(images, np.flatnonzero(np.diff(images) > 1) + 1):
+            part = slice(int(run[0]), int(run[-1]) + 1)
+            view = out[part, :, d : d + 1, h0 * tall : h1 * tall, w0 * wide : w1 * wide]
+            seen = x[part]
+            box = _box_of(direct.spec, call, (d, h0 * tall, w0 * wide), seen, view)
+            direct.prepare(box, threads)(seen, view)
 
 
 def _box_of(spec: ConvSpec, call: Call, origin: tuple[int, int, int], x: Array, view: Array) -> Call:

@@ -24,6 +24,7 @@ from cyconv._plans.spec import (
     flops,
     odd_lines,
     round_up,
+    strides_by_name,
 )  # fmt: skip
 from cyconv._plans.winograd_points import offsets_of_cells
 
@@ -333,6 +334,7 @@ def _describe(
         "at_chunk": at_chunk, "at_threads": 0 if parts else values, "thread_bytes": at_chunk + turned,
         "is_silu": spec.activation.silu,
         "has_activation": not spec.activation.silu and spec.activation.kind != "none",
+        **strides_by_name(call),
     }  # fmt: skip
     for i, axis in enumerate("dhw"):
         numbers_of |= {
