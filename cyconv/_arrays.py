@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
 
+from cyconv._kernels import planned
 from cyconv._scalars import check_choice, check_index_range
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
@@ -184,15 +185,18 @@ def takes_result(out: object, shape: tuple[int, ...], dtype: Dtype) -> TypeGuard
     return fits
 
 
-def check_out(out: object, shape: Sequence[int], dtype: Dtype, inputs: Iterable[Array]) -> tuple[Array, bool]:
+def check_out(
+    out: object, shape: Sequence[int], dtype: Dtype, inputs: Iterable[Array], follows: Array | None = None
+) -> tuple[Array, bool]:
     """Return the array to fill, and whether that must go through a temporary (see `run_into`).
 
-    None gives a new C-contiguous array. A temporary is needed if `out` may overlap an input or is misaligned.
+    None gives a new C-contiguous array, which lies in the lines of the cache as `follows` does. A temporary is needed
+    if `out` may overlap an input or is misaligned.
     """
     shape = tuple(shape)
     if out is None:
         check_index_range("the result", shape, dtype.itemsize)
-        return np.empty(shape, dtype), False
+        return planned.new_result(shape, dtype, follows), False
     if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
         raise TypeError(f"out must be a numpy.ndarray, got {type(out).__name__}")
     array = np.asarray(out)

@@ -11,6 +11,7 @@ import numpy as np
 
 from cyconv import _memory, _signal_run
 from cyconv._arrays import FLOAT32, FLOAT64, Array, takes_result
+from cyconv._kernels import planned
 from cyconv._plans import exact
 from cyconv._plans import signal_table as table
 from cyconv._plans.convolution import Runner
@@ -69,7 +70,7 @@ def run(key: Key, in1: Array, out: Array | None) -> Array | None:
         return None
     dtype, shape = key[3], known.shape
     if out is None:
-        result = np.empty(shape, dtype)
+        result = planned.new_result(shape, dtype)
     elif takes_result(out, shape, dtype) and not np.may_share_memory(in1, out):
         result = out
     else:

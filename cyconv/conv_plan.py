@@ -96,6 +96,10 @@ class ConvPlan:
         if keep:
             self._weight = self._weight.copy()
             self._bias = None if self._bias is None else self._bias.copy()
+        # cell by cell: then vectors of x and of the result can both begin with a line of the cache, or neither
+        self._reads_in_place = {*self._kernel, *self._stride} == {1} and (
+            isinstance(self._padding, str) or not any(map(any, self._padding))
+        )
         self._known: dict[bytes, planned.Shortcut] = {}
         self._ready: dict[tuple[np.dtype[Any], tuple[int, ...]], Convolution] = {}
         if keep:  # names are checked now, whatever images come later
@@ -153,7 +157,7 @@ class ConvPlan:
         run = prepare_stored(convolution, x_view, out_view, pads, threads)
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
-        self._known[key] = planned.Shortcut(run, x_view, out_view, result.shape)
+        self._known[key] = planned.Shortcut(run, x_view, out_view, result.shape, self._reads_in_place)
 
     def run_image(self, image: _checks.Image, out: Array | None = None) -> Array:
         """Convolve an image that was checked already."""
@@ -164,7 +168,8 @@ class ConvPlan:
         named = [("x", x), ("weight", self._weight)] + ([] if self._bias is None else [("bias", self._bias)])
         compute, result = _checks.float_dtypes(*named)
         shape = image.result_shape(self._weight.shape[0], out_size)
-        target, through = _checks.check_out(out, shape, result, [array for _, array in named])
+        follows = x if self._reads_in_place else None
+        target, through = _checks.check_out(out, shape, result, [array for _, array in named], follows)
         if target.size == 0:
             return target
 

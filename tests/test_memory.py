@@ -2,10 +2,13 @@
 
 import gc
 import mmap
+import tracemalloc
 
 import numpy as np
 import pytest
+from numpy._core.multiarray import get_handler_name
 
+import cyconv
 from cyconv import _memory
 
 
@@ -93,3 +96,74 @@ def test_small_arrays_share_a_large_page(monkeypatch):
     assert [set(array) for array in arrays] == [{i} for i in range(12)]
     spread = max(array.ctypes.data for array in arrays) - min(array.ctypes.data for array in arrays)
     assert spread < _memory._LARGE_PAGE
+
+
+# Where results lie.
+
+RESULTS = {
+    "conv": lambda x, **to: cyconv.conv2d(x, np.ones((4, 3, 3, 3), x.dtype), **to),
+    "transposed": lambda x, **to: cyconv.conv_transpose2d(x, np.ones((3, 4, 2, 2), x.dtype), **to),
+    "max": lambda x, **to: cyconv.max_pool2d(x, 2, **to),
+    "mean": lambda x, **to: cyconv.adaptive_avg_pool2d(x, 33, **to),
+    "correlation": lambda x, **to: cyconv.signal.correlate2d(x[0, 0], np.ones((3, 3), x.dtype), **to),
+    "gradient": lambda x, **to: cyconv.grad.conv2d_input(
+        (1, 4, x.shape[2] + 2, x.shape[3] + 2), np.ones((3, 4, 3, 3), x.dtype), x, **to
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_result_begins_with_a_line_of_the_cache(name, kind):
+    for start in range(4):
+        x = np.ones(start + 3 * 70 * 71, kind)[start:].reshape(1, 3, 70, 71)
+        for _ in range(3):  # a call that comes again takes another way
+            y = RESULTS[name](x)
+            assert y.ctypes.data % 64 == 0
+            assert y.base is None
+            assert y.flags.owndata
+
+
+def test_a_result_of_single_cells_lies_in_the_lines_as_its_image_does():
+    for start in range(16):
+        x = np.ones(start + 3 * 70 * 71, np.float32)[start:].reshape(1, 3, 70, 71)
+        plan = cyconv.plan_conv2d(np.ones((4, 3, 1, 1), np.float32))
+        for _ in range(3):
+            assert (plan(x).ctypes.data - x.ctypes.data) % 64 == 0
+
+
+@pytest.mark.parametrize("start", [0, 1, 5])
+def test_a_result_can_be_resized_and_outlives_others(start):
+    x = np.arange(start + 3 * 70 * 71, dtype=np.float32)[start:].reshape(1, 3, 70, 71)
+    plan = cyconv.plan_conv2d(np.ones((4, 3, 1, 1), np.float32))
+    kept = plan(x)
+    before = kept.copy()
+    others = [plan(x) for _ in range(20)]
+    for cells in (1_000_000, 20_000, 19_999, 1, 100_000):
+        others[-1].resize(cells, refcheck=False)
+        assert np.array_equal(others[-1][: before.size], before.reshape(-1)[:cells])
+        others[-1].resize(before.size, refcheck=False)
+        others[-1][...] = before.reshape(-1)
+    del others
+    assert np.array_equal(kept, before)
+
+
+def test_a_result_is_traced():
+    x = np.ones((1, 3, 200, 200), np.float32)
+    plan = cyconv.plan_conv2d(np.ones((4, 3, 1, 1), np.float32))
+    plan(x)
+    tracemalloc.start()
+    try:
+        y = plan(x)
+        assert y.nbytes <= tracemalloc.get_traced_memory()[0] < y.nbytes + 10_000
+        del y
+        assert tracemalloc.get_traced_memory()[0] < 10_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_arrays_of_numpy_are_left_alone():
+    before = get_handler_name()
+    cyconv.conv2d(np.ones((1, 3, 70, 70), np.float32), np.ones((4, 3, 1, 1), np.float32))
+    assert get_handler_name() == before
+    assert get_handler_name(np.empty(10_000)) == before

@@ -18,7 +18,7 @@ from cyconv import grad
 
 
 class Cyconv:
-    """Entries: ``cyconv`` (weights packed, ``out=`` kept), ``cyconv-new`` (that allocates each result).
+    """Entries: ``cyconv`` (weights packed, the first result kept for ``out=``) and ``cyconv-new`` (every result new).
 
     And ``cyconv-ALGORITHM`` for every algorithm that was asked for beside the first.
     """
@@ -49,7 +49,8 @@ class Cyconv:
         last = self.layout == "NHWC"
         x = np.ascontiguousarray(data.x.transpose(0, 2, 3, 1)) if last else data.x
         steps: list[Callable[[Any], Any]] = []
-        for op, weight, bias, shape in zip(case.ops, data.weights, data.biases, case.shapes()[1:], strict=True):
+        y = x
+        for op, weight, bias in zip(case.ops, data.weights, data.biases, strict=True):
             if isinstance(op, Pool):
                 step = self._pool(op)
             else:
@@ -66,9 +67,8 @@ class Cyconv:
                     num_threads=self.threads,
                 )
             if keep:
-                N, K, OH, OW = shape
-                out = np.empty((N, OH, OW, K) if last else (N, K, OH, OW), data.x.dtype)
-                step = functools.partial(step, out=out)
+                y = step(y)
+                step = functools.partial(step, out=y)
             steps.append(step)
         call = functools.partial(chain(steps), x)
         return Prepared(call, (lambda y: y.transpose(0, 3, 1, 2)) if last else (lambda y: y))
@@ -93,7 +93,7 @@ class Cyconv:
         ]
         steps += [functools.partial(grad.conv2d_bias, gradient, **common)] * op.bias
         if keep:
-            steps = [functools.partial(step, out=np.empty_like(step())) for step in steps]
+            steps = [functools.partial(step, out=step()) for step in steps]
         return Prepared(lambda: [step() for step in steps], flat)
 
     def _pool_gradient(self, case: Case, data: Data, keep: bool) -> Prepared:
@@ -101,8 +101,6 @@ class Cyconv:
         assert isinstance(op, Pool)
         gradient = make_gradient(case)
         how: dict[str, Any] = {"num_threads": self.threads}
-        if keep:
-            how["out"] = np.empty_like(data.x)
         if op.kind == "global":
             call = functools.partial(grad.adaptive_avg_pool2d, gradient, data.x.shape, **how)
         elif op.kind == "avg":
@@ -113,7 +111,7 @@ class Cyconv:
             windows = {"stride": op.stride, "padding": op.padding, "return_indices": True}
             _, indices = cyconv.max_pool2d(data.x, op.size, **windows)
             call = functools.partial(grad.max_pool2d, gradient, indices, data.x.shape, **how)
-        return Prepared(call, np.ravel)
+        return Prepared(functools.partial(call, out=call()) if keep else call, np.ravel)
 
     def _image_entries(self, case: Case, data: Data) -> dict[str, Builder]:
         if case.group == "small":
@@ -132,8 +130,8 @@ class Cyconv:
     def _plan(self, case: Case, data: Data) -> Prepared:
         op = case.ops[0]
         plan = cyconv.plan_conv2d(_kernel(data), padding=op.padding, num_threads=self.threads)
-        out = np.empty(case.shapes()[-1][2:], data.x.dtype)
-        return Prepared(functools.partial(plan, data.x[0, 0], out=out), _as_batch)
+        x = data.x[0, 0]
+        return Prepared(functools.partial(plan, x, out=plan(x)), _as_batch)
 
     def _signal(self, case: Case, data: Data) -> Prepared:
         try:
@@ -141,11 +139,8 @@ class Cyconv:
         except ImportError as missing:
             raise Unsupported(str(missing)) from missing
         kernel = _kernel(data)
-        out = np.empty(case.shapes()[-1][2:], kernel.dtype)
-        call = functools.partial(
-            signal.correlate2d, data.x[0, 0], kernel, mode="same", out=out, num_threads=self.threads
-        )
-        return Prepared(call, _as_batch)
+        call = functools.partial(signal.correlate2d, data.x[0, 0], kernel, mode="same", num_threads=self.threads)
+        return Prepared(functools.partial(call, out=call()), _as_batch)
 
 
 def _kernel(data: Data) -> Array:

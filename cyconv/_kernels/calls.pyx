@@ -20,6 +20,7 @@ from cyconv._kernels.ndarray cimport (
     NPY_ARRAY_ALIGNED, NPY_ARRAY_CARRAY, NPY_MAXDIMS, PyArray_DATA, PyArray_DESCR, PyArray_DIMS, PyArray_NDIM,
     PyArray_STRIDES, PyArray_TYPE, PyArrayObject, as_array, has_flags, npy_intp,
 )
+from cyconv._kernels.results cimport result_array
 
 cdef extern from "numpy/arrayobject.h":
     int _import_array() except -1
@@ -225,7 +226,7 @@ def again(int op, int naxes, x, tuple windows, layout, out, int threads):
     if not has_flags(x, NPY_ARRAY_ALIGNED):
         return None
     if out is None:
-        out = PyArray_EMPTY(<int>len(recipe.shape), recipe.size, PyArray_TYPE(as_array(x)), False)
+        out = result_array(<int>len(recipe.shape), recipe.size, <void *>recipe.dtype, 0)
     elif not recipe.takes(out):
         return None
     if recipe.placed:
@@ -352,7 +353,7 @@ def gradient_again(kind, size, tuple settings, tuple arrays, out, int threads):
     if known is None or not _is_same(settings, known.settings) or not _is_same(size, known.size):
         return None
     if out is None:
-        out = PyArray_EMPTY(<int>len(known.shape), known.out_size, PyArray_TYPE(as_array(arrays[0])), False)
+        out = result_array(<int>len(known.shape), known.out_size, PyArray_DESCR(as_array(arrays[0])), 0)
     else:
         if type(out) is not ndarray or not has_flags(out, NPY_ARRAY_CARRAY):
             return None

@@ -27,7 +27,8 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from cyconv._kernels.activation cimport silu
 from cyconv._kernels.dense_geometry cimport (PANEL, Box, Geometry, Job, Operand, balanced, box_at, box_count, cuts,
-                                             panel_start, position_runs, position_tiles, weight_panels, weight_width)
+                                             panel_start, position_runs, position_tiles, result_at, weight_panels,
+                                             weight_width)
 from cyconv._kernels.dense_source cimport Run, before_line, input_at, read_input
 from cyconv._kernels.dense_store cimport store
 from cyconv._kernels.dense_weights cimport pack_columns
@@ -49,8 +50,8 @@ FIELDS = (
     "stride_d", "stride_h", "stride_w", "pad_d", "pad_h", "pad_w", "dilation_w", "padding_mode",
     "taps", "taps_w", "slots_d", "slots_h", "slots_w", "strips_d", "strips_h", "strips_w",
     "box_n", "box_d", "box_h", "box_w",
-    "block", "parts", "by_rows", "row_tiles", "direct_in", "direct_out", "channel_runs", "plain_rows",
-    "asks_input", "asks_result",
+    "block", "parts", "by_rows", "row_tiles", "direct_in", "direct_out", "result_lines", "channel_runs",
+    "plain_rows", "asks_input", "asks_result",
     "at_cells", "at_source", "at_tail", "at_tile", "at_offsets", "scratch_bytes",
     "is_silu", "has_activation",
     "x_n", "x_c", "x_d", "x_h", "x_w", "y_n", "y_k", "y_d", "y_h", "y_w",
@@ -115,10 +116,6 @@ def run(weight, bias, geometry, tables, activation, int num_threads, x, out, scr
         raise ValueError("scratch is too small")
     job.g = g
     job.x = Source(<const real_t *>PyArray_DATA(as_array(x)), g.x_n, g.x_c, g.x_d, g.x_h, g.x_w)
-    job.lines = (g.direct_in and g.direct_out and g.by_rows and (job.x.n | job.x.c | (job.x.d if g.box_d > 1 else 0)) % VL == 0)
-    job.lead = 0
-    if job.lines and g.box_w < g.out_w and g.box_w % VL == 0:
-        job.lead = (VL - before_line(job.x.data)) % VL
     job.axis_d = Axis(g.size_d, g.stride_d, g.pad_d, g.slots_d, g.strips_d,
                       <const int64_t *>PyArray_DATA(as_array(tables)))
     job.axis_h = Axis(g.size_h, g.stride_h, g.pad_h, g.slots_h, g.strips_h, job.axis_d.strip + 3 * g.strips_d)
@@ -130,6 +127,14 @@ def run(weight, bias, geometry, tables, activation, int num_threads, x, out, scr
     job.bias = <const real_t *>PyArray_DATA(as_array(bias))
     job.out = <real_t *>PyArray_DATA(as_array(out))
     job.out_n, job.out_k, job.out_d, job.out_h, job.out_w = g.y_n, g.y_k, g.y_d, g.y_h, g.y_w
+    job.lines = g.direct_in and g.direct_out and g.by_rows
+    if g.result_lines:
+        job.lines &= (g.y_n | g.y_k | (g.y_d if g.box_d > 1 else 0)) % VL == 0
+    else:
+        job.lines &= (g.x_n | g.x_c | (g.x_d if g.box_d > 1 else 0)) % VL == 0
+    job.lead = 0
+    if job.lines and g.box_w < g.out_w and g.box_w % VL == 0:
+        job.lead = (VL - before_line(<const real_t *>job.out if g.result_lines else job.x.data)) % VL
     job.finish = Finish(g.has_activation, limits[0], limits[1], limits[2])
     items = box_count(&job) * g.groups
     share_out(&shares, items * g.parts, num_threads)
@@ -230,8 +235,7 @@ cdef void _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, i
             p.ahead_share = SHARES * p.depth * p.width * REAL_SIZE // tiles
             p.ahead_step = p.width * REAL_SIZE // tiles + 1
         p.bias = job.bias + (group * wide + first) * (VL if g.by_rows else 1)
-        out = (job.out + box.n0 * job.out_n + (group * g.group_outputs + first) * job.out_k + box.d0 * job.out_d
-               + box.h0 * job.out_h + box.w0 * job.out_w)
+        out = result_at(job, box) + (group * g.group_outputs + first) * job.out_k
         at = first - row0 if waits else 0
         partial = <real_t *>(scratch + g.at_tile)
         if g.direct_out:

@@ -14,7 +14,8 @@ cdef struct Geometry:
     int64_t stride_d, stride_h, stride_w, pad_d, pad_h, pad_w, dilation_w, padding_mode
     int64_t taps, taps_w, slots_d, slots_h, slots_w, strips_d, strips_h, strips_w
     int64_t box_n, box_d, box_h, box_w
-    int64_t block, parts, by_rows, row_tiles, direct_in, direct_out, channel_runs, plain_rows, asks_input, asks_result
+    int64_t block, parts, by_rows, row_tiles, direct_in, direct_out, result_lines, channel_runs, plain_rows
+    int64_t asks_input, asks_result
     int64_t at_cells, at_source, at_tail, at_tile, at_offsets, scratch_bytes
     int64_t is_silu, has_activation
     int64_t x_n, x_c, x_d, x_h, x_w, y_n, y_k, y_d, y_h, y_w    # strides of x and of the result, in scalars
@@ -26,7 +27,9 @@ cdef struct Box:
 cdef struct Job:
     const Geometry *g
     Source x
-    bint lines                  # an input that is read in place: channels lie alike in the lines of the cache
+    # an input that is read in place: where a vector begins with a line of the cache, in the input or in the result,
+    # other channels' vectors do, too
+    bint lines
     int64_t lead                # by this much boxes along the width begin earlier, so that each begins with a line
     Axis axis_d, axis_h, axis_w
     const int64_t *tap_row      # row slot of each tap (in an input that is read in place: scalars)
@@ -53,6 +56,11 @@ cdef struct Operand:
 
 cdef inline int64_t cuts(int64_t total, int64_t box) noexcept nogil:
     return (total + box - 1) // box
+
+
+cdef inline real_t *result_at(const Job *job, const Box *box) noexcept nogil:
+    """Where the first channel of the first position of a box is stored."""
+    return job.out + box.n0 * job.out_n + box.d0 * job.out_d + box.h0 * job.out_h + box.w0 * job.out_w
 
 
 cdef inline int64_t weight_width(const Geometry *g) noexcept nogil:

@@ -30,7 +30,7 @@ Assumptions: as ``dense.pyx``.
 """
 from libc.stdint cimport int64_t, uint8_t, uintptr_t
 
-from cyconv._kernels.dense_geometry cimport PANEL, Box, Geometry, Job, Operand, cuts, input_places
+from cyconv._kernels.dense_geometry cimport PANEL, Box, Geometry, Job, Operand, cuts, input_places, result_at
 from cyconv._kernels.gather cimport LINE_BYTES, Axis, ceil_div, copy_run, gather_block, odd_lines, source_index
 from cyconv._kernels.masks cimport lanes_up_to, load_apart, vload_chosen, vmask_of, vmask_t
 from cyconv._kernels.simd cimport REAL_SIZE, VL, inlined, outlined, prefetch, real_t, vec_t, vevery_second, vload, vstore, vzero
@@ -149,7 +149,7 @@ cdef inline Operand read_input(const Job *job, const Box *box, int64_t group, in
     if g.direct_in:
         found.data = input_at(job, box, channel)
         if job.lines and box.slab >= 4 * PANEL:
-            found.head = before_line(found.data)
+            found.head = before_line(<const real_t *>result_at(job, box) if g.result_lines else found.data)
         if g.by_rows and (box.slab - found.head) % VL:
             _copy_tail(&found, box, k1 - k0, <real_t *>(scratch + g.at_tail), g.block)
         return found

@@ -6,7 +6,7 @@ once. Also here: taking and giving back the memory that kernels work in, which e
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.ref cimport Py_INCREF
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uintptr_t
 from libc.string cimport memcmp, memcpy
 
 from numpy import ndarray
@@ -15,12 +15,12 @@ from cyconv._kernels.ndarray cimport (
     NPY_ARRAY_ALIGNED, NPY_ARRAY_CARRAY, NPY_ARRAY_WRITEABLE, NPY_MAXDIMS, PyArray_DATA, PyArray_DESCR, PyArray_DIMS,
     PyArray_FLAGS, PyArray_NDIM, PyArray_STRIDES, PyArray_TYPE, PyArrayObject, as_array, has_flags, npy_intp,
 )
+from cyconv._kernels.results cimport result_array
 
 cdef extern from "numpy/arrayobject.h":
     int _import_array() except -1
-    object PyArray_Empty(int ndim, const npy_intp *size, void *descr, int fortran)   # both take a reference to descr
     object PyArray_NewFromDescr(void *kind, void *descr, int ndim, const npy_intp *size, const npy_intp *step, void *data,
-                                int flags, object like)
+                                int flags, object like)      # takes a reference to descr
     int PyArray_SetBaseObject(PyArrayObject *array, object base) except -1
 
 _import_array()
@@ -55,22 +55,36 @@ cdef object _view(object array, const Seen *seen, object dtype):
     return view
 
 
+cdef inline uintptr_t _address(array) noexcept:
+    return <uintptr_t>PyArray_DATA(as_array(array))
+
+
+def new_result(tuple shape, dtype, follows=None):
+    """An array of any numbers for a result, which begins with a line of the cache, or lies in it as ``follows`` does."""
+    cdef npy_intp size[NPY_MAXDIMS]
+    cdef int i
+    for i in range(len(shape)):
+        size[i] = shape[i]
+    return result_array(<int>len(shape), size, <void *>dtype, 0 if follows is None else _address(follows))
+
+
 cdef class Shortcut:
     """All that a call on an array like a first one needs to know, but where it lies.
 
     ``run(x, out)`` computes from arrays that lie as ``x`` and ``out`` do, seen as (N, C, D, H, W); ``shape`` is that of the
-    result for who calls. Both are of the dtype of x.
+    result for who calls. Both are of the dtype of x. A result that ``follows`` x lies in the lines of the cache as x does.
     """
     cdef object compute, dtype
     cdef Seen x, out
     cdef int ndim
+    cdef bint follows
     cdef npy_intp size[NPY_MAXDIMS]
     cdef int64_t low, high, nbytes      # x reaches from low to high, in bytes from its first cell; bytes of the result
 
-    def __init__(self, run, x, out, tuple shape):
+    def __init__(self, run, x, out, tuple shape, bint follows):
         cdef int i
         cdef int64_t reach
-        self.compute, self.dtype = run, x.dtype
+        self.compute, self.dtype, self.follows = run, x.dtype, follows
         self.x, self.out = _seen(x), _seen(out)
         self.ndim, self.nbytes = <int>len(shape), x.itemsize
         for i in range(self.ndim):
@@ -105,8 +119,7 @@ cdef class Shortcut:
         if PyArray_DESCR(as_array(x)) != <void *>self.dtype or not has_flags(x, NPY_ARRAY_ALIGNED):
             return None
         if out is None:
-            Py_INCREF(self.dtype)
-            out = PyArray_Empty(self.ndim, self.size, <void *>self.dtype, False)
+            out = result_array(self.ndim, self.size, <void *>self.dtype, _address(x) if self.follows else 0)
         elif not self.takes(x, out):
             return None
         self.compute(_view(x, &self.x, self.dtype), _view(out, &self.out, self.dtype))

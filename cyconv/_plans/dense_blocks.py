@@ -389,6 +389,7 @@ def _describe(
         "padding_mode": PADDING_MODES[spec.padding_mode], "taps": spec.taps,
         "box_n": box[0], "block": block, "parts": parts,
         "by_rows": by_rows, "row_tiles": way.row_tiles, "direct_in": direct_in, "direct_out": direct_out,
+        "result_lines": block < table.DENSE_SPLIT_STORE * spec.group_outputs / panels,
         "channel_runs": _reads_channels(spec, call, way),
         "plain_rows": plain_rows, "asks_input": _asks_input(spec, call, way),
         "asks_result": direct_out and result > table.DENSE_RESULT_BYTES,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cyconv import _memory, _runtime
+from cyconv._kernels import planned
 from cyconv._plans import signal_table as table
 from cyconv._plans.spec import PADDING_MODES
 
@@ -69,7 +70,7 @@ def quick(in1: Any, in2: Any, mode: str, flip: bool = False, out: Any = None) ->
     if not plain and (type(out) is not np.ndarray or out.dtype is not dtype or out.shape != (oh, ow)):
         return None
     if plain or not out.flags.carray:
-        result = np.empty((oh, ow), dtype)
+        result = planned.new_result((oh, ow), dtype)
         if not plain and not out.flags.writeable:
             return None
     else:

@@ -56,6 +56,11 @@ DENSE_WIDE_FACTOR = 1.25
 #: them: 1x1, 512x64x64 to 256 14.0 -> 8.2 ms, 256x128x128 to 256 19.2 -> 15.4, 64x256x256 to 32 4.9 -> 4.2.
 DENSE_COLLISIONS = (128 << 10, 16, 4 << 20)
 
+#: Loads across two cache lines that take as long as a store across two lines: of tiles that read the input where it
+#: lies, stores are aligned where there are more of them. 1x1, 16x112x112 to 96, 16 bytes off 560 -> 495 us;
+#: 24 channels to 144 0.92 to 0.97; equal at 32 to 192; 40 to 24 and 256 to 64 would take 1.1 times as long.
+DENSE_SPLIT_STORE = 2
+
 #: Costs in cycles, for the choice between the two orientations of the dense product: laying out a vector of the
 #: input, each vector more than two that it is picked from (3 channels of 224x224, 4x4/4 to 96, 8x8/8 to 192, 16x16/16
 #: to 768: 4, 4, 14 in all), a row of them, one cell that lies apart, one that is gathered first; storing a vector of
