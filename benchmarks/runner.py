@@ -191,9 +191,9 @@ class Runner:
                 else:
                     entry = Entry(process, name, found["error"])
                     entries.append(entry)
-                    if found["first"] > 4 * self.settings.seconds:
-                        # The call whose result was checked has to do: it is long enough to tell.
-                        entry.samples, entry.spent = [found["first"]], found["first"]
+                    if found["seconds"] > 4 * self.settings.seconds:
+                        # The calls before have to do: they are long enough to tell.
+                        entry.samples, entry.spent = [found["seconds"]], found["seconds"]
         for turn in range(self.settings.rounds):
             # Everybody is once the first one, once the last one, and has various neighbours.
             start = turn * len(entries) // self.settings.rounds
