@@ -90,7 +90,7 @@ cdef inline int64_t row_cells(const Geometry *g, const Box *box) noexcept nogil:
     cdef int64_t reach = (g.taps_w - 1) * g.dilation_w
     if not g.row_tiles:
         return box.w
-    return box.w + reach // g.stride_w if g.by_rows else (box.w - 1) * g.stride_w + reach + 1
+    return cuts(box.w + reach // g.stride_w if g.by_rows else (box.w - 1) * g.stride_w + reach + 1, VL) * VL
 
 
 cdef inline const real_t *input_at(const Job *job, const Box *box, int64_t channel) noexcept nogil:

@@ -360,6 +360,7 @@ def _describe(
     row, reach = box[3], (spec.kernel[2] - 1) * spec.dilation[2]
     if way.row_tiles:
         row = row + reach // spec.stride[2] if by_rows else (row - 1) * spec.stride[2] + reach + 1
+        row = round_up(row, lanes)
     place = round_up(slots_d * slots_h * box[0] * row + lanes - 1, lanes)
     places = _places(spec, way)
     in_cells = direct_in or (way.row_tiles and not plain_rows)
