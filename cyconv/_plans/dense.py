@@ -73,11 +73,11 @@ class Dense:
                 self.kernel.pack_weights(
                     self._weight, tap_offsets(self._weight), packed, blocks.geometry, blocks.threads
                 )
-            bias = np.zeros((spec.groups, width), spec.dtype)
+            bias = _memory.empty((spec.groups, width, self.kernel.LANES if blocks.by_rows else 1), spec.dtype)
+            bias.fill(0)
             if self._bias is not None:
-                bias[:, : spec.group_outputs] = self._bias.reshape(spec.groups, spec.group_outputs)
-            repeated = bias.reshape(-1).repeat(self.kernel.LANES if blocks.by_rows else 1)
-            self._packed[blocks.by_rows] = packed, repeated
+                bias[:, : spec.group_outputs] = self._bias.reshape(spec.groups, spec.group_outputs, 1)
+            self._packed[blocks.by_rows] = packed, bias.reshape(-1)
         return self._packed[blocks.by_rows]
 
 

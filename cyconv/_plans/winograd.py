@@ -41,7 +41,8 @@ class Winograd:
         self._new = _memory.lent if once else _memory.empty
         self._weight = weight
         self._packed: dict[Form, tuple[Array, Array, Array]] = {}  # a piece; its weights and what is beside them
-        self._bias = np.zeros((spec.groups, round_up(spec.group_outputs, self.kernel.LANES)), spec.dtype)
+        self._bias = _memory.empty((spec.groups, round_up(spec.group_outputs, self.kernel.LANES)), spec.dtype)
+        self._bias.fill(0)
         if bias is not None:
             self._bias[:, : spec.group_outputs] = bias.reshape(spec.groups, spec.group_outputs)
         self._activation = spec.activation.numbers(spec.dtype)
