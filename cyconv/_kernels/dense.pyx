@@ -178,7 +178,7 @@ cdef inline const real_t *_input_after(const Job *job, const Box *box, int64_t i
     cdef const Geometry *g = job.g
     cdef Box later
     if k1 < depth:
-        return input_at(job, box, item % g.groups * g.group_inputs + k1)
+        return input_at(job, box, item % g.groups * g.group_inputs + k1 // g.taps)
     item += 1
     if item >= box_count(job) * g.groups:
         return NULL
@@ -197,7 +197,9 @@ cdef struct Product:
     # what is needed later, the next weights or the next input: each tile asks for a share of it (in 1 / SHARES of a
     # byte), some bytes at each step
     const char *ahead
-    int64_t ahead_share, ahead_step
+    int64_t ahead_first, ahead_share, ahead_step
+    # pieces of so many bytes lie so far apart; a tile that begins in one asks for what lies behind it, too
+    int64_t ahead_run, ahead_apart
 
 
 cdef void _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, int64_t k1, int64_t first_panel,
@@ -225,15 +227,21 @@ cdef void _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, i
         p.channels = min(p.width, g.group_outputs - first)
         p.weight = job.weight + group * g.group_inputs * g.taps * wide + k0 * wide + p.depth * first
         tiles = position_tiles(g, box, p.width)
-        if soon != NULL:
-            # every step is a channel, every tile asks for another piece of all channels' runs
-            p.ahead_share = SHARES * box.slab * REAL_SIZE // (tiles * (last_panel - first_panel))
-            p.ahead = <const char *>soon + (panel - first_panel) * tiles * p.ahead_share // SHARES
-            p.ahead_step = job.x.c * REAL_SIZE
-        else:
+        p.ahead_first, p.ahead_run = 0, 0
+        if soon == NULL:
             p.ahead = <const char *>(p.weight + p.depth * p.width)
             p.ahead_share = SHARES * p.depth * p.width * REAL_SIZE // tiles
             p.ahead_step = p.width * REAL_SIZE // tiles + 1
+        else:
+            p.ahead, p.ahead_apart = <const char *>soon, job.x.c * REAL_SIZE
+            if g.direct_in:     # every step is a channel, every tile asks for another piece of all channels' runs
+                p.ahead_share = SHARES * box.slab * REAL_SIZE // (tiles * (last_panel - first_panel))
+                p.ahead_step = p.ahead_apart
+            else:               # channel by channel the rows that are laid out next
+                p.ahead_run = box.h * g.stride_h * job.x.h * REAL_SIZE
+                p.ahead_share = SHARES * (p.depth // g.taps) * p.ahead_run // (tiles * (last_panel - first_panel))
+                p.ahead_step = p.ahead_share // (SHARES * p.depth) + 1
+            p.ahead_first = (panel - first_panel) * tiles * p.ahead_share
         p.bias = job.bias + (group * wide + first) * (VL if g.by_rows else 1)
         out = result_at(job, box) + (group * g.group_outputs + first) * job.out_k
         at = first - row0 if waits else 0
@@ -257,15 +265,19 @@ cdef void _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, i
 
 
 cdef inline Start _start(const Job *job, const Product *p, const real_t *c, int64_t ldc, int64_t tile) noexcept nogil:
-    """Where tile ``tile`` of the panel starts, and which share of the next weights it asks for."""
+    """Where tile ``tile`` of the panel starts, and which share of what is needed later it asks for."""
     cdef Start start
+    cdef int64_t at
     if not p.fresh:
         start = start_at_result(c, ldc)
     elif job.g.by_rows:
         start = start_at_rows(p.bias)
     else:
         start = start_at_columns(p.bias)
-    start.ahead, start.ahead_step = p.ahead + p.ahead_share * tile // SHARES, p.ahead_step
+    at = (p.ahead_first + p.ahead_share * tile) // SHARES
+    if p.ahead_run:
+        at = at // p.ahead_run * p.ahead_apart + at % p.ahead_run
+    start.ahead, start.ahead_step = p.ahead + at, p.ahead_step
     return start
 
 

@@ -238,11 +238,17 @@ def _reads_channels(spec: ConvSpec, call: Call, way: Way) -> bool:
 
 
 def _asks_input(spec: ConvSpec, call: Call, way: Way) -> bool:
-    """Whether tiles ask for input that is read where it lies rather than for weights: for the larger stream."""
+    """Whether tiles ask for the next input rather than for weights: for the larger stream. Input that is laid out is
+    asked for if it has to come from beyond the second-level cache, and rows of a channel lie side by side."""
     weights = spec.group_outputs * spec.depth
     cells = spec.group_inputs * call.batch * prod(call.out)
     in_place = _is_direct_in(spec, call, way) and not way.row_tiles
-    return (in_place or _reads_channels(spec, call, way)) and weights < cells
+    if in_place or _reads_channels(spec, call, way):
+        return weights < cells
+    _, _, _, xh, xw = call.x_strides
+    nbytes = call.batch * spec.in_channels * prod(call.size) * spec.dtype.itemsize
+    rows = way.box[0] == way.box[1] == 1 and way.box[3] == call.out[2] and xw == 1 and xh == call.size[2]
+    return rows and not _is_direct_in(spec, call, way) and weights < cells and nbytes > table.DENSE_RESULT_BYTES
 
 
 def _has_plain_rows(spec: ConvSpec, call: Call, way: Way) -> bool:
