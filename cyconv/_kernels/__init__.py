@@ -7,6 +7,8 @@ Map
 ``registry.py``            the list of kernels that the build, dispatch and the tests read
 ``cpu.pyx``                what this processor has: instruction sets, caches, OpenMP
 ``calls.pyx``              poolings and gradients that came before, and the way into the kernels of pooling
+``planned.pyx``            calls of plans that came before, and the memory that they work in
+``results.h``              where new results lie in the lines of the cache
 ``*.pyx``                  the families
 """
 
