@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #endif
 
-enum { RESULT_LINE = 64, RESULT_LEAST = 4096, RESULT_LARGE = 4 << 20 };
+enum { RESULT_LINE = 64, RESULT_LEAST = 32 << 10, RESULT_LARGE = 4 << 20 };
 
 static _Thread_local uintptr_t result_phase; /* bytes behind a line, less than one */
 
@@ -78,7 +78,8 @@ static void *result_realloc(void *context, void *begin, size_t size) {
 static PyDataMem_Handler result_handler = {
     "cyconv_results", 1, {NULL, result_malloc, result_calloc, result_realloc, result_free}};
 
-/* A C-contiguous array of any numbers, whose memory begins ``phase`` bytes behind a line if it is worth it. */
+/* A C-contiguous array of any numbers, whose memory begins ``phase`` bytes behind a line if it is so large that this
+   saves more than asking NumPy for it takes, 0.3 us. */
 static PyObject *result_array(int ndim, const npy_intp *size, void *dtype, uintptr_t phase) {
     PyArray_Descr *descr = dtype;
     static PyObject *capsule = NULL;
