@@ -109,11 +109,11 @@ def _find_bands(algorithm: Runner, call: Call, threads: int, taps: int, itemsize
         size, out = (1, read.stop - read.start, width), (1, stop - first, call.out[2])
         pads = call.pads[0], (read.start - top, bottom - read.stop), call.pads[2]
         strides = contiguous_strides(1, size, False), contiguous_strides(1, out, False)
-        part = Call(1, size, pads, out, *strides)
-        found.append(Band(part, algorithm.prepare(part, threads), read, slice(first, stop)))
+        found.append((Call(1, size, pads, out, *strides), read, slice(first, stop)))
     order = algorithm.order(call)
-    alike = order is not None and all(algorithm.order(band.call) == order for band in found)
-    return tuple(found) if alike else ()
+    if order is None or any(algorithm.order(part) != order for part, _, _ in found):
+        return ()
+    return tuple([Band(part, algorithm.prepare(part, threads), *rows) for part, *rows in found])
 
 
 def remember(key: Key, in2: Array) -> None:

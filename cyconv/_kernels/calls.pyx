@@ -20,7 +20,7 @@ from cyconv._kernels.ndarray cimport (
     NPY_ARRAY_ALIGNED, NPY_ARRAY_CARRAY, NPY_MAXDIMS, PyArray_DATA, PyArray_DESCR, PyArray_DIMS, PyArray_NDIM,
     PyArray_STRIDES, PyArray_TYPE, PyArrayObject, as_array, has_flags, npy_intp,
 )
-from cyconv._kernels.results cimport result_array
+from cyconv._kernels.results cimport result_array, takes_result
 
 cdef extern from "numpy/arrayobject.h":
     int _import_array() except -1
@@ -106,16 +106,7 @@ cdef class Recipe:
 
     cdef bint takes(self, out):
         """Whether the result can go there without further checks."""
-        cdef PyArrayObject *array
-        if not self.into_given or type(out) is not ndarray:
-            return False
-        array = as_array(out)
-        return (
-            PyArray_DESCR(array) == <void *>self.dtype
-            and PyArray_NDIM(array) == len(self.shape)
-            and memcmp(PyArray_DIMS(array), self.size, len(self.shape) * sizeof(npy_intp)) == 0
-            and has_flags(out, NPY_ARRAY_CARRAY)
-        )
+        return self.into_given and takes_result(out, <int>len(self.shape), self.size, <void *>self.dtype)
 
 
 def address_of(array):
@@ -355,15 +346,9 @@ def gradient_again(kind, size, tuple settings, tuple arrays, out, int threads):
     if out is None:
         out = result_array(<int>len(known.shape), known.out_size, PyArray_DESCR(as_array(arrays[0])), 0)
     else:
-        if type(out) is not ndarray or not has_flags(out, NPY_ARRAY_CARRAY):
+        if not takes_result(out, <int>len(known.shape), known.out_size, PyArray_DESCR(as_array(arrays[0]))):
             return None
         target = as_array(out)
-        if (
-            PyArray_DESCR(target) != PyArray_DESCR(as_array(arrays[0]))
-            or PyArray_NDIM(target) != len(known.shape)
-            or memcmp(PyArray_DIMS(target), known.out_size, len(known.shape) * sizeof(npy_intp)) != 0
-        ):
-            return None
         for item in arrays:
             if _overlap(target, as_array(item)):
                 return None

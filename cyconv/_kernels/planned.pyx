@@ -7,15 +7,15 @@ cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t, uintptr_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcpy
 
 from numpy import ndarray
 
 from cyconv._kernels.ndarray cimport (
-    NPY_ARRAY_ALIGNED, NPY_ARRAY_CARRAY, NPY_ARRAY_WRITEABLE, NPY_MAXDIMS, PyArray_DATA, PyArray_DESCR, PyArray_DIMS,
+    NPY_ARRAY_ALIGNED, NPY_ARRAY_WRITEABLE, NPY_MAXDIMS, PyArray_DATA, PyArray_DESCR, PyArray_DIMS,
     PyArray_FLAGS, PyArray_NDIM, PyArray_STRIDES, PyArray_TYPE, PyArrayObject, as_array, has_flags, npy_intp,
 )
-from cyconv._kernels.results cimport result_array
+from cyconv._kernels.results cimport result_array, takes_result
 
 cdef extern from "numpy/arrayobject.h":
     int _import_array() except -1
@@ -100,19 +100,12 @@ cdef class Shortcut:
 
     cdef bint takes(self, x, out):
         """Whether the result can go there without further checks."""
-        cdef PyArrayObject *array
         cdef const char *start
         cdef const char *source = <const char *>PyArray_DATA(as_array(x))
-        if type(out) is not ndarray:
+        if not takes_result(out, self.ndim, self.size, <void *>self.dtype):
             return False
-        array, start = as_array(out), <const char *>PyArray_DATA(as_array(out))
-        return (
-            PyArray_DESCR(array) == <void *>self.dtype
-            and PyArray_NDIM(array) == self.ndim
-            and memcmp(PyArray_DIMS(array), self.size, self.ndim * sizeof(npy_intp)) == 0
-            and has_flags(out, NPY_ARRAY_CARRAY)
-            and (start >= source + self.high or start + self.nbytes <= source + self.low)
-        )
+        start = <const char *>PyArray_DATA(as_array(out))
+        return start >= source + self.high or start + self.nbytes <= source + self.low
 
     cdef object again(self, x, out):
         """The result; None if it needs the long way."""

@@ -11,38 +11,31 @@ import numpy as np
 from cyconv import _memory, _runtime
 from cyconv._plans import table
 from cyconv._plans.dense_blocks import Blocks, blocks_for
+from cyconv._plans.prepared import Prepares
 from cyconv._plans.spec import Call, Compute, ConvSpec, round_up, tap_offsets
 
 Array = np.ndarray[Any, np.dtype[Any]]
-#: calls that a plan remembers
-_MOST_PREPARED = 64
 
 
-class Dense:
+class Dense(Prepares):
     """Direct convolution on the register tile: any kernel, stride, dilation, groups, padding, layout and dtype."""
 
     name = "direct"
 
     def __init__(self, spec: ConvSpec, weight: Array, bias: Array | None, once: bool = False) -> None:
+        super().__init__()
         self.spec = spec
         self.kernel = _runtime.kernel("dense", spec.dtype)
         self._new = _memory.lent if once else _memory.empty
         self._weight = weight
         self._bias = bias
         self._packed: dict[bool, tuple[Array, Array]] = {}
-        self._prepared: dict[tuple[Call, int], Compute] = {}
         self._activation = spec.activation.numbers(spec.dtype)
 
-    def prepare(self, call: Call, threads: int) -> Compute:
-        """What computes such calls; kept for the next one, which finds it without the hash of the whole layer."""
-        found = self._prepared.get((call, threads))
-        if found is None:
-            if len(self._prepared) >= _MOST_PREPARED:
-                self._prepared.clear()
-            blocks = blocks_for(self.spec, call, threads)
-            kernel = with_weights(self.kernel, blocks, *self._pack(blocks), self._activation)
-            found = self._prepared[call, threads] = _memory.WithScratch(kernel, blocks.scratch_bytes)
-        return found
+    def _make(self, call: Call, threads: int) -> Compute:
+        blocks = blocks_for(self.spec, call, threads)
+        kernel = with_weights(self.kernel, blocks, *self._pack(blocks), self._activation)
+        return _memory.WithScratch(kernel, blocks.scratch_bytes)
 
     @staticmethod
     def supports(spec: ConvSpec) -> str | None:

@@ -14,6 +14,7 @@ import numpy as np
 from cyconv import _memory, _runtime
 from cyconv._plans import planes, table
 from cyconv._plans.gathering import AxisLayout, lay_out_axis
+from cyconv._plans.prepared import Prepares
 from cyconv._plans.spec import (
     LINE,
     PADDING_MODES,
@@ -29,8 +30,6 @@ from cyconv._plans.spec import (
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _SPAN_BYTES = 40
-#: calls whose layout a plan remembers
-_MOST_PREPARED = 64
 
 
 class Orientation(NamedTuple):
@@ -60,35 +59,27 @@ class Layout(NamedTuple):
     blocks: Blocks | None
 
 
-class Sliding:
+class Sliding(Prepares):
     """Direct convolution by sliding over rows, for few channels per group: depthwise layers and plain images."""
 
     name = "direct"
 
     def __init__(self, spec: ConvSpec, weight: Array, bias: Array | None, once: bool = False) -> None:
+        super().__init__()
         self.spec = spec
         self._new = _memory.lent if once else _memory.empty
         self._weight = np.asarray(weight, spec.dtype)
         self._finite = bool(np.isfinite(self._weight).all())
         self._bias = np.zeros(spec.out_channels, spec.dtype) if bias is None else np.asarray(bias, spec.dtype)
         self._packed: dict[tuple[Orientation, planes.Form | None], tuple[Array, Array]] = {}
-        self._prepared: dict[tuple[Call, int], Compute] = {}
         self._activation = spec.activation.numbers(spec.dtype)
 
-    def prepare(self, call: Call, threads: int) -> Compute:
-        """What computes such calls, which may be another call for copies of each image; kept for the next one."""
-        found = self._prepared.get((call, threads))
-        if found is None:
-            if len(self._prepared) >= _MOST_PREPARED:
-                self._prepared.clear()
-            straight = _straight(self.spec, call, self._finite)
-            if straight is None:
-                layout = lay_out(self.spec, call, threads, self._finite)
-                found = with_weights(layout, *self._pack(layout), self._activation)
-            else:
-                found = partial(_run_on_copies, self.prepare(straight, threads), straight, call)
-            self._prepared[call, threads] = found
-        return found
+    def _make(self, call: Call, threads: int) -> Compute:
+        straight = _straight(self.spec, call, self._finite)
+        if straight is not None:
+            return partial(_run_on_copies, self.prepare(straight, threads), straight, call)
+        layout = lay_out(self.spec, call, threads, self._finite)
+        return with_weights(layout, *self._pack(layout), self._activation)
 
     def order(self, call: Call) -> tuple[planes.Form, bool] | None:
         """What the order of summation of a call that is read in place depends on; None for other calls."""

@@ -13,16 +13,15 @@ import numpy as np
 from cyconv import _memory, _runtime
 from cyconv._plans import table, winograd_blocks
 from cyconv._plans.dense import Dense
+from cyconv._plans.prepared import Prepares
 from cyconv._plans.spec import LINE, Call, Compute, ConvSpec, equal_cut, exported_strides, round_up, tap_offsets
 from cyconv._plans.winograd_blocks import Blocks, Form, allowed_forms, direct_taps, forms, phases_of
 from cyconv._plans.winograd_points import numbers
 
 Array = np.ndarray[Any, np.dtype[Any]]
-#: calls that a plan remembers
-_MOST_PREPARED = 64
 
 
-class Winograd:
+class Winograd(Prepares):
     """Convolution with stride 1 and 2, 3, 4, 5 or 7 taps along height and width, or 3, 4, 5 or 7 along one of them;
     with stride 2 and 3 taps along both.
 
@@ -34,6 +33,7 @@ class Winograd:
     name = "winograd"
 
     def __init__(self, spec: ConvSpec, weight: Array, bias: Array | None, once: bool = False) -> None:
+        super().__init__()
         self.spec = spec
         self.kernel = _runtime.kernel("winograd", spec.dtype)
         self._direct = Dense(spec, weight, bias, once)
@@ -46,7 +46,6 @@ class Winograd:
         if bias is not None:
             self._bias[:, : spec.group_outputs] = bias.reshape(spec.groups, spec.group_outputs)
         self._activation = spec.activation.numbers(spec.dtype)
-        self._prepared: dict[tuple[Call, int], Compute] = {}
 
     @staticmethod
     def supports(spec: ConvSpec) -> str | None:
@@ -83,15 +82,6 @@ class Winograd:
         values = max(form.frequencies * direct_taps(spec, form) for form in allowed_forms(spec))
         cycles = table.WINOGRAD_PACK_WEIGHT_CYCLES * values * spec.out_channels * spec.group_inputs
         return cycles / table.CLOCK_HZ
-
-    def prepare(self, call: Call, threads: int) -> Compute:
-        """What computes such calls; kept for the next one."""
-        found = self._prepared.get((call, threads))
-        if found is None:
-            if len(self._prepared) >= _MOST_PREPARED:
-                self._prepared.clear()
-            found = self._prepared[call, threads] = self._make(call, threads)
-        return found
 
     def _make(self, call: Call, threads: int) -> Compute:
         blocks = winograd_blocks.blocks_for(self.spec, call, threads)
