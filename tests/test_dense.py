@@ -43,7 +43,7 @@ def test_orientation_and_boxes_do_not_change_a_bit(monkeypatch, layer, layout, k
         for threads in (1, 2, 5):
             for most, cached in ((64, 0), (4096, 1 << 40)):  # what is not in a cache is asked for
                 monkeypatch.setattr(dense_blocks.table, "DENSE_BOX", (16, most))
-                monkeypatch.setattr(dense_blocks.table, "DENSE_RESULT_BYTES", cached)
+                monkeypatch.setattr(dense_blocks.table, "DENSE_FAR_BYTES", cached)
                 results.add(convolve(x, w, b, layout=layout, num_threads=threads, **keywords).tobytes())
     assert len(results) == 1
 

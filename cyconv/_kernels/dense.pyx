@@ -42,7 +42,7 @@ from cyconv._kernels.tile cimport (MOST_COLUMN_VECS, TILE_VECS, Finish, Places, 
 from cyconv._kernels.tile_planes cimport Planes, run_tile_before_block, run_tile_on_planes
 
 cdef enum:
-    SHARES = 256
+    FOREVER = 1 << 30    # steps
 
 FIELDS = (
     "batch", "groups", "group_inputs", "group_outputs",
@@ -186,6 +186,13 @@ cdef inline const real_t *_input_after(const Job *job, const Box *box, int64_t i
     return input_at(job, &later, item % g.groups * g.group_inputs)
 
 
+cdef struct Ahead:
+    # What is needed later, the next weights or the next input: each tile asks for a share of it, as ``Start`` has it. The
+    # next tile's begins ``tile`` bytes further; after ``left`` tiles, and then after ``tiles`` each time, ``run`` more.
+    const char *at
+    int64_t step, steps, jump, tile, left, tiles, run
+
+
 cdef struct Product:
     # what the tiles of a panel of weights share; channel i, position p of slab d: ``c + i * c_k + p * c_p + d * c_slab``
     const real_t *weight
@@ -194,12 +201,7 @@ cdef struct Product:
     int64_t c_k, c_p, c_slab
     int64_t depth, width, channels
     bint fresh, last
-    # what is needed later, the next weights or the next input: each tile asks for a share of it (in 1 / SHARES of a
-    # byte), some bytes at each step
-    const char *ahead
-    int64_t ahead_first, ahead_share, ahead_step
-    # pieces of so many bytes lie so far apart; a tile that begins in one asks for what lies behind it, too
-    int64_t ahead_run, ahead_apart
+    Ahead ahead
 
 
 cdef void _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, int64_t k1, int64_t first_panel,
@@ -221,27 +223,19 @@ cdef void _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, i
     waits = not (p.fresh and p.last)
     if waits:
         kept = panel_start(g, last_panel) - row0
+    p.ahead = Ahead(NULL, 0, FOREVER, 0, 0, FOREVER, 0, 0)
+    if soon != NULL:
+        _ask_for_runs(job, box, first_panel, last_panel, p.depth, soon, &p.ahead)
     for panel in range(first_panel, last_panel):
         first = panel_start(g, panel)
         p.width = panel_start(g, panel + 1) - first
         p.channels = min(p.width, g.group_outputs - first)
         p.weight = job.weight + group * g.group_inputs * g.taps * wide + k0 * wide + p.depth * first
         tiles = position_tiles(g, box, p.width)
-        p.ahead_first, p.ahead_run = 0, 0
         if soon == NULL:
-            p.ahead = <const char *>(p.weight + p.depth * p.width)
-            p.ahead_share = SHARES * p.depth * p.width * REAL_SIZE // tiles
-            p.ahead_step = p.width * REAL_SIZE // tiles + 1
-        else:
-            p.ahead, p.ahead_apart = <const char *>soon, job.x.c * REAL_SIZE
-            if g.direct_in:     # every step is a channel, every tile asks for another piece of all channels' runs
-                p.ahead_share = SHARES * box.slab * REAL_SIZE // (tiles * (last_panel - first_panel))
-                p.ahead_step = p.ahead_apart
-            else:               # channel by channel the rows that are laid out next
-                p.ahead_run = box.h * g.stride_h * job.x.h * REAL_SIZE
-                p.ahead_share = SHARES * (p.depth // g.taps) * p.ahead_run // (tiles * (last_panel - first_panel))
-                p.ahead_step = p.ahead_share // (SHARES * p.depth) + 1
-            p.ahead_first = (panel - first_panel) * tiles * p.ahead_share
+            tiles = position_tiles(g, box, p.width)
+            p.ahead.at, p.ahead.step = <const char *>(p.weight + p.depth * p.width), p.width * REAL_SIZE // tiles + 1
+            p.ahead.tile = p.depth * p.ahead.step
         p.bias = job.bias + (group * wide + first) * (VL if g.by_rows else 1)
         out = result_at(job, box) + (group * g.group_outputs + first) * job.out_k
         at = first - row0 if waits else 0
@@ -264,38 +258,61 @@ cdef void _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, i
             _store_product(job, box, &p, out)
 
 
-cdef inline Start _start(const Job *job, const Product *p, const real_t *c, int64_t ldc, int64_t tile) noexcept nogil:
-    """Where tile ``tile`` of the panel starts, and which share of what is needed later it asks for."""
+cdef inline void _ask_for_runs(const Job *job, const Box *box, int64_t first_panel, int64_t last_panel, int64_t depth,
+                               const real_t *soon, Ahead *ahead) noexcept nogil:
+    """Tiles ask for input, for one channel's run after the other's: memory gives most where it is read in long runs. A tile
+    asks for several, or several ask for one."""
+    cdef const Geometry *g = job.g
+    cdef int64_t run = (box.slab if g.direct_in else box.h * g.stride_h * job.x.h) * REAL_SIZE
+    cdef int64_t apart = job.x.c * REAL_SIZE
+    cdef int64_t channels = cuts(depth, g.taps)
+    cdef int64_t tiles = 0, steps, panel
+    for panel in range(first_panel, last_panel):
+        tiles += position_tiles(g, box, panel_start(g, panel + 1) - panel_start(g, panel))
+    ahead.at = <const char *>soon
+    if tiles < channels:
+        ahead.steps = max(depth // cuts(channels, tiles) // 2 * 2, <int64_t>2)
+        ahead.step = cuts(run - 1, ahead.steps - 1)     # the last one asks for the end of the run
+        ahead.jump, ahead.tile = apart - ahead.steps * ahead.step, cuts(channels, tiles) * apart
+    else:
+        ahead.left = ahead.tiles = tiles // channels
+        steps = ahead.tiles * depth
+        ahead.step = cuts(run - 1, max(steps - 1, <int64_t>1))
+        ahead.tile, ahead.run = depth * ahead.step, apart - steps * ahead.step
+
+
+cdef inline Start _start(const Job *job, Product *p, const real_t *c, int64_t ldc) noexcept nogil:
+    """Where the next tile of the panel starts, and what it asks for."""
     cdef Start start
-    cdef int64_t at
     if not p.fresh:
         start = start_at_result(c, ldc)
     elif job.g.by_rows:
         start = start_at_rows(p.bias)
     else:
         start = start_at_columns(p.bias)
-    at = (p.ahead_first + p.ahead_share * tile) // SHARES
-    if p.ahead_run:
-        at = at // p.ahead_run * p.ahead_apart + at % p.ahead_run
-    start.ahead, start.ahead_step = p.ahead + at, p.ahead_step
+    start.ahead, start.ahead_step = p.ahead.at, p.ahead.step
+    start.ahead_steps, start.ahead_jump = p.ahead.steps, p.ahead.jump
+    p.ahead.at += p.ahead.tile
+    p.ahead.left -= 1
+    if p.ahead.left == 0:
+        p.ahead.at += p.ahead.run
+        p.ahead.left = p.ahead.tiles
     return start
 
 
-cdef void _channels_by_positions(const Job *job, const Box *box, int64_t d, const Product *p,
-                                 const Operand *source) noexcept nogil:
+cdef void _channels_by_positions(const Job *job, const Box *box, int64_t d, Product *p, const Operand *source) noexcept nogil:
     """Tiles whose vectors are positions."""
     cdef int64_t runs = position_runs(job.g, box)
     cdef int64_t length = box.slab // runs
-    cdef int64_t each = cuts(length, vectors_for(p.width) * VL)
     cdef int64_t run
     for run in range(runs):
         _run_of_positions(job, d, length, runs == 1 and not job.g.direct_out, p, source,
                           source.data + d * source.slab + run // box.n * source.row + run % box.n * source.image,
-                          p.c + d * p.c_slab + run * length, (d * runs + run) * each)
+                          p.c + d * p.c_slab + run * length)
 
 
-cdef inline void _run_of_positions(const Job *job, int64_t d, int64_t length, bint room, const Product *p,
-                                   const Operand *source, const real_t *b, real_t *to, int64_t tile) noexcept nogil:
+cdef inline void _run_of_positions(const Job *job, int64_t d, int64_t length, bint room, Product *p,
+                                   const Operand *source, const real_t *b, real_t *to) noexcept nogil:
     """``length`` positions side by side. In the result itself, and between other runs, there is no ``room`` for vectors
     that are not whole: such a tile goes through a small buffer."""
     cdef real_t edge[TILE_ROWS * PANEL]
@@ -330,7 +347,7 @@ cdef inline void _run_of_positions(const Job *job, int64_t d, int64_t length, bi
             in_tail = True
             b = source.tail + d * job.g.block * PANEL + source.tail_count - left
             places = Places(NULL, PANEL, 0)
-        start = _start(job, p, c, ldc, tile)
+        start = _start(job, p, c, ldc)
         run_tile_on_vectors(<int>p.width, <int>vecs, p.depth, p.weight, b, &places, c, ldc, &start, &job.finish, p.last)
         if p.last and job.g.is_silu:
             silu(c, ldc, p.width, count)
@@ -340,7 +357,6 @@ cdef inline void _run_of_positions(const Job *job, int64_t d, int64_t length, bi
         b += count
         to += count
         left -= count
-        tile += 1
 
 
 cdef inline void _ask_for_result(const Job *job, const Box *box, const Product *p, const real_t *out,
@@ -368,7 +384,7 @@ cdef inline void _run_on_channels(const Job *job, int count, const Product *p, c
         activate(c, ldc, count, vecs, &job.finish)
 
 
-cdef void _positions_by_channels(const Job *job, const Box *box, int64_t d, const Product *p, const Operand *source,
+cdef void _positions_by_channels(const Job *job, const Box *box, int64_t d, Product *p, const Operand *source,
                                  const real_t *out) noexcept nogil:
     """Tiles whose vectors are channels."""
     cdef real_t edge[REGISTERS * VL]
@@ -400,7 +416,7 @@ cdef void _positions_by_channels(const Job *job, const Box *box, int64_t d, cons
                     prefetch(to + i * p.c_p + j * VL)
         if p.last and not job.g.direct_out:
             _ask_for_result(job, box, p, out, at)
-        start = _start(job, p, c, ldc, d * runs * panels + tile)
+        start = _start(job, p, c, ldc)
         if job.g.channel_runs:
             _run_on_channels(job, <int>count, p, a, source.apart, c, ldc, &start)
         else:

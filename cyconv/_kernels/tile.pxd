@@ -64,6 +64,9 @@ cdef struct Start:
     # (512x7x7 among other layers, with a frequency of 64 KiB ahead: one run 1.60 ms, two 1.48)
     const char *ahead
     Py_ssize_t ahead_step
+    # if one operand is not packed, what is asked for may lie in pieces: after each ``ahead_steps``, an even number of them,
+    # it goes on ``ahead_jump`` bytes further
+    Py_ssize_t ahead_steps, ahead_jump
 
 
 cdef struct Places:
@@ -76,17 +79,17 @@ cdef struct Places:
 
 cdef inline Start start_at_rows(const real_t *bias) noexcept nogil:
     """Start at a bias per row, each repeated over a whole vector: ``bias[i * VL + lane]``."""
-    return Start(bias, VL, 0, <const char *>bias, 0)
+    return Start(bias, VL, 0, <const char *>bias, 0, 0, 0)
 
 
 cdef inline Start start_at_columns(const real_t *bias) noexcept nogil:
     """Start at a bias per column."""
-    return Start(bias, 0, VL, <const char *>bias, 0)
+    return Start(bias, 0, VL, <const char *>bias, 0, 0, 0)
 
 
 cdef inline Start start_at_result(const real_t *c, Py_ssize_t ldc) noexcept nogil:
     """Go on from what C holds."""
-    return Start(c, ldc, VL, <const char *>c, 0)
+    return Start(c, ldc, VL, <const char *>c, 0, 0, 0)
 
 
 cdef struct Cursor:
@@ -172,7 +175,9 @@ cdef inline inlined tile(const int rows, const int vecs, const int indexed, Py_s
     cdef vec_t acc3[TILE_ROWS]
     cdef Cursor cursor = Cursor(a, b, start.ahead)
     cdef Places where = Places(NULL, 0, 0)
-    cdef Py_ssize_t ahead_step = start.ahead_step, k
+    cdef Py_ssize_t ahead_step = start.ahead_step, k, stop, whole
+    # two steps share what is not a multiply-add (1x1 of 256 and 512 channels: 3 to 6 %)
+    cdef int steps = 2 if vecs == 2 and indexed == B_STEPS else 1
     cdef int i
     assume(depth > 0)
     if indexed != NEITHER:
@@ -187,13 +192,22 @@ cdef inline inlined tile(const int rows, const int vecs, const int indexed, Py_s
             acc2[i] = vload(start.data + i * start.row + 2 * start.column)
         if vecs > 3:
             acc3[i] = vload(start.data + i * start.row + 3 * start.column)
-    if vecs == 2 and indexed == B_STEPS:  # two steps share what is not a multiply-add (1x1 of 256 and 512 channels: 3 to 6 %)
-        for k in range(0, depth - 1, 2):
-            _advance(2, rows, vecs, indexed, k, &cursor, a, b, ldb, &where, ahead_step, depth, acc0, acc1, acc2, acc3)
-        if depth % 2:
-            _advance(1, rows, vecs, indexed, depth - 1, &cursor, a, b, ldb, &where, ahead_step, depth, acc0, acc1, acc2, acc3)
-    else:
+    if indexed == NEITHER:
         for k in range(depth):
+            _advance(1, rows, vecs, indexed, k, &cursor, a, b, ldb, &where, ahead_step, depth, acc0, acc1, acc2, acc3)
+    else:
+        k, whole = 0, depth - depth % steps
+        while steps == 1 or depth > 1:      # loops that run at least once, or accumulators would wait in memory between them
+            stop = min(k + start.ahead_steps, whole)
+            while True:
+                _advance(steps, rows, vecs, indexed, k, &cursor, a, b, ldb, &where, ahead_step, depth, acc0, acc1, acc2, acc3)
+                k += steps
+                if k == stop:
+                    break
+            if k == whole:
+                break
+            cursor.ahead += start.ahead_jump
+        if steps == 2 and depth % 2:
             _advance(1, rows, vecs, indexed, k, &cursor, a, b, ldb, &where, ahead_step, depth, acc0, acc1, acc2, acc3)
     for i in range(rows):
         vstore(c + i * ldc, acc0[i])

@@ -29,7 +29,7 @@ class Dense(Prepares):
         self._new = _memory.lent if once else _memory.empty
         self._weight = weight
         self._bias = bias
-        self._packed: dict[bool, tuple[Array, Array]] = {}
+        self._packed: dict[tuple[bool, int], tuple[Array, Array]] = {}  # by orientation and block
         self._activation = spec.activation.numbers(spec.dtype)
 
     def _make(self, call: Call, threads: int) -> Compute:
@@ -58,8 +58,9 @@ class Dense(Prepares):
         return spec.out_channels * spec.depth * table.DENSE_PACK_WEIGHT_CYCLES / table.CLOCK_HZ
 
     def _pack(self, blocks: Blocks) -> tuple[Array, Array]:
-        """Weights and bias for this orientation; packed on first use. Two threads may pack the same thing at once."""
-        if blocks.by_rows not in self._packed:
+        """Weights and bias as these blocks want them, packed on first use. Two threads may pack them at once."""
+        form = blocks.by_rows, blocks.block
+        if form not in self._packed:
             spec, width = self.spec, packed_width(self.spec, blocks)
             packed = self._new(spec.groups * spec.depth * width, spec.dtype)
             if packed.size:
@@ -70,8 +71,8 @@ class Dense(Prepares):
             bias.fill(0)
             if self._bias is not None:
                 bias[:, : spec.group_outputs] = self._bias.reshape(spec.groups, spec.group_outputs, 1)
-            self._packed[blocks.by_rows] = packed, bias.reshape(-1)
-        return self._packed[blocks.by_rows]
+            self._packed[form] = packed, bias.reshape(-1)
+        return self._packed[form]
 
 
 def with_weights(

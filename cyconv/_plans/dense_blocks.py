@@ -36,6 +36,7 @@ class Blocks:
     """One call's layout, in the form that the kernel takes."""
 
     by_rows: bool
+    block: int
     geometry: Array
     tables: Array
     scratch_bytes: int
@@ -51,7 +52,7 @@ def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
         call = _merge(call)
     threads = max(1, min(threads, flops(spec, call) // table.THREAD_FLOPS))
     tile = _tile(spec)
-    block = _block(spec)
+    block = _block(spec, call)
     options: list[tuple[float, int, Way]] = []
     for by_rows, row_tiles, several in _WAYS:
         if merged or (by_rows and spec.kernel[2] <= spec.stride[2]):  # one row, or no cell serves two taps
@@ -105,9 +106,10 @@ def _tile(spec: ConvSpec) -> Tile:
     return Tile(kernel.LANES, kernel.ROWS, kernel.VECTORS_FOR, kernel.ROWS_FOR)
 
 
-def _block(spec: ConvSpec) -> int:
+def _block(spec: ConvSpec, call: Call) -> int:
     """Multiply-adds per block: whole channels where the taps of one fit, equal blocks."""
-    limit = max(1, table.DENSE_BLOCK_BYTES // spec.dtype.itemsize)
+    nbytes = table.DENSE_FAR_BLOCK_BYTES if spec.taps == 1 and _is_far(spec, call) else table.DENSE_BLOCK_BYTES
+    limit = max(1, nbytes // spec.dtype.itemsize)
     unit = spec.taps if spec.taps <= limit else 1
     units = spec.depth // unit
     return unit * ceil(units / ceil(spec.depth / limit))
@@ -215,16 +217,23 @@ def _is_direct_in(spec: ConvSpec, call: Call, way: Way) -> bool:
     )
 
 
+def _input_bytes(spec: ConvSpec, call: Call) -> int:
+    return call.batch * spec.in_channels * prod(call.size) * spec.dtype.itemsize
+
+
+def _is_far(spec: ConvSpec, call: Call) -> bool:
+    """Whether the input has to come from beyond the second-level cache."""
+    return _input_bytes(spec, call) > table.DENSE_FAR_BYTES
+
+
 def _channels_collide(spec: ConvSpec, call: Call, way: Way) -> bool:
     """Whether the second-level cache cannot hold a line of each channel until it is read again: they lie too large a
     power of two apart."""
     if way.by_rows and spec.group_outputs <= _tile(spec).rows:  # every line is read once
         return False
     period, ways, least_bytes = table.DENSE_COLLISIONS
-    itemsize = spec.dtype.itemsize
-    places = period // gcd(call.x_strides[1] * itemsize, period)
-    nbytes = call.batch * spec.in_channels * prod(call.size) * itemsize
-    return spec.group_inputs > ways * places and nbytes >= least_bytes
+    places = period // gcd(call.x_strides[1] * spec.dtype.itemsize, period)
+    return spec.group_inputs > ways * places and _input_bytes(spec, call) >= least_bytes
 
 
 def _reads_channels(spec: ConvSpec, call: Call, way: Way) -> bool:
@@ -246,9 +255,8 @@ def _asks_input(spec: ConvSpec, call: Call, way: Way) -> bool:
     if in_place or _reads_channels(spec, call, way):
         return weights < cells
     _, _, _, xh, xw = call.x_strides
-    nbytes = call.batch * spec.in_channels * prod(call.size) * spec.dtype.itemsize
     rows = way.box[0] == way.box[1] == 1 and way.box[3] == call.out[2] and xw == 1 and xh == call.size[2]
-    return rows and not _is_direct_in(spec, call, way) and weights < cells and nbytes > table.DENSE_RESULT_BYTES
+    return rows and not _is_direct_in(spec, call, way) and weights < cells and _is_far(spec, call)
 
 
 def _has_plain_rows(spec: ConvSpec, call: Call, way: Way) -> bool:
@@ -297,6 +305,8 @@ def _cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile, block: int) -> flo
             cuts = ceil(length / tile.rows_for[vecs - 1])
             steps = runs * cuts * _step(length / cuts, vecs)
             product += steps * spec.depth + runs * cuts * blocks * table.DENSE_TILE_CYCLES
+        if _is_direct_in(spec, call, way) and not _reads_channels(spec, call, way) and _is_far(spec, call):
+            product *= table.DENSE_FAR_SCALARS_FACTOR
     copy = _copy_cycles(spec, call, way, tile) + table.DENSE_ROW_CYCLES / way.box[3]
     if _is_direct_in(spec, call, way):
         fetches_more = spec.stride[2] > 1 and not _reads_channels(spec, call, way)  # cells that a stride leaves out
@@ -399,7 +409,7 @@ def _describe(
         "result_lines": block < table.DENSE_SPLIT_STORE * spec.group_outputs / panels,
         "channel_runs": _reads_channels(spec, call, way),
         "plain_rows": plain_rows, "asks_input": _asks_input(spec, call, way),
-        "asks_result": direct_out and result > table.DENSE_RESULT_BYTES,
+        "asks_result": direct_out and result > table.DENSE_FAR_BYTES,
         "taps_w": spec.kernel[2], "dilation_w": spec.dilation[2],
         "at_cells": at_cells, "at_source": at_source, "at_tail": at_tail, "at_tile": at_tile,
         "at_offsets": at_offsets,
@@ -416,7 +426,7 @@ def _describe(
         }  # fmt: skip
     geometry = np.array([values[name] for name in kernel.FIELDS], np.int64)
     tables = _tables(spec, call, way, layouts)
-    return Blocks(by_rows, geometry, tables, scratch_bytes * threads, threads, seconds)
+    return Blocks(by_rows, block, geometry, tables, scratch_bytes * threads, threads, seconds)
 
 
 def _tables(spec: ConvSpec, call: Call, way: Way, layouts: list[AxisLayout]) -> Array:

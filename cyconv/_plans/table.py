@@ -8,6 +8,11 @@ from cyconv._runtime import CACHES, VECTOR_BYTES
 #: Multiply-adds deep that one block of the dense product is, in bytes of one operand column. A tile row of A of
 #: 12 x 512 float32 is 24 KiB: it stays in a 32 KiB first-level cache while the panels of positions stream by.
 DENSE_BLOCK_BYTES = 2048
+#: The same for 1x1 whose input comes from beyond the second-level cache: the fewer channels, the longer the runs of
+#: each that are read for a box, and memory gives the more (768x132x132 to 64 0.93, 384x57x59 to 32 0.94, 512x157x94
+#: to 96 0.89; of those that the cache holds 512x28x28 to 256 1.03, 384x17x17 to 256 1.07; half as much again 0.96 to
+#: 1.16).
+DENSE_FAR_BLOCK_BYTES = 1024
 
 #: The laid out input of one box, and its results if they wait for another block: half of the second-level cache;
 #: streaming weights and the next input take their part of the rest. Rows above and below the box, as a factor.
@@ -21,12 +26,13 @@ DENSE_PLACE_BYTES = CACHES[1] // 8
 #: of the cache are equal within 3 %).
 DENSE_ROW_BYTES = CACHES[1] // 4
 
-#: Results of a call from which on a tile of positions asks for the lines of the next one's before they are written
-#: (1x1, channels last: 16x64x56x56 to 256 17.9 -> 14.1 ms, 1x48x99x59 to 384 2.20 -> 2.03; 1x24x56x56 to 144, 1.8 MB,
+#: Bytes from which on an input has to come from beyond the second-level cache and a result has to go there. Then a
+#: tile of positions asks for the lines of the next one's results before they are written (1x1, channels last:
+#: 16x64x56x56 to 256 17.9 -> 14.1 ms, 1x48x99x59 to 384 2.20 -> 2.03; 1x24x56x56 to 144, 1.8 MB,
 #: 201 -> 210 us, 1x64x56x56 to 256, 3.2 MB, 758 -> 782). Tiles of outputs, whose lines lie in as many planes, gain
 #: nothing: 1x16x112x112 to 96 324 -> 349 us, 1 to 64, 5x5, at 256x256 1704 -> 1745, 3 to 64, 3x3, at 224x224 1471 ->
 #: 1499.
-DENSE_RESULT_BYTES = 2 * CACHES[1]
+DENSE_FAR_BYTES = 2 * CACHES[1]
 
 #: Positions of a box: below 64 the tile loops are too short, above 4096 boxes get too few for the threads.
 DENSE_BOX = (64, 4096)
@@ -49,6 +55,9 @@ DENSE_TILE_CYCLES = 60.0
 #: 9).
 DENSE_POSITIONS_FACTOR = 1.03
 DENSE_WIDE_FACTOR = 1.25
+#: Tiles of positions that are read in place, by 14 scalars, where they come from beyond the second-level cache: 0.89
+#: of the time of those that read two vectors (384x57x59 to 32) to 1.38 (768x132x132 to 64), most 1.03 to 1.14.
+DENSE_FAR_SCALARS_FACTOR = 1.1
 
 #: Bytes after which lines compete for the same places of a second-level cache, how many lines have room there, and
 #: the bytes of an array from which on it lies on large pages, where that is so (NumPy asks for these from 4 MiB on;
