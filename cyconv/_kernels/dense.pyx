@@ -261,15 +261,20 @@ cdef void _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, i
 cdef inline void _ask_for_runs(const Job *job, const Box *box, int64_t first_panel, int64_t last_panel, int64_t depth,
                                const real_t *soon, Ahead *ahead) noexcept nogil:
     """Tiles ask for input, for one channel's run after the other's: memory gives most where it is read in long runs. A tile
-    asks for several, or several ask for one."""
+    asks for several, or several ask for one. Where a stride leaves rows out, a row of each channel is such a run."""
     cdef const Geometry *g = job.g
-    cdef int64_t run = (box.slab if g.direct_in else box.h * g.stride_h * job.x.h) * REAL_SIZE
-    cdef int64_t apart = job.x.c * REAL_SIZE
+    cdef int64_t apart = job.x.c * REAL_SIZE, down = g.stride_h * job.x.h * REAL_SIZE
     cdef int64_t channels = cuts(depth, g.taps)
-    cdef int64_t tiles = 0, steps, panel
+    cdef int64_t tiles = 0, run, steps, panel
     for panel in range(first_panel, last_panel):
         tiles += position_tiles(g, box, panel_start(g, panel + 1) - panel_start(g, panel))
     ahead.at = <const char *>soon
+    run = box.slab * REAL_SIZE if g.direct_in and not g.row_tiles else box.h * down
+    if g.taps == 1 and g.stride_h > 1 and box.h <= tiles < box.h * channels:
+        run = ((box.w - 1) * g.stride_w + 1) * job.x.w * REAL_SIZE
+        tiles = tiles // box.h
+        ahead.left = ahead.tiles = tiles
+        ahead.run = down - tiles * cuts(channels, tiles) * apart
     if tiles < channels:
         ahead.steps = max(depth // cuts(channels, tiles) // 2 * 2, <int64_t>2)
         ahead.step = cuts(run - 1, ahead.steps - 1)     # the last one asks for the end of the run

@@ -251,12 +251,12 @@ def _asks_input(spec: ConvSpec, call: Call, way: Way) -> bool:
     asked for if it has to come from beyond the second-level cache, and rows of a channel lie side by side."""
     weights = spec.group_outputs * spec.depth
     cells = spec.group_inputs * call.batch * prod(call.out)
-    in_place = _is_direct_in(spec, call, way) and not way.row_tiles
-    if in_place or _reads_channels(spec, call, way):
+    in_place = _is_direct_in(spec, call, way)
+    if (in_place and not way.row_tiles) or _reads_channels(spec, call, way):
         return weights < cells
     _, _, _, xh, xw = call.x_strides
     rows = way.box[0] == way.box[1] == 1 and way.box[3] == call.out[2] and xw == 1 and xh == call.size[2]
-    return rows and not _is_direct_in(spec, call, way) and weights < cells and _is_far(spec, call)
+    return rows and (spec.taps == 1 or not in_place) and weights < cells and _is_far(spec, call)
 
 
 def _has_plain_rows(spec: ConvSpec, call: Call, way: Way) -> bool:
@@ -305,8 +305,9 @@ def _cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile, block: int) -> flo
             cuts = ceil(length / tile.rows_for[vecs - 1])
             steps = runs * cuts * _step(length / cuts, vecs)
             product += steps * spec.depth + runs * cuts * blocks * table.DENSE_TILE_CYCLES
-        if _is_direct_in(spec, call, way) and not _reads_channels(spec, call, way) and _is_far(spec, call):
-            product *= table.DENSE_FAR_SCALARS_FACTOR
+        if _is_direct_in(spec, call, way) and not _reads_channels(spec, call, way):
+            near, far = table.DENSE_SCALARS_FACTORS
+            product *= far if _is_far(spec, call) else near
     copy = _copy_cycles(spec, call, way, tile) + table.DENSE_ROW_CYCLES / way.box[3]
     if _is_direct_in(spec, call, way):
         fetches_more = spec.stride[2] > 1 and not _reads_channels(spec, call, way)  # cells that a stride leaves out
