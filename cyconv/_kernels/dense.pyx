@@ -26,7 +26,7 @@ from cython.parallel cimport prange
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from cyconv._kernels.activation cimport silu
-from cyconv._kernels.dense_geometry cimport (PANEL, Box, Geometry, Job, Operand, balanced, box_at, box_count, cuts,
+from cyconv._kernels.dense_geometry cimport (MOST_SPREAD as _MOST_SPREAD, PANEL, Box, Geometry, Job, Operand, balanced, box_at, box_count, cuts,
                                              panel_start, position_runs, position_tiles, result_at, weight_panels,
                                              weight_width)
 from cyconv._kernels.dense_source cimport Run, before_line, input_at, read_input
@@ -59,6 +59,7 @@ FIELDS = (
 ROWS = TILE_ROWS
 LANES = VL
 VECS = TILE_VECS
+MOST_SPREAD = _MOST_SPREAD
 #: vectors of positions of a tile of so many outputs, from one on, and rows of positions of one of so many vectors of outputs
 VECTORS_FOR = tuple(vectors_for(i + 1) for i in range(TILE_ROWS))
 ROWS_FOR = tuple(rows_for(i + 1) for i in range(MOST_COLUMN_VECS))

@@ -7,6 +7,7 @@ from cyconv._kernels.tile cimport TILE_VECS, Finish, Places, rows_for, vectors_f
 
 cdef enum:
     PANEL = TILE_VECS * VL
+    MOST_SPREAD = 2     # scalars from one that a tile reads to the next
 
 cdef struct Geometry:
     int64_t batch, groups, group_inputs, group_outputs
@@ -74,10 +75,15 @@ cdef inline int64_t weight_panels(const Geometry *g) noexcept nogil:
     return max(cuts(g.group_outputs, VL) // TILE_VECS, <int64_t>1)
 
 
+cdef inline bint is_split(const Geometry *g) noexcept nogil:
+    """With ``row_tiles``: whether every ``stride_w``-th cell lies side by side, for vectors of positions, or for scalars
+    that lie farther apart than tiles may leave out."""
+    return g.row_tiles and (g.by_rows or g.stride_w > MOST_SPREAD)
+
+
 cdef inline int64_t input_places(const Geometry *g) noexcept nogil:
-    """How often the rows of the input are laid out: for each tap of a row; with ``row_tiles`` once, and if their vectors
-    are positions, every ``stride_w``-th cell side by side."""
-    return g.taps_w if not g.row_tiles else g.stride_w if g.by_rows else 1
+    """How often the rows of the input are laid out: for each tap of a row; with ``row_tiles`` once, in all."""
+    return g.taps_w if not g.row_tiles else g.stride_w if is_split(g) else 1
 
 
 cdef inline int64_t position_runs(const Geometry *g, const Box *box) noexcept nogil:

@@ -12,7 +12,8 @@ itself is such a block; or, where channels are neighbours, the patch matrix colu
 
 With ``row_tiles`` no tile reads across the end of a row. Then one copy of the rows will do, with the padding around
 them; or the cells as they were gathered. Tiles that read scalars may leave a stride of 1 or 2 in, or read the input
-itself, if it has no padding; for those that read vectors, every cell that a stride leaves out is at a place of its own:
+itself, if it has no padding; for larger strides, and tiles that read vectors, every cell that a stride leaves out is at a
+place of its own:
 
     stride 2   place 0:  . b d f     place 1:  a c e g        of the padded row . a b c d e f g
 
@@ -30,7 +31,7 @@ Assumptions: as ``dense.pyx``.
 """
 from libc.stdint cimport int64_t, uint8_t, uintptr_t
 
-from cyconv._kernels.dense_geometry cimport PANEL, Box, Geometry, Job, Operand, cuts, input_places, result_at
+from cyconv._kernels.dense_geometry cimport PANEL, Box, Geometry, Job, Operand, cuts, input_places, is_split, result_at
 from cyconv._kernels.gather cimport LINE_BYTES, Axis, ceil_div, copy_run, gather_block, odd_lines, source_index
 from cyconv._kernels.masks cimport lanes_up_to, load_apart, vload_chosen, vmask_of, vmask_t
 from cyconv._kernels.simd cimport REAL_SIZE, VL, inlined, outlined, prefetch, real_t, vec_t, vevery_second, vload, vstore, vzero
@@ -90,7 +91,7 @@ cdef inline int64_t row_cells(const Geometry *g, const Box *box) noexcept nogil:
     cdef int64_t reach = (g.taps_w - 1) * g.dilation_w
     if not g.row_tiles:
         return box.w
-    return cuts(box.w + reach // g.stride_w if g.by_rows else (box.w - 1) * g.stride_w + reach + 1, VL) * VL
+    return cuts(box.w + reach // g.stride_w if is_split(g) else (box.w - 1) * g.stride_w + reach + 1, VL) * VL
 
 
 cdef inline const real_t *input_at(const Job *job, const Box *box, int64_t channel) noexcept nogil:
@@ -121,7 +122,8 @@ cdef inline Operand read_input(const Job *job, const Box *box, int64_t group, in
         found.data, found.places, found.slab = input_at(job, box, channel), Places(NULL, 1, 0), g.stride_d * job.x.d
         found.row, found.image, found.apart = g.stride_h * job.x.h, job.x.n, g.stride_w * job.x.w
         return found
-    found.row, found.image, found.apart, found.slab = pitch, width, g.stride_w, g.slots_h * pitch
+    found.row, found.image, found.slab = pitch, width, g.slots_h * pitch
+    found.apart = 1 if is_split(g) else g.stride_w
     if g.direct_in:
         pitch, step_w, step_c = 1, g.dilation_w * job.x.w, job.x.c
         found.row, found.image, found.apart = g.stride_h * job.x.h, job.x.n, g.stride_w * job.x.w
@@ -139,7 +141,7 @@ cdef inline Operand read_input(const Job *job, const Box *box, int64_t group, in
         found.places.offset = offset
         for k in range(k1 - k0):
             w = job.tap_w[tap] * step_w
-            if g.row_tiles and g.by_rows and g.plain_rows:
+            if g.plain_rows and is_split(g):
                 w = w % g.stride_w * place + w // g.stride_w
             offset[k] = c * step_c + w + job.tap_row[tap] * pitch
             tap += 1
@@ -189,7 +191,7 @@ cdef inline void _fill(const Job *job, const Box *box, real_t *dst, int64_t step
     cdef int64_t i
     cdef Rows rows
     rows.run, rows.images = run, box.n
-    cdef bint in_steps = not g.row_tiles or g.by_rows
+    cdef bint in_steps = not g.row_tiles or is_split(g)
     rows.places, rows.place, rows.width = input_places(g), place, row_cells(g, box)
     if g.plain_rows:
         rows.data = job.x.data + box.n0 * job.x.n + channel * job.x.c

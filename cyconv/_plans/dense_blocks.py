@@ -81,8 +81,7 @@ class Way(NamedTuple):
     by_rows: bool
     """Rows of the tile are output channels, else positions."""
     row_tiles: bool
-    """Tiles of positions end with the rows of outputs: the input is laid out once, not once for each tap of a row. If
-    vectors are positions, every cell that a stride leaves out is at a place of its own."""
+    """Tiles of positions end with the rows of outputs: the input is laid out once, not once for each tap of a row."""
     merged: bool
     """The spatial axes are taken as one."""
     box: Box
@@ -195,7 +194,13 @@ def _places(spec: ConvSpec, way: Way) -> int:
     """How often rows of the input are laid out."""
     if not way.row_tiles:
         return spec.kernel[2]
-    return spec.stride[2] if way.by_rows else 1
+    return spec.stride[2] if _is_split(spec, way) else 1
+
+
+def _is_split(spec: ConvSpec, way: Way) -> bool:
+    """Whether every cell that a stride leaves out is at a place of its own: where vectors are read, or scalars that lie
+    farther apart than tiles may leave out."""
+    return way.row_tiles and (way.by_rows or spec.stride[2] > _runtime.kernel("dense", spec.dtype).MOST_SPREAD)
 
 
 def _is_direct_in(spec: ConvSpec, call: Call, way: Way) -> bool:
@@ -262,13 +267,15 @@ def _asks_input(spec: ConvSpec, call: Call, way: Way) -> bool:
 def _has_plain_rows(spec: ConvSpec, call: Call, way: Way) -> bool:
     """Whether rows can be copied from the input as they lie, with zeros around them."""
     apart = spec.stride[2] * call.x_strides[4]
-    most = 2 if way.row_tiles and not way.by_rows else table.DENSE_MOST_APART
+    most = table.DENSE_MOST_APART
+    if way.row_tiles and not _is_split(spec, way):
+        most = _runtime.kernel("dense", spec.dtype).MOST_SPREAD
     return spec.padding_mode == "zeros" and 0 < apart <= most and (apart != 2 or call.x_strides[4] == 1)
 
 
 def _copied_apart(spec: ConvSpec, call: Call, way: Way) -> int:
-    """Scalars from one cell of a row to the next that is copied: tiles that read scalars leave a stride in."""
-    return call.x_strides[4] * (1 if way.row_tiles and not way.by_rows else spec.stride[2])
+    """Scalars from one cell of a row to the next that is copied: tiles that read scalars may leave a stride in."""
+    return call.x_strides[4] * (1 if way.row_tiles and not _is_split(spec, way) else spec.stride[2])
 
 
 def _vectors_read(spec: ConvSpec, call: Call, way: Way) -> int:
@@ -376,7 +383,7 @@ def _describe(
     cells = 0 if direct_in or plain_rows else box[0] * channels * slots_d * slots_h * slots_w + lanes
     row, reach = box[3], (spec.kernel[2] - 1) * spec.dilation[2]
     if way.row_tiles:
-        row = row + reach // spec.stride[2] if by_rows else (row - 1) * spec.stride[2] + reach + 1
+        row = row + reach // spec.stride[2] if _is_split(spec, way) else (row - 1) * spec.stride[2] + reach + 1
         row = round_up(row, lanes)
     place = round_up(slots_d * slots_h * box[0] * row + lanes - 1, lanes)
     places = _places(spec, way)
