@@ -26,9 +26,9 @@ from cython.parallel cimport prange
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from cyconv._kernels.activation cimport silu
-from cyconv._kernels.dense_geometry cimport (MOST_SPREAD as _MOST_SPREAD, PANEL, Box, Geometry, Job, Operand, balanced, box_at, box_count, cuts,
-                                             panel_start, position_runs, position_tiles, result_at, weight_panels,
-                                             weight_width)
+from cyconv._kernels.dense_geometry cimport (MOST_SPREAD as _MOST_SPREAD, PANEL, Box, Geometry, Job, Operand, balanced,
+                                             box_at, box_count, cuts, panel_start, position_runs, position_tiles, result_at,
+                                             weight_panels, weight_width)
 from cyconv._kernels.dense_source cimport Run, before_line, input_at, read_input
 from cyconv._kernels.dense_store cimport store
 from cyconv._kernels.dense_weights cimport pack_columns
@@ -36,13 +36,10 @@ from cyconv._kernels.gather cimport Axis, Source, copy_run
 from cyconv._kernels.ndarray cimport PyArray_DATA, PyArray_DIMS, as_array
 from cyconv._kernels.shares cimport Shares, Turn, first_turn, next_item, share_out
 from cyconv._kernels.simd cimport REAL_SIZE, REGISTERS, TILE_ROWS, VL, flush_subnormals, prefetch, real_t, restore_mode
-from cyconv._kernels.tile cimport (MOST_COLUMN_VECS, TILE_VECS, Finish, Places, Start, activate, rows_for,
+from cyconv._kernels.tile cimport (FOREVER, MOST_COLUMN_VECS, TILE_VECS, Finish, Places, Start, activate, rows_for,
                                    run_tile_on_scalars, run_tile_on_vectors, start_at_columns, start_at_result,
                                    start_at_rows, vectors_for)
 from cyconv._kernels.tile_planes cimport Planes, run_tile_before_block, run_tile_on_planes
-
-cdef enum:
-    FOREVER = 1 << 30    # steps
 
 FIELDS = (
     "batch", "groups", "group_inputs", "group_outputs",

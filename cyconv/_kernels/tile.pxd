@@ -41,6 +41,9 @@ cdef enum:
     # steps ahead at which that operand is asked for, or a few more
     SOON = 16
 
+    # steps of what is asked for in one piece
+    FOREVER = 1 << 30
+
     # Rows of a tile of two vectors whose scalar is broadcast to a register for both; the multiply-adds of further rows
     # read it from memory, each by itself. That is an operation less and a load more: a step of 14 rows takes 14 cycles of
     # multiply-adds; of its operations, 50 but for these rows, two threads on a core get three through in a cycle each. (3x3
@@ -79,17 +82,17 @@ cdef struct Places:
 
 cdef inline Start start_at_rows(const real_t *bias) noexcept nogil:
     """Start at a bias per row, each repeated over a whole vector: ``bias[i * VL + lane]``."""
-    return Start(bias, VL, 0, <const char *>bias, 0, 0, 0)
+    return Start(bias, VL, 0, <const char *>bias, 0, FOREVER, 0)
 
 
 cdef inline Start start_at_columns(const real_t *bias) noexcept nogil:
     """Start at a bias per column."""
-    return Start(bias, 0, VL, <const char *>bias, 0, 0, 0)
+    return Start(bias, 0, VL, <const char *>bias, 0, FOREVER, 0)
 
 
 cdef inline Start start_at_result(const real_t *c, Py_ssize_t ldc) noexcept nogil:
     """Go on from what C holds."""
-    return Start(c, ldc, VL, <const char *>c, 0, 0, 0)
+    return Start(c, ldc, VL, <const char *>c, 0, FOREVER, 0)
 
 
 cdef struct Cursor:
@@ -162,11 +165,13 @@ cdef inline inlined _advance(const int steps, const int rows, const int vecs, co
         cursor.a += steps * rows
 
 
-cdef inline inlined tile(const int rows, const int vecs, const int indexed, Py_ssize_t depth, const real_t *a,
-                         const real_t *b, Py_ssize_t ldb, const Places *places, real_t *c, Py_ssize_t ldc,
+cdef inline inlined tile(const int rows, const int vecs, const int indexed, const int steps, Py_ssize_t depth,
+                         const real_t *a, const real_t *b, Py_ssize_t ldb, const Places *places, real_t *c, Py_ssize_t ldc,
                          const Start *start) noexcept nogil:
     """One tile. Row k of B is at ``b + k * ldb``, row k of the panel of A at ``a + k * rows``; that of the ``indexed`` one
-    is where ``places`` says."""
+    is where ``places`` says. ``depth`` is a multiple of ``steps``: two at a time share what is not a multiply-add (1x1 of 256
+    and 512 channels: 3 to 6 %), and one left over after them would send the accumulators through memory (1x1, 24 and 16
+    channels to 96, 9 and 12 %)."""
     # One array per vector column, innermost loops only, and no branch from first to last: that is what lets gcc keep the
     # accumulators in registers all the way.
     cdef vec_t acc0[TILE_ROWS]
@@ -175,9 +180,7 @@ cdef inline inlined tile(const int rows, const int vecs, const int indexed, Py_s
     cdef vec_t acc3[TILE_ROWS]
     cdef Cursor cursor = Cursor(a, b, start.ahead)
     cdef Places where = Places(NULL, 0, 0)
-    cdef Py_ssize_t ahead_step = start.ahead_step, k, stop, whole
-    # two steps share what is not a multiply-add (1x1 of 256 and 512 channels: 3 to 6 %)
-    cdef int steps = 2 if vecs == 2 and indexed == B_STEPS else 1
+    cdef Py_ssize_t ahead_step = start.ahead_step, k, stop
     cdef int i
     assume(depth > 0)
     if indexed != NEITHER:
@@ -196,19 +199,17 @@ cdef inline inlined tile(const int rows, const int vecs, const int indexed, Py_s
         for k in range(depth):
             _advance(1, rows, vecs, indexed, k, &cursor, a, b, ldb, &where, ahead_step, depth, acc0, acc1, acc2, acc3)
     else:
-        k, whole = 0, depth - depth % steps
-        while steps == 1 or depth > 1:      # loops that run at least once, or accumulators would wait in memory between them
-            stop = min(k + start.ahead_steps, whole)
+        k = 0
+        while True:     # loops that run at least once, or gcc would keep the accumulators in memory between them
+            stop = min(k + start.ahead_steps, depth)
             while True:
                 _advance(steps, rows, vecs, indexed, k, &cursor, a, b, ldb, &where, ahead_step, depth, acc0, acc1, acc2, acc3)
                 k += steps
                 if k == stop:
                     break
-            if k == whole:
+            if k == depth:
                 break
             cursor.ahead += start.ahead_jump
-        if steps == 2 and depth % 2:
-            _advance(1, rows, vecs, indexed, k, &cursor, a, b, ldb, &where, ahead_step, depth, acc0, acc1, acc2, acc3)
     for i in range(rows):
         vstore(c + i * ldc, acc0[i])
         if vecs > 1:
@@ -241,47 +242,47 @@ cdef inline int rows_for(int64_t vecs) noexcept nogil:
     return TILE_ROWS if vecs <= TILE_VECS else ROWS_OF_THREE if vecs == 3 else ROWS_OF_FOUR
 
 
-cdef inline inlined _any_rows(int rows, const int vecs, const int indexed, Py_ssize_t depth, const real_t *a,
-                              const real_t *b, Py_ssize_t ldb, const Places *places, real_t *c, Py_ssize_t ldc,
+cdef inline inlined _any_rows(int rows, const int vecs, const int indexed, const int steps, Py_ssize_t depth,
+                              const real_t *a, const real_t *b, Py_ssize_t ldb, const Places *places, real_t *c, Py_ssize_t ldc,
                               const Start *start) noexcept nogil:
     cdef int most = rows_for(vecs)
     if TILE_ROWS >= 14 and most >= 14 and rows == 14:
-        tile(14, vecs, indexed, depth, a, b, ldb, places, c, ldc, start)
+        tile(14, vecs, indexed, steps, depth, a, b, ldb, places, c, ldc, start)
     elif TILE_ROWS >= 13 and most >= 13 and rows == 13:
-        tile(13, vecs, indexed, depth, a, b, ldb, places, c, ldc, start)
+        tile(13, vecs, indexed, steps, depth, a, b, ldb, places, c, ldc, start)
     elif TILE_ROWS >= 12 and most >= 12 and rows == 12:
-        tile(12, vecs, indexed, depth, a, b, ldb, places, c, ldc, start)
+        tile(12, vecs, indexed, steps, depth, a, b, ldb, places, c, ldc, start)
     elif TILE_ROWS >= 11 and most >= 11 and rows == 11:
-        tile(11, vecs, indexed, depth, a, b, ldb, places, c, ldc, start)
+        tile(11, vecs, indexed, steps, depth, a, b, ldb, places, c, ldc, start)
     elif TILE_ROWS >= 10 and most >= 10 and rows == 10:
-        tile(10, vecs, indexed, depth, a, b, ldb, places, c, ldc, start)
+        tile(10, vecs, indexed, steps, depth, a, b, ldb, places, c, ldc, start)
     elif TILE_ROWS >= 9 and most >= 9 and rows == 9:
-        tile(9, vecs, indexed, depth, a, b, ldb, places, c, ldc, start)
+        tile(9, vecs, indexed, steps, depth, a, b, ldb, places, c, ldc, start)
     elif TILE_ROWS >= 8 and most >= 8 and rows == 8:
-        tile(8, vecs, indexed, depth, a, b, ldb, places, c, ldc, start)
+        tile(8, vecs, indexed, steps, depth, a, b, ldb, places, c, ldc, start)
     elif TILE_ROWS >= 7 and most >= 7 and rows == 7:
-        tile(7, vecs, indexed, depth, a, b, ldb, places, c, ldc, start)
+        tile(7, vecs, indexed, steps, depth, a, b, ldb, places, c, ldc, start)
     elif TILE_ROWS >= 6 and most >= 6 and rows == 6:
-        tile(6, vecs, indexed, depth, a, b, ldb, places, c, ldc, start)
+        tile(6, vecs, indexed, steps, depth, a, b, ldb, places, c, ldc, start)
     elif TILE_ROWS >= 5 and most >= 5 and rows == 5:
-        tile(5, vecs, indexed, depth, a, b, ldb, places, c, ldc, start)
+        tile(5, vecs, indexed, steps, depth, a, b, ldb, places, c, ldc, start)
     elif TILE_ROWS >= 4 and most >= 4 and rows == 4:
-        tile(4, vecs, indexed, depth, a, b, ldb, places, c, ldc, start)
+        tile(4, vecs, indexed, steps, depth, a, b, ldb, places, c, ldc, start)
     elif TILE_ROWS >= 3 and most >= 3 and rows == 3:
-        tile(3, vecs, indexed, depth, a, b, ldb, places, c, ldc, start)
+        tile(3, vecs, indexed, steps, depth, a, b, ldb, places, c, ldc, start)
     elif TILE_ROWS >= 2 and most >= 2 and rows == 2:
-        tile(2, vecs, indexed, depth, a, b, ldb, places, c, ldc, start)
+        tile(2, vecs, indexed, steps, depth, a, b, ldb, places, c, ldc, start)
     elif TILE_ROWS >= 1 and most >= 1 and rows == 1:
-        tile(1, vecs, indexed, depth, a, b, ldb, places, c, ldc, start)
+        tile(1, vecs, indexed, steps, depth, a, b, ldb, places, c, ldc, start)
 
 
 cdef inline void run_tile(int rows, int vecs, Py_ssize_t depth, const real_t *a, const real_t *b, Py_ssize_t ldb,
                           real_t *c, Py_ssize_t ldc, const Start *start, const Finish *finish, bint last) noexcept nogil:
     """The tile for these run-time ``rows`` (1 to TILE_ROWS) and ``vecs`` (1 to TILE_VECS), activated if ``last``."""
     if vecs == 2:
-        _any_rows(rows, 2, NEITHER, depth, a, b, ldb, NULL, c, ldc, start)
+        _any_rows(rows, 2, NEITHER, 1, depth, a, b, ldb, NULL, c, ldc, start)
     else:
-        _any_rows(rows, 1, NEITHER, depth, a, b, ldb, NULL, c, ldc, start)
+        _any_rows(rows, 1, NEITHER, 1, depth, a, b, ldb, NULL, c, ldc, start)
     if last and finish.active:
         activate(c, ldc, rows, vecs, finish)
 
@@ -292,21 +293,23 @@ cdef inline void run_tile_on_vectors(int rows, int vecs, Py_ssize_t depth, const
     """The same with B not packed, but read where it lies. ``vecs``: 1 to :func:`vectors_for` ``rows``."""
     if places.offset == NULL:
         if vecs == 4:
-            _any_rows(rows, 4, B_STEPS, depth, a, b, 0, places, c, ldc, start)
+            _any_rows(rows, 4, B_STEPS, 1, depth, a, b, 0, places, c, ldc, start)
         elif vecs == 3:
-            _any_rows(rows, 3, B_STEPS, depth, a, b, 0, places, c, ldc, start)
+            _any_rows(rows, 3, B_STEPS, 1, depth, a, b, 0, places, c, ldc, start)
+        elif vecs == 2 and depth % 2 == 0:
+            _any_rows(rows, 2, B_STEPS, 2, depth, a, b, 0, places, c, ldc, start)
         elif vecs == 2:
-            _any_rows(rows, 2, B_STEPS, depth, a, b, 0, places, c, ldc, start)
+            _any_rows(rows, 2, B_STEPS, 1, depth, a, b, 0, places, c, ldc, start)
         else:
-            _any_rows(rows, 1, B_STEPS, depth, a, b, 0, places, c, ldc, start)
+            _any_rows(rows, 1, B_STEPS, 1, depth, a, b, 0, places, c, ldc, start)
     elif vecs == 4:
-        _any_rows(rows, 4, B_ROWS, depth, a, b, 0, places, c, ldc, start)
+        _any_rows(rows, 4, B_ROWS, 1, depth, a, b, 0, places, c, ldc, start)
     elif vecs == 3:
-        _any_rows(rows, 3, B_ROWS, depth, a, b, 0, places, c, ldc, start)
+        _any_rows(rows, 3, B_ROWS, 1, depth, a, b, 0, places, c, ldc, start)
     elif vecs == 2:
-        _any_rows(rows, 2, B_ROWS, depth, a, b, 0, places, c, ldc, start)
+        _any_rows(rows, 2, B_ROWS, 1, depth, a, b, 0, places, c, ldc, start)
     else:
-        _any_rows(rows, 1, B_ROWS, depth, a, b, 0, places, c, ldc, start)
+        _any_rows(rows, 1, B_ROWS, 1, depth, a, b, 0, places, c, ldc, start)
     if last and finish.active:
         activate(c, ldc, rows, vecs, finish)
 
@@ -318,23 +321,23 @@ cdef inline void run_tile_on_scalars(int rows, int vecs, Py_ssize_t depth, const
     only offsets can say. ``rows``: 1 to :func:`rows_for` ``vecs``, 1 to MOST_COLUMN_VECS."""
     if places.offset == NULL:
         if vecs == 3:
-            _any_rows(rows, 3, A_STEPS, depth, a, b, ldb, places, c, ldc, start)
+            _any_rows(rows, 3, A_STEPS, 1, depth, a, b, ldb, places, c, ldc, start)
         elif vecs == 2:
-            _any_rows(rows, 2, A_STEPS, depth, a, b, ldb, places, c, ldc, start)
+            _any_rows(rows, 2, A_STEPS, 1, depth, a, b, ldb, places, c, ldc, start)
         else:
-            _any_rows(rows, 1, A_STEPS, depth, a, b, ldb, places, c, ldc, start)
+            _any_rows(rows, 1, A_STEPS, 1, depth, a, b, ldb, places, c, ldc, start)
     elif apart == 1:
         if vecs == 3:
-            _any_rows(rows, 3, A_ROWS, depth, a, b, ldb, places, c, ldc, start)
+            _any_rows(rows, 3, A_ROWS, 1, depth, a, b, ldb, places, c, ldc, start)
         elif vecs == 2:
-            _any_rows(rows, 2, A_ROWS, depth, a, b, ldb, places, c, ldc, start)
+            _any_rows(rows, 2, A_ROWS, 1, depth, a, b, ldb, places, c, ldc, start)
         else:
-            _any_rows(rows, 1, A_ROWS, depth, a, b, ldb, places, c, ldc, start)
+            _any_rows(rows, 1, A_ROWS, 1, depth, a, b, ldb, places, c, ldc, start)
     elif vecs == 3:
-        _any_rows(rows, 3, A_SPREAD_ROWS, depth, a, b, ldb, places, c, ldc, start)
+        _any_rows(rows, 3, A_SPREAD_ROWS, 1, depth, a, b, ldb, places, c, ldc, start)
     elif vecs == 2:
-        _any_rows(rows, 2, A_SPREAD_ROWS, depth, a, b, ldb, places, c, ldc, start)
+        _any_rows(rows, 2, A_SPREAD_ROWS, 1, depth, a, b, ldb, places, c, ldc, start)
     else:
-        _any_rows(rows, 1, A_SPREAD_ROWS, depth, a, b, ldb, places, c, ldc, start)
+        _any_rows(rows, 1, A_SPREAD_ROWS, 1, depth, a, b, ldb, places, c, ldc, start)
     if last and finish.active:
         activate(c, ldc, rows, vecs, finish)

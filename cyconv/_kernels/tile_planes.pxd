@@ -50,6 +50,7 @@ cdef inline inlined _tile(const int rows, const int vecs, const int indexed, con
     cdef int i
     cdef bint reread = vecs == 2 and REGISTERS == 32
     assume(depth > 0)
+    assume(planes.count > 0)
     for i in range(rows):
         acc0[i] = vload(start.data + i * start.row)
         if vecs > 1:

@@ -198,8 +198,8 @@ def _places(spec: ConvSpec, way: Way) -> int:
 
 
 def _is_split(spec: ConvSpec, way: Way) -> bool:
-    """Whether every cell that a stride leaves out is at a place of its own: where vectors are read, or scalars that lie
-    farther apart than tiles may leave out."""
+    """Whether every cell that a stride leaves out is at a place of its own: where vectors are read, or scalars that
+    lie farther apart than tiles may leave out."""
     return way.row_tiles and (way.by_rows or spec.stride[2] > _runtime.kernel("dense", spec.dtype).MOST_SPREAD)
 
 

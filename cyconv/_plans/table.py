@@ -56,9 +56,9 @@ DENSE_TILE_CYCLES = 60.0
 DENSE_POSITIONS_FACTOR = 1.03
 DENSE_WIDE_FACTOR = 1.25
 #: Tiles of positions that are read in place, by 14 scalars, in relation to those of packed ones; the same where they
-#: come from beyond the second-level cache (1x1, 512x28x28 to 256 1.13 of the time of tiles that read two vectors, to 64
-#: 1.09, 192x28x28 to 96 1.12, 256x14x14 to 512 0.96; 768x132x132 to 64 1.38, 384x57x59 to 32 0.89, others from there
-#: 1.03 to 1.14).
+#: come from beyond the second-level cache (1x1, 512x28x28 to 256 1.13 of the time of tiles that read two vectors, to
+#: 64 1.09, 192x28x28 to 96 1.12, 256x14x14 to 512 0.96; 768x132x132 to 64 1.38, 384x57x59 to 32 0.89, others from
+#: there 1.03 to 1.14).
 DENSE_SCALARS_FACTORS = (1.05, 1.1)
 
 #: Bytes after which lines compete for the same places of a second-level cache, how many lines have room there, and
