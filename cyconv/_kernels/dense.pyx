@@ -267,9 +267,12 @@ cdef inline void _ask_for_runs(const Job *job, const Box *box, int64_t first_pan
     for panel in range(first_panel, last_panel):
         tiles += position_tiles(g, box, panel_start(g, panel + 1) - panel_start(g, panel))
     ahead.at = <const char *>soon
-    run = box.slab * REAL_SIZE if g.direct_in and not g.row_tiles else box.h * down
-    if g.taps == 1 and g.stride_h > 1 and box.h <= tiles < box.h * channels:
-        run = ((box.w - 1) * g.stride_w + 1) * job.x.w * REAL_SIZE
+    run = ((box.w - 1) * g.stride_w + (g.taps_w - 1) * g.dilation_w + 1) * job.x.w * REAL_SIZE
+    if g.direct_in and not g.row_tiles:
+        run = box.slab * REAL_SIZE
+    elif g.taps > 1 and box.w == g.out_w:
+        run = box.h * down
+    elif box.h <= tiles < box.h * channels:
         tiles = tiles // box.h
         ahead.left = ahead.tiles = tiles
         ahead.run = down - tiles * cuts(channels, tiles) * apart

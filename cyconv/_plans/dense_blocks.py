@@ -260,8 +260,9 @@ def _asks_input(spec: ConvSpec, call: Call, way: Way) -> bool:
     if (in_place and not way.row_tiles) or _reads_channels(spec, call, way):
         return weights < cells
     _, _, _, xh, xw = call.x_strides
-    rows = way.box[0] == way.box[1] == 1 and way.box[3] == call.out[2] and xw == 1 and xh == call.size[2]
-    return rows and (spec.taps == 1 or not in_place) and weights < cells and _is_far(spec, call)
+    n, d, h, w = way.box
+    rows = (w == call.out[2] and xh == call.size[2]) or (h == 1 and spec.kernel[1] == 1)
+    return n == d == xw == 1 and rows and (spec.taps == 1 or not in_place) and weights < cells and _is_far(spec, call)
 
 
 def _has_plain_rows(spec: ConvSpec, call: Call, way: Way) -> bool:
