@@ -6,8 +6,8 @@ Meanwhile a later tile's operand is asked for. If that is A, its runs are too ma
 ``Start.ahead`` is the first of these and ``ahead_step`` the bytes from one to the next. Else it is B, in two runs as in
 ``tile.pxd``.
 
-Assumptions: ``a`` has ``depth`` scalars in each of its runs; ``offset`` has SOON more entries than ``depth``; the others are
-those of ``tile.pxd``.
+Assumptions: ``a`` has at least one run, and ``depth`` scalars in each; ``offset`` has SOON more entries than ``depth``; the
+others are those of ``tile.pxd``.
 """
 from libc.stdint cimport int64_t
 

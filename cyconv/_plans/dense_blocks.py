@@ -301,6 +301,7 @@ def _cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile, block: int) -> flo
     outputs = spec.group_outputs
     blocks = ceil(spec.depth / block)
     runs, length = (prod(way.box[:3]), way.box[3]) if way.row_tiles else (1, positions)
+    in_place, by_channels = _is_direct_in(spec, call, way), _reads_channels(spec, call, way)
     if way.by_rows:
         panels = ceil(outputs / tile.rows)
         rows = outputs / panels
@@ -313,12 +314,12 @@ def _cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile, block: int) -> flo
             cuts = ceil(length / tile.rows_for[vecs - 1])
             steps = runs * cuts * _step(length / cuts, vecs)
             product += steps * spec.depth + runs * cuts * blocks * table.DENSE_TILE_CYCLES
-        if _is_direct_in(spec, call, way) and not _reads_channels(spec, call, way):
+        if in_place and not by_channels:
             near, far = table.DENSE_SCALARS_FACTORS
             product *= far if _is_far(spec, call) else near
     copy = _copy_cycles(spec, call, way, tile) + table.DENSE_ROW_CYCLES / way.box[3]
-    if _is_direct_in(spec, call, way):
-        fetches_more = spec.stride[2] > 1 and not _reads_channels(spec, call, way)  # cells that a stride leaves out
+    if in_place:
+        fetches_more = spec.stride[2] > 1 and not by_channels  # cells that a stride leaves out
         copy *= table.DENSE_FETCH_SHARE * len(_widths(tile, outputs)) if fetches_more else 0.0
     copy *= positions * spec.group_inputs * _copies(spec, way.row_tiles)
     return (product + copy) / positions + _store_cycles(spec, call, way, tile)
