@@ -229,7 +229,6 @@ cdef void _multiply(const Job *job, const Box *box, int64_t group, int64_t k0, i
         p.width = panel_start(g, panel + 1) - first
         p.channels = min(p.width, g.group_outputs - first)
         p.weight = job.weight + group * g.group_inputs * g.taps * wide + k0 * wide + p.depth * first
-        tiles = position_tiles(g, box, p.width)
         if soon == NULL:
             tiles = position_tiles(g, box, p.width)
             p.ahead.at, p.ahead.step = <const char *>(p.weight + p.depth * p.width), p.width * REAL_SIZE // tiles + 1

@@ -172,8 +172,8 @@ cdef inline inlined tile(const int rows, const int vecs, const int indexed, cons
     is where ``places`` says. ``depth`` is a multiple of ``steps``: two at a time share what is not a multiply-add (1x1 of 256
     and 512 channels: 3 to 6 %), and one left over after them would send the accumulators through memory (1x1, 24 and 16
     channels to 96, 9 and 12 %)."""
-    # One array per vector column, innermost loops only, and no branch from first to last: that is what lets gcc keep the
-    # accumulators in registers all the way.
+    # One array per vector column, innermost loops only, and no way around the loop over the depth: that is what lets gcc keep
+    # the accumulators in registers all the way.
     cdef vec_t acc0[TILE_ROWS]
     cdef vec_t acc1[TILE_ROWS]
     cdef vec_t acc2[TILE_ROWS]

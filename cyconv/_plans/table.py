@@ -215,13 +215,17 @@ WINOGRAD_CHUNK_BYTES = 16 << 10
 #: of a frequency, transforming it and collecting each piece of it; starting, storing and loading a row of a product;
 #: making and storing a result; per byte of the transformed input, reading it again if it left the second-level cache.
 WINOGRAD_INPUT_CYCLES = 2.8
-WINOGRAD_TILE_CYCLES = 4.5
-WINOGRAD_STORE_CYCLES = 1.86
-WINOGRAD_SPILL_CYCLES = 0.07
-#: The same where a vector holds channels, in the place of pieces: per cell, turning it (of the time that vectors of
-#: tiles take to be collected and transformed, 0.55 at 64x56x56, 0.42 at 128x28x28, 0.3 at 256x14x14). The form that
-#: the estimate prefers is on average 0.5 % slower than the best one (16 layers).
-WINOGRAD_CELL_CYCLES = 6.0
+WINOGRAD_TILE_CYCLES = 4.05
+WINOGRAD_STORE_CYCLES = 1.6
+WINOGRAD_SPILL_CYCLES = 0.063
+#: Where a vector holds channels, in the place of that and of pieces: per frequency, transforming and storing it, and
+#: per cell, turning it; and what a multiply-add of a product takes (fitted, with what a result takes, to 896 calls of
+#: 309 layers of 3x3, 16 to 512 channels, 7x7 to 90x90, at strides of 1 and 2, against their direct times: at a stride
+#: of 2, what is chosen takes 1.011 times the better one's time, 1.029 with 2.8, 6.0 and 1.0; at a stride of 1, 1.011
+#: with both; the form that the estimate prefers is on average 0.7 % slower than the best one).
+WINOGRAD_CHANNEL_CYCLES = 5.5
+WINOGRAD_CELL_CYCLES = 12.0
+WINOGRAD_STEP_CYCLES = 0.9 * DENSE_STEP_CYCLES
 #: A row of input cells or results that a dilation puts apart (38 to 130 for rows of 6 to 56 cells, 2 to 6 apart).
 WINOGRAD_APART_CYCLES = 90.0
 

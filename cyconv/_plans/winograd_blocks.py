@@ -229,7 +229,7 @@ def _cycles(spec: ConvSpec, form: Form, box: Sequence[int]) -> tuple[float, floa
         cells = (form.m * form.stride if form.high else spec.stride[1]) * (
             form.m * form.stride if form.wide else spec.stride[2]
         )
-        read = table.WINOGRAD_INPUT_CYCLES * form.frequencies + table.WINOGRAD_CELL_CYCLES * cells
+        read = table.WINOGRAD_CHANNEL_CYCLES * form.frequencies + table.WINOGRAD_CELL_CYCLES * cells
         read *= tiles * ceil(spec.group_inputs / lanes)
     else:  # gather cells, collect each vector of tiles from its pieces of rows, transform
         pieces = ceil(rows / lanes) + (rows - 1) / box[3]
@@ -238,10 +238,10 @@ def _cycles(spec: ConvSpec, form: Form, box: Sequence[int]) -> tuple[float, floa
     # fresh weights are transformed in each group of tiles, for each row of frequencies
     if form.fresh:
         steps = table.WINOGRAD_FRESH_STEPS * ceil(tiles / int(kernel.FRESH)) + form.points * tiles
-        multiply = table.DENSE_STEP_CYCLES * form.points * vectors * depth * steps
+        multiply = table.WINOGRAD_STEP_CYCLES * form.points * vectors * depth * steps
     else:
         steps = form.frequencies * vectors * panels
-        multiply = table.DENSE_STEP_CYCLES * steps * depth * max(rows, 0.5 * rows + 2.0, 2.5)
+        multiply = table.WINOGRAD_STEP_CYCLES * steps * depth * max(rows, 0.5 * rows + 2.0, 2.5)
         multiply += table.WINOGRAD_TILE_CYCLES * steps * rows
     # what is held between two uses: the values from panel to panel of outputs, the weights from box to box
     weights = (form.r**2 if form.fresh else form.frequencies) * vectors * lanes * depth * item
