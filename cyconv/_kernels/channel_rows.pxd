@@ -8,7 +8,7 @@ from libc.string cimport memset
 
 from cyconv._kernels.gather cimport source_index
 from cyconv._kernels.lanes cimport vload_part
-from cyconv._kernels.simd cimport VL, real_t, vec_t, vload, vstore, vzero
+from cyconv._kernels.simd cimport VL, inlined, real_t, vec_t, vload, vstore, vzero
 from cyconv._kernels.transpose cimport vtranspose
 
 
@@ -66,15 +66,28 @@ cdef inline void _fill_cell(const Row *row, const real_t *source, real_t *to) no
 
 cdef inline void _fill_square(const Row *row, const real_t *source, int64_t cells, real_t *to) noexcept nogil:
     """Up to VL cells, read channel by channel and turned."""
+    if row.channels < VL:
+        _turn_square(row, source, 0, row.channels, cells, to)
+    elif cells < VL:
+        _turn_square(row, source, 0, VL, cells, to)
+    else:
+        _turn_square(row, source, 1, VL, VL, to)
+
+
+cdef inline inlined _turn_square(const Row *row, const real_t *source, const bint whole, int64_t channels, int64_t cells,
+                                 real_t *to) noexcept nogil:
+    # No branch where all channels are real: the square stays in registers.
     cdef vec_t r[VL]
     cdef int64_t q
     for q in range(VL):
-        if q >= row.channels:
-            r[q] = vzero()
-        elif cells == VL:
-            r[q] = vload(source + q * row.step_c)
+        if whole:
+            r[q] = vload(source)
+        elif q < channels:
+            r[q] = vload_part(source, 0, <int>cells, <real_t>0)
         else:
-            r[q] = vload_part(source + q * row.step_c, 0, <int>cells, <real_t>0)
+            r[q] = vzero()
+        source += row.step_c
     vtranspose(r)
     for q in range(VL):
-        vstore(to + q * row.pitch, r[q])
+        vstore(to, r[q])
+        to += row.pitch
