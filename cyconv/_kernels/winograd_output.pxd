@@ -10,11 +10,11 @@ vector of a channel's pixels can be stored as a whole:
 from libc.stdint cimport int64_t, uint8_t
 
 from cyconv._kernels.activation cimport silu
+from cyconv._kernels.crossing cimport cross
 from cyconv._kernels.gather cimport LINE_BYTES
 from cyconv._kernels.lanes cimport vall_zero
 from cyconv._kernels.masks cimport lanes_up_to, vmask_of, vstore_chosen
 from cyconv._kernels.simd cimport REAL_SIZE, VL, prefetch_write, real_t, vactivate, vec_t, vload, vset, vstore, vzero
-from cyconv._kernels.transpose cimport vtranspose
 from cyconv._kernels.winograd_geometry cimport PANEL, Box, Geometry, Job, cuts
 from cyconv._kernels.winograd_transforms cimport MAX_OUTPUTS, transform_output
 
@@ -96,7 +96,7 @@ cdef inline void _write_row(const Job *job, const real_t *product, int64_t width
                 else:
                     vstore_chosen(to + x * step_w, pixels[y * ROW + x], vmask_of(lanes_up_to(channels)))
         else:
-            _write_pixels(pixels + y * ROW, channels, columns, to, job.out_k, step_w)
+            _write_pixels(<const real_t *>(pixels + y * ROW), channels, columns, to, job.out_k, step_w)
         to += step_h
 
 
@@ -115,22 +115,13 @@ cdef inline void _ask_ahead(const real_t *to, int64_t tile, int64_t pixels, int6
         y += tiles
 
 
-cdef inline void _write_pixels(vec_t *pixels, int64_t channels, int64_t columns, real_t *to, int64_t step_k,
+cdef inline void _write_pixels(const real_t *pixels, int64_t channels, int64_t columns, real_t *to, int64_t step_k,
                                int64_t step_w) noexcept nogil:
-    """A row of pixels: those of each channel side by side, then to their places."""
-    cdef int64_t x = 0
-    cdef int64_t k, i, count
-    cdef real_t lanes[VL]
-    while x < columns:
-        count = min(columns - x, <int64_t>VL)
-        vtranspose(pixels + x)
-        for k in range(channels):
-            if step_w != 1:
-                vstore(lanes, pixels[x + k])
-                for i in range(count):
-                    to[k * step_k + (x + i) * step_w] = lanes[i]
-            elif count == VL:
-                vstore(to + k * step_k + x, pixels[x + k])
-            else:
-                vstore_chosen(to + k * step_k + x, pixels[x + k], vmask_of(lanes_up_to(count)))
-        x += VL
+    """A row of pixels, vectors of channels, to their places."""
+    cdef int64_t k, x
+    if step_w == 1:
+        cross(to, step_k, pixels, VL, columns, channels)
+        return
+    for k in range(channels):
+        for x in range(columns):
+            to[k * step_k + x * step_w] = pixels[x * VL + k]
