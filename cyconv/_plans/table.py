@@ -210,21 +210,19 @@ WINOGRAD_MOST_TILES = 128
 #: Input cells that are gathered before they are transformed: half a first-level cache.
 WINOGRAD_CHUNK_BYTES = 16 << 10
 
-#: Cycles, fitted to 180 calls of 20 layers in every form (float32, 3 to 512 channels, 7x7 to 224x224, one core, root
-#: mean square deviation 8 %, in units of the dense model, whose calls took 1.2 times its estimate there): per vector
-#: of a frequency, transforming it and collecting each piece of it; starting, storing and loading a row of a product;
-#: making and storing a result; per byte of the transformed input, reading it again if it left the second-level cache.
-WINOGRAD_INPUT_CYCLES = 2.8
+#: Cycles, in units of the dense model, fitted to 896 calls of 309 layers of 3x3 in every form (float32, 16 to 512
+#: channels, 7x7 to 90x90, at strides of 1 and 2, one core): per vector of a frequency, transforming and storing it and
+#: collecting each piece of it; where a vector holds channels, in the place of pieces, per cell, turning it; starting,
+#: storing and loading a row of a product; making and storing a result; per byte of the transformed input, reading it
+#: again if it left the second-level cache; a multiply-add of a product. (What is chosen takes 1.011 times the time of
+#: the better of Winograd and direct; at a stride of 2, 1.029 with 2.8 and 6.0 for the first two. The form that the
+#: estimate prefers is on average 0.7 % slower than the best one. Where a vector holds tiles, they change no choice for
+#: the worse: 14 layers with dilation, direct taps or few channels, avx512 and baseline.)
+WINOGRAD_INPUT_CYCLES = 5.5
+WINOGRAD_CELL_CYCLES = 12.0
 WINOGRAD_TILE_CYCLES = 4.05
 WINOGRAD_STORE_CYCLES = 1.6
 WINOGRAD_SPILL_CYCLES = 0.063
-#: Where a vector holds channels, in the place of that and of pieces: per frequency, transforming and storing it, and
-#: per cell, turning it; and what a multiply-add of a product takes (fitted, with what a result takes, to 896 calls of
-#: 309 layers of 3x3, 16 to 512 channels, 7x7 to 90x90, at strides of 1 and 2, against their direct times: at a stride
-#: of 2, what is chosen takes 1.011 times the better one's time, 1.029 with 2.8, 6.0 and 1.0; at a stride of 1, 1.011
-#: with both; the form that the estimate prefers is on average 0.7 % slower than the best one).
-WINOGRAD_CHANNEL_CYCLES = 5.5
-WINOGRAD_CELL_CYCLES = 12.0
 WINOGRAD_STEP_CYCLES = 0.9 * DENSE_STEP_CYCLES
 #: A row of input cells or results that a dilation puts apart (38 to 130 for rows of 6 to 56 cells, 2 to 6 apart).
 WINOGRAD_APART_CYCLES = 90.0

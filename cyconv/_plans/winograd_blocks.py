@@ -229,7 +229,7 @@ def _cycles(spec: ConvSpec, form: Form, box: Sequence[int]) -> tuple[float, floa
         cells = (form.m * form.stride if form.high else spec.stride[1]) * (
             form.m * form.stride if form.wide else spec.stride[2]
         )
-        read = table.WINOGRAD_CHANNEL_CYCLES * form.frequencies + table.WINOGRAD_CELL_CYCLES * cells
+        read = table.WINOGRAD_INPUT_CYCLES * form.frequencies + table.WINOGRAD_CELL_CYCLES * cells
         read *= tiles * ceil(spec.group_inputs / lanes)
     else:  # gather cells, collect each vector of tiles from its pieces of rows, transform
         pieces = ceil(rows / lanes) + (rows - 1) / box[3]
