@@ -212,7 +212,7 @@ WINOGRAD_CHUNK_BYTES = 16 << 10
 
 #: Cycles, in units of the dense model, fitted to 896 calls of 309 layers of 3x3 in every form (float32, 16 to 512
 #: channels, 7x7 to 90x90, at strides of 1 and 2, one core): per vector of a frequency, transforming, storing and
-#: collecting it piece by piece; where a vector holds channels, in the place of pieces, per cell, turning it; starting,
+#: collecting it in pieces; where a vector holds channels, in the place of pieces, per cell, turning it; starting,
 #: storing and loading a row of a product; making and storing a result; per byte of the transformed input, reading it
 #: again if it left the second-level cache; a multiply-add of a product. (What is chosen takes 1.011 times the time of
 #: the better of Winograd and direct; at a stride of 2, 1.029 with 2.8 and 6.0 for the first two. The form that the
