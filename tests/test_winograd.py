@@ -21,17 +21,17 @@ import numpy as np
 import oracle
 import pytest
 from calls import noise
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
 from cyconv import _runtime
-from cyconv._plans import table, winograd_blocks
+from cyconv._plans import table, winograd_blocks, winograd_forms
 from cyconv._plans.arrays import run_convolution, triple
 from cyconv._plans.dense import Dense
 from cyconv._plans.spec import Activation, Call, ConvSpec
 from cyconv._plans.winograd import Winograd
-from cyconv._plans.winograd_blocks import Form
+from cyconv._plans.winograd_forms import Form
 from cyconv._plans.winograd_points import PAIRS, numbers
 
 PLANAR = [Form(m, r, True, True) for m, r in table.WINOGRAD_PLANAR]
@@ -41,6 +41,17 @@ FRESH = [Form(m, r, True, True, fresh=True) for m, r in table.WINOGRAD_FRESH]
 FORMS = [*PLANAR, *LINEAR, *STRIDED, *FRESH]
 #: with every dilation that they know
 DILATED = [(form, dilation) for form in FORMS for dilation in (1, 2) if dilation == 1 or form in PLANAR + LINEAR]
+
+#: kernels and strides that fall into sections, which a form transforms
+SECTIONED = [
+    (Form(4, 4, True, True), (7, 7), (2, 2)),
+    (Form(5, 4, True, True), (7, 8), (1, 2)),
+    (Form(6, 3, True, True), (9, 5), (1, 1)),
+    (Form(5, 3, True, True), (11, 9), (4, 3)),
+    (Form(5, 2, True, True), (3, 4), (2, 2)),
+    (Form(4, 5, False, True), (2, 9), (3, 2)),
+    (Form(4, 7, True, False), (13, 3), (2, 1)),
+]
 
 
 def name_of(form):
@@ -234,6 +245,54 @@ def test_every_form_is_within_its_derived_bound(only, form, dilation, kind):
     oracle.assert_close(y, oracle.Expected(value, derived_bound(x, w, form, 1, dilation)))
 
 
+def in_sections(x, w, form, stride):
+    """Arrays whose convolution is that of ``x`` and ``w``, and its stride: sections of the kernel are channels, each
+    of every ``stride``-th cell. By slices, and not by the tables of the plan."""
+    axes = []
+    rest = [1 if t else s for t, s in zip((form.high, form.wide), stride, strict=True)]
+    for i, transformed in enumerate((form.high, form.wide)):
+        taps = w.shape[2 + i]
+        results = (x.shape[2 + i] - taps) // stride[i] + 1
+        r, step = (form.r, stride[i]) if transformed else (1, 1)
+        firsts = [first for at in range(0, taps, r * step) for first in range(at, min(at + step, taps))]
+        axes.append([(slice(first, None, step), (results - 1) * rest[i] + r, r) for first in firsts])
+    room = [(0, 0), (0, 0), (0, 30), (0, 30)]
+    x, w = np.pad(x, room), np.pad(w, room)
+    cells = [x[:, :, h, v][:, :, :tall, :wide] for (h, tall, _), (v, wide, _) in product(*axes)]
+    taps = [w[:, :, h, v][:, :, :tall, :wide] for (h, _, tall), (v, _, wide) in product(*axes)]
+    return np.concatenate(cells, 1), np.concatenate(taps, 1), rest
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+@pytest.mark.parametrize(("form", "kernel", "stride"), SECTIONED, ids=name_of)
+def test_sections_are_within_their_derived_bound(only, form, kernel, stride, kind):
+    only(form)
+    x, w = noise((2, 3, 41, 38), kind), noise((18, 3, *kernel), kind)
+    y = convolve(x, w, stride=stride)
+    value = oracle.convolution(x, w, stride=stride).value
+    cells, taps, rest = in_sections(x, w, form, stride)
+    np.testing.assert_allclose(oracle.convolution(cells, taps, stride=rest).value, value, 1e-9, 1e-9)
+    bound = derived_bound(cells, taps, form)[:, :, :: rest[0], :: rest[1]]
+    oracle.assert_close(y, oracle.Expected(value, bound))
+
+
+@given(st.data())
+def test_sections_hold_every_tap_once(data):
+    kernel, stride = ([data.draw(st.integers(1, n)) for _ in range(2)] for n in (13, 4))
+    x = np.broadcast_to(np.float32(0), (1, 16, 20, 20))
+    spec = spec_of(x, np.broadcast_to(x[0, 0, 0, 0], (16, 16, *kernel)), stride=stride)
+    for form in winograd_forms.forms(spec):
+        for axis in (0, 1, 2):
+            sections = winograd_forms.sections(spec, form, axis)
+            r = form.r if winograd_forms.is_transformed(form, axis) else 1
+            assert sorted(t for cells in sections for t in cells[:r] if t < spec.kernel[axis]) == list(
+                range(spec.kernel[axis])
+            )
+            step = spec.stride[axis] // form.stride
+            assert all(cells.step == step for cells in sections if len(cells) > 1)
+            assert max(cells.stop for cells in sections) == winograd_forms.cells_of(spec, form, axis)
+
+
 @pytest.mark.parametrize(("kind", "limit"), [("float32", 1e-5), ("float64", 2e-14)])
 @pytest.mark.parametrize("channels", [16, 64, 256, 512])
 @pytest.mark.parametrize("form", FORMS, ids=name_of)
@@ -270,8 +329,8 @@ def test_inaccurate_forms_are_left_out():
 @settings(max_examples=120)
 @given(st.data())
 def test_any_shape(data):
-    square = [(r, r) for r in (2, 3, 4, 5, 7)]
-    kernel = data.draw(st.sampled_from([*square, (1, 3), (3, 1), (4, 1), (1, 7), (7, 1), (3, 5), (5, 2)]))
+    square = [(r, r) for r in (2, 3, 4, 5, 7, 11)]
+    kernel = data.draw(st.sampled_from([*square, (1, 3), (3, 1), (4, 1), (1, 7), (7, 1), (3, 5), (5, 2), (9, 6)]))
     dilation = data.draw(st.sampled_from([1, 1, 2, 3]))
     groups = data.draw(st.sampled_from([1, 1, 2]))
     c, k = (data.draw(st.sampled_from([1, 3, 16, 17])) for _ in range(2))
@@ -282,10 +341,11 @@ def test_any_shape(data):
         for h, r in zip(size, kernel, strict=True)
     ]
     n = data.draw(st.integers(1, 3))
-    stride = data.draw(st.sampled_from([1, 2])) if kernel == (3, 3) and dilation == 1 and c >= 16 else 1
+    stride = [data.draw(st.sampled_from([1, 1, 2, 3])) if dilation == 1 else 1 for _ in range(2)]
     x, w = noise((n, groups * c, *size)), noise((groups * k, c, *kernel))
     b = noise((groups * k,)) if data.draw(st.booleans()) else None
     keywords = {"padding": padding, "dilation": dilation, "groups": groups, "stride": stride}
+    assume(Winograd.supports(spec_of(x, w, dilation=dilation, groups=groups, stride=stride)) is None)
     y = convolve(
         x, w, b, threads=data.draw(st.integers(1, 3)), channels_last=data.draw(st.booleans()), **keywords
     )
@@ -300,7 +360,16 @@ def test_padding_modes(mode, c, dilation, stride):
     assert oracle.relative_l2(convolve(x, w, **keywords), oracle.correlate(x, w, **keywords)) < 1e-5
 
 
-@pytest.mark.parametrize("kernel", [(2, 3, 3), (3, 1, 5), (1, 3, 3), (3, 3, 1)])
+@pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
+@pytest.mark.parametrize(("form", "kernel", "stride"), SECTIONED, ids=name_of)
+def test_padding_modes_of_sections(only, form, kernel, stride, mode):
+    only(form)
+    x, w = noise((2, 3, 25, 28)), noise((20, 3, *kernel))
+    keywords = {"padding": [(2, 3), (1, 4)], "padding_mode": mode, "stride": stride}
+    assert oracle.relative_l2(convolve(x, w, **keywords), oracle.correlate(x, w, **keywords)) < 1e-5
+
+
+@pytest.mark.parametrize("kernel", [(2, 3, 3), (3, 1, 5), (1, 3, 3), (3, 3, 1), (2, 7, 9)])
 @pytest.mark.parametrize("stride", [(1, 1, 1), (2, 1, 1)])
 def test_three_axes(kernel, stride):
     """Depth is never transformed, so it may have any stride."""
@@ -359,18 +428,21 @@ BOXES = {
 
 
 @pytest.mark.parametrize(
-    ("form", "dilation"),
+    ("form", "kernel", "stride", "dilation"),
     [
-        *((Form(m, 3, True, True), dilation) for m, dilation in ((6, 1), (4, 2))),
-        *((form, 1) for form in (*STRIDED, *FRESH, Form(4, 5, True, True), Form(4, 7, False, True))),
-        (Form(6, 3, True, False), 2),
+        *((Form(m, 3, True, True), (3, 3), 1, dilation) for m, dilation in ((6, 1), (4, 2))),
+        *((form, (3, 3), form.stride, 1) for form in (*STRIDED, *FRESH)),
+        (Form(4, 5, True, True), (5, 5), 1, 1),
+        (Form(4, 7, False, True), (1, 7), 1, 1),
+        (Form(6, 3, True, False), (3, 1), 1, 2),
+        *((*sectioned, 1) for sectioned in SECTIONED),
     ],
     ids=name_of,
 )
-def test_boxes_and_threads_do_not_change_a_bit(monkeypatch, form, dilation):
-    x, w, b = noise((3, 21, 25, 23)), noise(weight_shape(form, 70, 21)), noise((70,))
+def test_boxes_and_threads_do_not_change_a_bit(monkeypatch, form, kernel, stride, dilation):
+    x, w, b = noise((3, 21, 25, 23)), noise((70, 21, *kernel)), noise((70,))
     x[1, 3, 7, 9] = np.nan
-    keywords = {"padding": 1, "dilation": dilation, "stride": form.stride}
+    keywords = {"padding": 1, "dilation": dilation, "stride": stride}
     monkeypatch.setattr(winograd_blocks, "blocks_for", winograd_blocks.blocks_for.__wrapped__)
     monkeypatch.setattr(winograd_blocks, "allowed_forms", lambda spec: (form,))
     results = [convolve(x, w, b, **keywords)]
@@ -433,22 +505,34 @@ def test_every_build(only, build, kind, form):
     assert oracle.relative_l2(y, oracle.correlate(x, w, b, padding=1, stride=form.stride)) < limit
 
 
-def call_of(x_shape, k, r, pad, threads=1):
+@pytest.mark.parametrize("build", _runtime.AVAILABLE_BUILDS)
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+@pytest.mark.parametrize(("form", "kernel", "stride"), SECTIONED, ids=name_of)
+def test_sections_in_every_build(only, build, kind, form, kernel, stride):
+    only(form, build=build)
+    x, w, b = noise((2, 3, 30, 41), kind), noise((37, 3, *kernel), kind), noise((37,), kind)
+    y = convolve(x, w, b, padding=1, stride=stride, threads=2)
+    limit = 4e-6 if kind == "float32" else 8e-15
+    assert oracle.relative_l2(y, oracle.correlate(x, w, b, padding=1, stride=stride)) < limit
+
+
+def call_of(x_shape, k, r, pad, stride=1):
     n, c, h, w = x_shape
-    spec = spec_of(np.broadcast_to(np.float32(0), x_shape), np.broadcast_to(np.float32(0), (k, c, r, r)))
-    out = (1, h + 2 * pad - r + 1, w + 2 * pad - r + 1)
+    weight = np.broadcast_to(np.float32(0), (k, c, r, r))
+    spec = spec_of(np.broadcast_to(np.float32(0), x_shape), weight, stride=stride)
+    out = (1, (h + 2 * pad - r) // stride + 1, (w + 2 * pad - r) // stride + 1)
     strides = (c * h * w, h * w, h * w, w, 1), (k * out[1] * out[2], out[1] * out[2], out[1] * out[2], out[2], 1)
     return spec, Call(n, (1, h, w), ((0, 0), (pad, pad), (pad, pad)), out, *strides)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 16])
-@pytest.mark.parametrize("r", [2, 3, 4, 5])
+@pytest.mark.parametrize(("r", "stride"), [(2, 1), (3, 1), (4, 1), (5, 1), (7, 2), (11, 4), (9, 1)])
 @pytest.mark.parametrize(
     "shape",
     [(1, 64, 56, 56), (1, 512, 14, 14), (1, 512, 7, 7), (64, 2048, 14, 14), (1, 3, 4000, 6000), (256, 16, 4, 4)],
 )
-def test_scratch_is_bounded(shape, r, threads):
-    spec, call = call_of(shape, 512, r, r // 2)
+def test_scratch_is_bounded(shape, r, stride, threads):
+    spec, call = call_of(shape, 512, r, r // 2, stride)
     assert 0 < Winograd.workspace(spec, call, threads) <= 32 << 20
     assert 0 < Winograd.estimate(spec, call, threads) < 1e4
 
@@ -467,6 +551,22 @@ def test_bad_cells_go_where_the_definition_sends_them(only, form, dilation, few)
     keywords = {"padding": 2, "dilation": dilation, "stride": form.stride}
     y = convolve(x, w, threads=2, **keywords)
     direct = convolve(x, w, kind=Dense, **keywords)
+    special = ~np.isfinite(direct)
+    assert special.any()
+    np.testing.assert_array_equal(y[special], direct[special])
+    np.testing.assert_array_equal(np.isfinite(y), ~special)
+    assert oracle.relative_l2(y[~special], direct[~special].astype(float)) < 1e-5
+
+
+@pytest.mark.parametrize(("form", "kernel", "stride"), SECTIONED, ids=name_of)
+def test_bad_cells_in_sections(only, form, kernel, stride):
+    """Also those that only a zero behind the kernel meets."""
+    only(form)
+    x, w = noise((3, 4, 40, 43)), noise((18, 4, *kernel))
+    x[0, 0, 5, 5], x[0, 1, 6, 7], x[1, 2, 29, 32], x[1, 0, 0, 0] = np.inf, -np.inf, np.inf, np.nan
+    x[2, :, -1], x[2, :, :, -1] = np.nan, np.inf
+    w[1] = 0
+    y, direct = (convolve(x, w, threads=2, kind=kind, stride=stride) for kind in (Winograd, Dense))
     special = ~np.isfinite(direct)
     assert special.any()
     np.testing.assert_array_equal(y[special], direct[special])
@@ -533,7 +633,7 @@ def test_a_bad_weight_or_bias(value):
     [
         ((1, 4, 9, 9), (4, 4, 1, 1), {}, "kernel"),
         ((1, 4, 9, 9), (4, 4, 1, 2), {}, "kernel"),
-        ((1, 1, 9, 9), (4, 1, 3, 3), {"stride": 2}, "stride"),
+        ((1, 1, 9, 9), (4, 1, 2, 2), {"stride": 2}, "stride"),
         ((1, 17, 9, 9), (4, 17, 3, 3), {"stride": 3}, "stride"),
         ((1, 17, 9, 9), (4, 17, 3, 3), {"stride": 2, "dilation": 2}, "stride"),
         ((1, 8, 9, 9), (8, 1, 3, 3), {"groups": 8}, "group"),

@@ -4,8 +4,9 @@
 
 An m x m tile of results needs a x a products per channel pair, a = m + r - 1 (at a stride of 2, 2 m + r - 2), where the
 definition needs m^2 r^2 multiply-adds. Only height and width are transformed, or one of them; the taps of every other
-axis are *direct*: they lengthen the sum, and stride and dilation there are what they were. A dilation on a transformed
-axis splits the results into *phases* that do not touch each other; image and phase together are a *picture*.
+axis are *direct*: they lengthen the sum, and stride and dilation there are what they were. So do the sections of a kernel
+that is not one of r taps with a stride of 1 (``_plans/winograd_forms.py``). A dilation on a transformed axis splits the
+results into *phases* that do not touch each other; image and phase together are a *picture*.
 
     for each item = (box of tiles, group, part of the outputs):             <- threads, if there are enough items
         for each chunk of channels: gather cells, transform    -> values[frequency][panel of tiles][kk][tile]
@@ -39,7 +40,7 @@ from cyconv._kernels.tile_planes cimport Planes, run_tile_before_block
 from cyconv._kernels.winograd_channels cimport transform_vectors
 from cyconv._kernels.winograd_fresh cimport FRESH_TILES, multiply_fresh, turn_values
 from cyconv._kernels.winograd_geometry cimport (
-    PANEL, Box, Geometry, Job, balanced, box_at, cuts, panel_weight, step_weight,
+    MAX_STEP, PANEL, Box, Geometry, Job, balanced, box_at, cuts, panel_weight, step_weight,
 )
 from cyconv._kernels.winograd_input cimport MAX_LINE, fill_lanes, transform_chunk
 from cyconv._kernels.winograd_output cimport write_tiles
@@ -64,6 +65,7 @@ ROWS = TILE_ROWS
 LANES = VL
 VECS = TILE_VECS
 LINE = MAX_LINE
+STEP = MAX_STEP
 FRESH = FRESH_TILES
 
 

@@ -8,7 +8,7 @@ from cyconv._kernels.tile cimport TILE_VECS, Finish
 
 cdef enum:
     PANEL = TILE_VECS * VL
-    MAX_STEP = 8
+    MAX_STEP = 16
 
 cdef struct Geometry:
     int64_t batch, groups, group_inputs, group_outputs

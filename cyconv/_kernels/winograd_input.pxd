@@ -136,6 +136,12 @@ cdef inline void _gather_row(const Job *job, const real_t *data, const Axis *axi
         _spread(5, cells, axis, row, job.lanes, to)
     elif axis.stride == 6:
         _spread(6, cells, axis, row, job.lanes, to)
+    elif axis.stride == 8:
+        _spread(8, cells, axis, row, job.lanes, to)
+    elif axis.stride == 10:
+        _spread(10, cells, axis, row, job.lanes, to)
+    elif axis.stride == 12:
+        _spread(12, cells, axis, row, job.lanes, to)
     else:
         _spread(<int>axis.stride, cells, axis, row, job.lanes, to)
 

@@ -174,10 +174,14 @@ cdef inline void transform_output(int64_t a, int64_t m, bint planar, const real_
             output_tile(STRIDED, STRIDED, 4, 4, source, step, pixels, row, column, numbers)
         elif a == 8 and m == 6:
             output_tile(8, 8, 6, 6, source, step, pixels, row, column, numbers)
+        elif a == 8 and m == 5:
+            output_tile(8, 8, 5, 5, source, step, pixels, row, column, numbers)
         elif a == 8 and m == 4:
             output_tile(8, 8, 4, 4, source, step, pixels, row, column, numbers)
         elif a == 8:
             output_tile(8, 8, 2, 2, source, step, pixels, row, column, numbers)
+        elif a == 7 and m == 4:
+            output_tile(7, 7, 4, 4, source, step, pixels, row, column, numbers)
         elif a == 7:
             output_tile(7, 7, 5, 5, source, step, pixels, row, column, numbers)
         elif a == 6 and m == 4:

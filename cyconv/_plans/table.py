@@ -181,10 +181,10 @@ BARRIER_SECONDS = 4e-6
 
 #: F(m, r) of the Winograd path, with the relative L2 error against float64 that was measured in float32 at 64 input
 #: channels (normal data), and the error beyond which a form is not used. F(7, 2), 3.9e-6, was never
-#: the quickest, F(5, 4), 3e-6, by 10 % at most, and two taps along one axis gained nothing (64 to 512 channels).
+#: the quickest, and two taps along one axis gained nothing (64 to 512 channels).
 WINOGRAD_PLANAR = {
     (3, 2): 2.5e-7, (5, 2): 8.9e-7, (2, 3): 2.6e-7, (4, 3): 7.5e-7, (5, 3): 1.6e-6, (6, 3): 3.3e-6, (3, 4): 7.8e-7,
-    (2, 5): 8.7e-7, (4, 5): 2.9e-6, (2, 7): 3.8e-6,
+    (4, 4): 1.5e-6, (5, 4): 3e-6, (2, 5): 8.7e-7, (4, 5): 2.9e-6, (2, 7): 3.8e-6,
 }  # fmt: skip
 WINOGRAD_LINEAR = {
     (4, 3): 3.4e-7, (6, 3): 6.5e-7, (5, 4): 7.3e-7, (2, 5): 4e-7, (4, 5): 6.5e-7, (2, 7): 7.8e-7, (4, 7): 1.5e-6,
@@ -198,6 +198,10 @@ WINOGRAD_STRIDED = {(4, 3): 4.5e-7}
 WINOGRAD_FRESH = {(4, 3): 7.8e-7}
 WINOGRAD_FRESH_STEPS = 15.0
 WINOGRAD_ERROR = 7e-6
+#: The part of its sections that the taps of a kernel fill, along an axis, at least; and the products, in those of the
+#: form with the fewest, of one whose sections have another size, at most.
+WINOGRAD_FILLED = 0.75
+WINOGRAD_PRODUCTS = 1.5
 
 #: Packed weights that serve one call, at a time: so much of the memory that is kept between calls (51 MB of 512 x 512
 #: kernels of 3x3 at once came in new pages each time: packing took 10.8 ms, 5.2 in three parts, which read the input

@@ -14,16 +14,16 @@ from cyconv import _memory, _runtime
 from cyconv._plans import table, winograd_blocks
 from cyconv._plans.dense import Dense
 from cyconv._plans.prepared import Prepares
-from cyconv._plans.spec import LINE, Call, Compute, ConvSpec, equal_cut, exported_strides, round_up, tap_offsets
-from cyconv._plans.winograd_blocks import Blocks, Form, allowed_forms, direct_taps, forms, phases_of
+from cyconv._plans.spec import LINE, Call, Compute, ConvSpec, equal_cut, exported_strides, round_up
+from cyconv._plans.winograd_blocks import Blocks, phases_of
+from cyconv._plans.winograd_forms import Form, allowed_forms, direct_taps, forms, tall_and_wide, tap_offsets
 from cyconv._plans.winograd_points import numbers
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Winograd(Prepares):
-    """Convolution with stride 1 and 2, 3, 4, 5 or 7 taps along height and width, or 3, 4, 5 or 7 along one of them;
-    with stride 2 and 3 taps along both.
+    """Convolution with 2 taps or more for each step of the stride, along height, width or both.
 
     In float32 the relative L2 error against float64 stays below 1e-5 (float64: 2e-14) for normal data; `ERRORS` of
     the table holds the measured error of each F(m, r), and one that would come too near is not used. NaN and
@@ -52,8 +52,8 @@ class Winograd(Prepares):
         """None if this layer can be computed, else the reason why not."""
         if not forms(spec):
             return (
-                "it needs stride 1 and 3, 4, 5 or 7 taps along height or width, or 2 along both, or stride 2 and 3 "
-                "taps along both without dilation, of channels that fill half a vector, got kernel "
+                "it needs 2 taps or more along height and width, or 3 along one of them, for each step of the stride "
+                "there, and no dilation where there is a stride, got kernel "
                 f"{spec.kernel} with stride {spec.stride} (depth, height, width)"
             )
         least = _runtime.VECTOR_BYTES // spec.dtype.itemsize
@@ -127,15 +127,25 @@ class Winograd(Prepares):
             nbytes = round_up(size * spec.dtype.itemsize, LINE)
             room = self._new(nbytes + (blocks.scratch_bytes if self._once else 0), np.uint8)
             packed = room[: size * spec.dtype.itemsize].view(spec.dtype)
-            offsets = tap_offsets(self._weight if form.wide else self._weight.swapaxes(3, 4))
+            tall, wide = tall_and_wide(spec, form)
+            weight = _with_zeros(self._weight, tall, wide)
+            offsets = tap_offsets(spec, form, tuple(step // weight.itemsize for step in weight.strides[1:]))
             if form.fresh:
-                self.kernel.pack_taps(self._weight, offsets, spec.groups, packed, blocks.threads)
+                self.kernel.pack_taps(weight, offsets, spec.groups, packed, blocks.threads)
             else:
                 columns = numbers(form.m, form.r, form.stride).weights
                 rows = columns if form.planar else np.ones((1, 1))
-                self.kernel.pack_weights(self._weight, offsets, spec.groups, rows, columns, packed, blocks.threads)
+                self.kernel.pack_weights(weight, offsets, spec.groups, rows, columns, packed, blocks.threads)
             self._packed[form] = room, packed, room[nbytes:]
         return self._packed[form]
+
+
+def _with_zeros(weight: Array, tall: int, wide: int) -> Array:
+    """Weights of at least so many taps along height and width."""
+    more = max(0, tall - weight.shape[3]), max(0, wide - weight.shape[4])
+    if not any(more):
+        return weight
+    return np.pad(weight, [(0, 0)] * 3 + [(0, n) for n in more])
 
 
 def _run(

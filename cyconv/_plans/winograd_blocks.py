@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
-from math import ceil, prod, sqrt
-from typing import Any, NamedTuple
+from math import ceil, prod
+from typing import Any
 
 import numpy as np
 
@@ -26,35 +26,11 @@ from cyconv._plans.spec import (
     round_up,
     strides_by_name,
 )  # fmt: skip
+from cyconv._plans.winograd_forms import Form, allowed_forms, cells_of, direct_taps, has_channel_vectors, sections
 from cyconv._plans.winograd_points import offsets_of_cells
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Box = tuple[int, int, int, int]
-
-
-class Form(NamedTuple):
-    """One F(m, r), the axes that it transforms, height and width or one of them, and the stride there; `fresh`: its
-    weights are transformed in each call, as they are multiplied (``_kernels/winograd_fresh.pxd``)."""
-
-    m: int
-    r: int
-    high: bool
-    wide: bool
-    stride: int = 1
-    fresh: bool = False
-
-    @property
-    def planar(self) -> bool:
-        return self.high and self.wide
-
-    @property
-    def points(self) -> int:
-        """Cells of an axis that a tile reads, and as many frequencies."""
-        return (self.m - 1) * self.stride + self.r
-
-    @property
-    def frequencies(self) -> int:
-        return self.points**2 if self.planar else self.points
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,54 +44,6 @@ class Blocks:
     scratch_bytes: int
     threads: int
     seconds: float
-
-
-# -------------------------------------------------------------------------------------------- forms and accuracy
-
-
-@lru_cache(maxsize=512)
-def forms(spec: ConvSpec) -> tuple[Form, ...]:
-    """Every F(m, r) that fits the kernel and the stride."""
-    _, tall, wide = spec.kernel
-    if tall == wide and spec.stride[1:] == (2, 2):
-        strided = tuple(Form(m, tall, True, True, 2) for m, r in table.WINOGRAD_STRIDED if r == tall)
-        return tuple(form for form in strided if has_channel_vectors(spec, form))
-    if tall == wide and spec.stride[1:] == (1, 1):
-        planar = tuple(Form(m, tall, True, True) for m, r in table.WINOGRAD_PLANAR if r == tall)
-        fresh = tuple(Form(m, tall, True, True, fresh=True) for m, r in table.WINOGRAD_FRESH if r == tall)
-        if planar:
-            return planar + tuple(form for form in fresh if has_channel_vectors(spec, form))
-    high = tuple(Form(m, tall, True, False) for m, r in table.WINOGRAD_LINEAR if (r, spec.stride[1]) == (tall, 1))
-    broad = tuple(Form(m, wide, False, True) for m, r in table.WINOGRAD_LINEAR if (r, spec.stride[2]) == (wide, 1))
-    return broad if broad and (wide >= tall or not high) else high
-
-
-def allowed_forms(spec: ConvSpec) -> tuple[Form, ...]:
-    """The forms whose error stays within the bound: it grows like the square root of the sum's length."""
-    depth = spec.depth
-
-    def error(form: Form) -> float:
-        if form.fresh:
-            errors = table.WINOGRAD_FRESH
-        elif form.planar:
-            errors = table.WINOGRAD_PLANAR if form.stride == 1 else table.WINOGRAD_STRIDED
-        else:
-            errors = table.WINOGRAD_LINEAR
-        return errors[form.m, form.r] * sqrt(direct_taps(spec, form) * spec.group_inputs / 64)
-
-    return tuple(form for form in forms(spec) if depth and error(form) < table.WINOGRAD_ERROR)
-
-
-def direct_taps(spec: ConvSpec, form: Form) -> int:
-    """Taps of the axes that are not transformed."""
-    return spec.taps // (form.r * form.r if form.planar else form.r)
-
-
-def has_channel_vectors(spec: ConvSpec, form: Form) -> bool:
-    """Whether a vector holds channels of one tile until it is multiplied, and not one channel of many tiles: where it
-    is at least half full, and neither direct taps nor phases lie between the cells."""
-    alone = direct_taps(spec, form) == 1 and spec.dilation[1:] == (1, 1)
-    return alone and 2 * spec.group_inputs >= int(_runtime.kernel("winograd", spec.dtype).LANES)
 
 
 # ------------------------------------------------------------------------------------------------- block sizes
@@ -139,11 +67,12 @@ def _ways(spec: ConvSpec, call: Call, form: Form, threads: int) -> list[tuple[fl
     A thread computes the results of a box, or one of several `parts` of their channels, for which each makes the
     transformed input anew; with 0, the threads work on a box together, and make it once.
     """
-    grid = _grid(spec, call, form)
+    grid, most = _grid(spec, call, form), _most_tiles(spec, form, threads)
+    apart = {1, min(threads, _panels(spec))} if most > 0 or threads == 1 else set()
     return sorted(
         (_cost(spec, call, form, grid, box, parts, threads), parts, box)
-        for box in _boxes(grid, _most_tiles(spec, form, threads))
-        for parts in sorted({0, 1, min(threads, _panels(spec))} if threads > 1 else {1})
+        for box in _boxes(grid, max(1, most))
+        for parts in ({0} if threads > 1 else set()) | apart
     )
 
 
@@ -164,10 +93,12 @@ def phases_of(spec: ConvSpec, call: Call, form: Form) -> tuple[int, int]:
 
 
 def _most_tiles(spec: ConvSpec, form: Form, threads: int) -> int:
-    """Tiles of a box that the bound on scratch memory leaves room for."""
-    depth = spec.group_inputs * direct_taps(spec, form)
-    values = form.frequencies * (depth + 64) * spec.dtype.itemsize
-    return max(1, min(table.WINOGRAD_MOST_TILES, table.SCRATCH_BYTES // (threads * values)))
+    """Tiles of a box of each thread that the bound on scratch memory leaves room for: values, products, cells."""
+    depth, lanes = spec.group_inputs * direct_taps(spec, form), int(_runtime.kernel("winograd", spec.dtype).LANES)
+    cells = cells_of(spec, form, 1) * (cells_of(spec, form, 2) + lanes)
+    each = (form.frequencies * (depth + 64) + cells) * spec.dtype.itemsize
+    room = table.SCRATCH_BYTES // threads - table.WINOGRAD_CHUNK_BYTES - form.frequencies * 4 * LINE
+    return min(table.WINOGRAD_MOST_TILES, room // each)
 
 
 def _boxes(grid: Box, most: int) -> list[Box]:
@@ -226,9 +157,7 @@ def _cycles(spec: ConvSpec, form: Form, box: Sequence[int]) -> tuple[float, floa
     panels, vectors = ceil(tiles / tile_rows), ceil(spec.group_outputs / lanes)
     rows = tiles / panels
     if has_channel_vectors(spec, form):  # turn cells, transform
-        cells = (form.m * form.stride if form.high else spec.stride[1]) * (
-            form.m * form.stride if form.wide else spec.stride[2]
-        )
+        cells = spec.stride[1] * spec.stride[2] * (form.m if form.high else 1) * (form.m if form.wide else 1)
         read = table.WINOGRAD_INPUT_CYCLES * form.frequencies + table.WINOGRAD_CELL_CYCLES * cells
         read *= tiles * ceil(spec.group_inputs / lanes)
     else:  # gather cells, collect each vector of tiles from its pieces of rows, transform
@@ -302,7 +231,7 @@ def _describe(
         cells = box[0] * prod(layout.slots for layout in layouts)
         chunk = max(1, min(ceil(spec.group_inputs / threads), table.WINOGRAD_CHUNK_BYTES // (cells * item)))
         chunk = equal_cut(spec.group_inputs, chunk)
-        offsets = _offsets(layouts, form)
+        offsets = _offsets(spec, form, layouts)
     step_values = odd_lines(tiles * (pitch or depth) * item) // item
     step_product = odd_lines(tiles * kernel.VECS * lanes * item) // item
     values = round_up(form.frequencies * step_values * item, LINE)
@@ -311,9 +240,9 @@ def _describe(
         turned, values = values, round_up(form.frequencies * tiles * depth * item, LINE)
     source = round_up((cells * chunk + lanes) * item, LINE)
     produced = round_up(form.frequencies * step_product * item, LINE)
-    reach = (form.points - 1) * spec.dilation[2] + 1
+    reach = (cells_of(spec, form, 2) - 1) * spec.dilation[2] + 1
     needed = (box[3] - 1) * steps[2] + reach + 2 * lanes * steps[2]
-    lines = form.wide and call.x_strides[4] == 1 and steps[2] <= 8 and needed <= kernel.LINE
+    lines = form.wide and call.x_strides[4] == 1 and steps[2] <= kernel.STEP and needed <= kernel.LINE
     items = spec.groups * prod(ceil(n / b) for n, b in zip(grid, box, strict=True))
     threads = max(1, min(threads, items * parts or max(panels, ceil(spec.group_inputs / chunk))))
     at_source = values if parts else 0
@@ -354,17 +283,15 @@ def _describe(
 
 
 def _lay_out(spec: ConvSpec, form: Form, box: Sequence[int], lanes: int) -> tuple[list[int], list[AxisLayout]]:
-    """Steps between tiles, and the strips: a tile reads ``points`` cells of an axis that is transformed.
+    """Steps between tiles, and the strips of the cells that they read.
 
     Rows end with a vector of slack, so that strips can be stored in whole vectors.
     """
     steps, layouts = [], []
-    for i, transformed in enumerate((False, form.high, form.wide)):
-        taps, step = spec.kernel[i], spec.stride[i]
-        if transformed:
-            taps, step = form.points, form.m * form.stride * spec.dilation[i]
+    for axis, transformed in enumerate((False, form.high, form.wide)):
+        step = spec.stride[axis] * (form.m * spec.dilation[axis] if transformed else 1)
         steps.append(step)
-        layouts.append(lay_out_axis(taps, step, spec.dilation[i], box[i + 1]))
+        layouts.append(lay_out_axis(cells_of(spec, form, axis), step, spec.dilation[axis], box[axis + 1]))
     layouts[2] = layouts[2]._replace(slots=layouts[2].slots + lanes)
     return steps, layouts
 
@@ -375,14 +302,12 @@ def _tables(layouts: list[AxisLayout], offsets: list[int]) -> Array:
     return np.array(strips + offsets, np.int64)
 
 
-def _offsets(layouts: list[AxisLayout], form: Form) -> list[int]:
-    """Offsets of cells in the gathered block."""
+def _offsets(spec: ConvSpec, form: Form, layouts: list[AxisLayout]) -> list[int]:
+    """Offsets of cells in the gathered block, those of a section of the kernel together."""
     slots_h, slots_w = layouts[1].slots, layouts[2].slots
-    depth, tall, wide = (layout.tap_slots for layout in layouts)
-    outer = depth, (0,) if form.high else tall, (0,) if form.wide else wide
-    inner = tall if form.high else (0,), wide if form.wide else (0,)
+    slots = [layout.tap_slots for layout in layouts]
     return [
-        (d * slots_h + h0 + h) * slots_w + w0 + w
-        for d, h0, w0 in product(*outer)
-        for h, w in product(*inner)
+        (slots[0][d] * slots_h + slots[1][h]) * slots_w + slots[2][w]
+        for cells in product(*(sections(spec, form, axis) for axis in range(3)))
+        for d, h, w in product(*cells)
     ]
