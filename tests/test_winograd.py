@@ -264,10 +264,11 @@ def in_sections(x, w, form, stride):
 
 
 @pytest.mark.parametrize("kind", ["float32", "float64"])
+@pytest.mark.parametrize("c", [3, 17])
 @pytest.mark.parametrize(("form", "kernel", "stride"), SECTIONED, ids=name_of)
-def test_sections_are_within_their_derived_bound(only, form, kernel, stride, kind):
+def test_sections_are_within_their_derived_bound(only, form, kernel, stride, c, kind):
     only(form)
-    x, w = noise((2, 3, 41, 38), kind), noise((18, 3, *kernel), kind)
+    x, w = noise((2, c, 41, 38), kind), noise((18, c, *kernel), kind)
     y = convolve(x, w, stride=stride)
     value = oracle.convolution(x, w, stride=stride).value
     cells, taps, rest = in_sections(x, w, form, stride)
@@ -361,12 +362,16 @@ def test_padding_modes(mode, c, dilation, stride):
 
 
 @pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
+@pytest.mark.parametrize("c", [3, 17])
+@pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize(("form", "kernel", "stride"), SECTIONED, ids=name_of)
-def test_padding_modes_of_sections(only, form, kernel, stride, mode):
+def test_padding_modes_of_sections(only, form, kernel, stride, channels_last, c, mode):
     only(form)
-    x, w = noise((2, 3, 25, 28)), noise((20, 3, *kernel))
-    keywords = {"padding": [(2, 3), (1, 4)], "padding_mode": mode, "stride": stride}
-    assert oracle.relative_l2(convolve(x, w, **keywords), oracle.correlate(x, w, **keywords)) < 1e-5
+    x, w = noise((2, c, 25, 28)), noise((20, c, *kernel))
+    keywords = {"padding": [(2, 3), (1, 4)], "padding_mode": mode, "stride": stride, "channels_last": channels_last}
+    y = convolve(x, w, **keywords)
+    del keywords["channels_last"]
+    assert oracle.relative_l2(y, oracle.correlate(x, w, **keywords)) < 1e-5
 
 
 @pytest.mark.parametrize("kernel", [(2, 3, 3), (3, 1, 5), (1, 3, 3), (3, 3, 1), (2, 7, 9)])
@@ -439,8 +444,10 @@ BOXES = {
     ],
     ids=name_of,
 )
-def test_boxes_and_threads_do_not_change_a_bit(monkeypatch, form, kernel, stride, dilation):
-    x, w, b = noise((3, 21, 25, 23)), noise((70, 21, *kernel)), noise((70,))
+@pytest.mark.parametrize("c", [4, 21])
+def test_boxes_and_threads_do_not_change_a_bit(monkeypatch, form, kernel, stride, dilation, c):
+    c = channels_of(form, c)
+    x, w, b = noise((3, c, 25, 23)), noise((70, c, *kernel)), noise((70,))
     x[1, 3, 7, 9] = np.nan
     keywords = {"padding": 1, "dilation": dilation, "stride": stride}
     monkeypatch.setattr(winograd_blocks, "blocks_for", winograd_blocks.blocks_for.__wrapped__)
@@ -507,10 +514,11 @@ def test_every_build(only, build, kind, form):
 
 @pytest.mark.parametrize("build", _runtime.AVAILABLE_BUILDS)
 @pytest.mark.parametrize("kind", ["float32", "float64"])
+@pytest.mark.parametrize("c", [1, 17])
 @pytest.mark.parametrize(("form", "kernel", "stride"), SECTIONED, ids=name_of)
-def test_sections_in_every_build(only, build, kind, form, kernel, stride):
+def test_sections_in_every_build(only, build, kind, form, kernel, stride, c):
     only(form, build=build)
-    x, w, b = noise((2, 3, 30, 41), kind), noise((37, 3, *kernel), kind), noise((37,), kind)
+    x, w, b = noise((2, c, 30, 41), kind), noise((37, c, *kernel), kind), noise((37,), kind)
     y = convolve(x, w, b, padding=1, stride=stride, threads=2)
     limit = 4e-6 if kind == "float32" else 8e-15
     assert oracle.relative_l2(y, oracle.correlate(x, w, b, padding=1, stride=stride)) < limit
@@ -558,11 +566,12 @@ def test_bad_cells_go_where_the_definition_sends_them(only, form, dilation, few)
     assert oracle.relative_l2(y[~special], direct[~special].astype(float)) < 1e-5
 
 
+@pytest.mark.parametrize("c", [4, 17])
 @pytest.mark.parametrize(("form", "kernel", "stride"), SECTIONED, ids=name_of)
-def test_bad_cells_in_sections(only, form, kernel, stride):
+def test_bad_cells_in_sections(only, form, kernel, stride, c):
     """Also those that only a zero behind the kernel meets."""
     only(form)
-    x, w = noise((3, 4, 40, 43)), noise((18, 4, *kernel))
+    x, w = noise((3, c, 40, 43)), noise((18, c, *kernel))
     x[0, 0, 5, 5], x[0, 1, 6, 7], x[1, 2, 29, 32], x[1, 0, 0, 0] = np.inf, -np.inf, np.inf, np.nan
     x[2, :, -1], x[2, :, :, -1] = np.nan, np.inf
     w[1] = 0

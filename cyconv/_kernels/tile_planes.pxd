@@ -4,7 +4,7 @@
 
 Meanwhile a later tile's operand is asked for. If that is A, its runs are too many for the processor to foresee:
 ``Start.ahead`` is the first of these and ``ahead_step`` the bytes from one to the next. Else it is B, in two runs as in
-``tile.pxd``.
+``tile.pxd``, for each run of A.
 
 Assumptions: ``a`` has at least one run, and ``depth`` scalars in each; ``offset`` has SOON more entries than ``depth``; the
 others are those of ``tile.pxd``.
@@ -98,7 +98,7 @@ cdef inline inlined _tile(const int rows, const int vecs, const int indexed, con
         a4 += planes.apart - depth
         a8 += planes.apart - depth
         a12 += planes.apart - depth
-        ahead += planes.apart * <Py_ssize_t>REAL_SIZE
+        ahead += planes.apart * <Py_ssize_t>REAL_SIZE if ahead_is == RUNS else 2 * depth * ahead_step
     for i in range(rows):
         vstore(c + i * ldc, acc0[i])
         if vecs > 1:

@@ -10,7 +10,7 @@ results into *phases* that do not touch each other; image and phase together are
 
     for each item = (box of tiles, group, part of the outputs):             <- threads, if there are enough items
         for each chunk of channels: gather cells, transform    -> values[frequency][panel of tiles][kk][tile]
-            (by_channels: the tile's rows, read where they lie -> values[frequency][tile][channel])
+            (by_channels: the tile's rows, read where they lie -> values[frequency][tile][section][channel])
         for each panel of outputs:                                          <- else threads here and one line up
             a product per frequency on the register tile       -> product[frequency][tile][output]
             (fresh: on a tile of its own that transforms the weights, for few tiles: winograd_fresh.pxd)
@@ -56,7 +56,7 @@ FIELDS = (
     "points", "outputs", "planar", "frequencies", "taps",
     "pixels_h", "pixels_w", "phases_h", "phases_w", "tiles_h", "tiles_w",
     "box_p", "box_d", "box_h", "box_w", "chunk", "parts", "by_channels", "fresh", "pitch", "lines",
-    "reach", "step_values", "step_product", "at_values", "at_source", "at_product", "at_chunk", "at_threads",
+    "reach_h", "reach_w", "step_values", "step_product", "at_values", "at_source", "at_product", "at_chunk", "at_threads",
     "thread_bytes",
     "is_silu", "has_activation",
     "x_n", "x_c", "x_d", "x_h", "x_w", "y_n", "y_k", "y_d", "y_h", "y_w",
@@ -217,7 +217,7 @@ cdef inline void _multiply(const Job *job, const Box *box, const real_t *weight,
             start.ahead = <const char *>(weight + step + depth * width * q // panels)
             start.ahead_step = cuts(width * REAL_SIZE, 2 * panels)
             if g.by_channels:
-                planes = Planes(values + first * g.pitch, g.pitch, 1, 0, depth)
+                planes = Planes(values + first * g.pitch, g.pitch, g.taps, cuts(g.group_inputs, VL) * VL, g.group_inputs)
                 soon = values + g.step_values if q == panels - 1 else values + (first + rows) * g.pitch
                 for i in range(rows):   # 14 runs that begin at once (64 channels of 56x56: 2 %)
                     prefetch(soon + i * g.pitch)

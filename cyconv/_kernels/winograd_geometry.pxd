@@ -17,7 +17,7 @@ cdef struct Geometry:
     int64_t slots_d, slots_h, slots_w, strips_d, strips_h, strips_w
     int64_t points, outputs, planar, frequencies, taps
     int64_t pixels_h, pixels_w, phases_h, phases_w, tiles_h, tiles_w
-    int64_t box_p, box_d, box_h, box_w, chunk, parts, by_channels, fresh, pitch, lines, reach
+    int64_t box_p, box_d, box_h, box_w, chunk, parts, by_channels, fresh, pitch, lines, reach_h, reach_w
     int64_t step_values, step_product, at_values, at_source, at_product, at_chunk, at_threads, thread_bytes
     int64_t is_silu, has_activation
     int64_t x_n, x_c, x_d, x_h, x_w, y_n, y_k, y_d, y_h, y_w    # strides of x and of the result, in scalars

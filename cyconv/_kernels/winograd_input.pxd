@@ -62,7 +62,7 @@ cdef inline void _gather_pictures(const Job *job, const Box *box, int64_t c0, in
         axis_h.pad = g.pad_h - phase // g.phases_w
         axis_w.pad = g.pad_w - phase % g.phases_w
         if g.lines:
-            _choose_cells(g, box, &axis_w, &row)
+            _choose_cells(job, box, &axis_w, &row)
             _gather_rows(job, box, p // phases, c0, channels, &axis_h, &axis_w, &row, block)
         else:
             gather_block(block, step_c, &job.x, p // phases, 1, c0, channels, box.d0, box.d, box.h0, box.h, box.w0,
@@ -70,17 +70,19 @@ cdef inline void _gather_pictures(const Job *job, const Box *box, int64_t c0, in
         block += channels * step_c
 
 
-cdef inline void _choose_cells(const Geometry *g, const Box *box, const Axis *axis, Row *row) noexcept nogil:
-    """What the rows of a box have in common. Padding by zeros is lanes that are not chosen; any other is laid out."""
+cdef inline void _choose_cells(const Job *job, const Box *box, const Axis *axis, Row *row) noexcept nogil:
+    """What the rows of a box have in common. Padding by zeros is lanes that are not chosen; any other is laid out, and so
+    are cells that are not neighbours."""
+    cdef const Geometry *g = job.g
     cdef int64_t step = axis.stride
     cdef int64_t extra = 0
     cdef int64_t i, q
     for q in range(axis.strips):
         extra = max(extra, axis.strip[3 * q + 1])
     row.at = box.w0 * step - axis.pad
-    row.cells = (box.w - 1) * step + g.reach
+    row.cells = (box.w - 1) * step + g.reach_w
     row.vectors = cuts(box.w + extra, VL)
-    row.in_place = HAS_MASKS and g.padding_mode == ZEROS
+    row.in_place = HAS_MASKS and g.padding_mode == ZEROS and job.x.w == 1
     for i in range(row.vectors * step):
         row.chosen[i] = lanes_up_to(VL)
         if row.in_place:
@@ -89,7 +91,7 @@ cdef inline void _choose_cells(const Geometry *g, const Box *box, const Axis *ax
 
 cdef inline void _gather_rows(const Job *job, const Box *box, int64_t n, int64_t c0, int64_t channels,
                               const Axis *axis_h, const Axis *axis_w, const Row *row, real_t *block) noexcept nogil:
-    """What `gather_block` does, for rows whose cells are neighbours in memory: all strips of a row at once."""
+    """What `gather_block` does, all strips of a row at once."""
     cdef const Geometry *g = job.g
     cdef const Axis *axis_d = &job.axis_d
     cdef int64_t c, qd, qh, i, j, kd, kh
@@ -116,17 +118,17 @@ cdef inline void _gather_rows(const Job *job, const Box *box, int64_t n, int64_t
 
 cdef inline void _gather_row(const Job *job, const real_t *data, const Axis *axis, const Row *row,
                              real_t *to) noexcept nogil:
-    """Every ``stride``-th cell of the row into each strip. The same row of the next channel is asked for meanwhile: it
+    """Every ``stride``-th cell of the row into each strip. The same row of the next channel is asked for meanwhile if it
     is too far away for the processor to foresee."""
     cdef real_t line[MAX_LINE]
     cdef const real_t *cells = data + row.at
     cdef const real_t *soon = data + max(row.at, <int64_t>0) + job.x.c
     cdef int64_t i
-    for i in range(cuts(min(row.cells, axis.size) * REAL_SIZE, LINE_BYTES)):
-        prefetch(<const char *>soon + i * LINE_BYTES)
+    if job.x.w == 1:
+        for i in range(cuts(min(row.cells, axis.size) * REAL_SIZE, LINE_BYTES)):
+            prefetch(<const char *>soon + i * LINE_BYTES)
     if not row.in_place:
-        for i in range(row.cells):
-            line[i] = _padded_cell(data, row.at + i, axis.size, job.g.padding_mode)
+        _lay_out(job, data, axis.size, row, line)
         cells = line
     if axis.stride == 2:
         _spread(2, cells, axis, row, job.lanes, to)
@@ -146,9 +148,24 @@ cdef inline void _gather_row(const Job *job, const real_t *data, const Axis *axi
         _spread(<int>axis.stride, cells, axis, row, job.lanes, to)
 
 
-cdef inline real_t _padded_cell(const real_t *row, int64_t i, int64_t size, int64_t mode) noexcept nogil:
-    i = source_index(i, size, mode)
-    return <real_t>0 if i < 0 else row[i]
+cdef inline void _lay_out(const Job *job, const real_t *data, int64_t size, const Row *row, real_t *line) noexcept nogil:
+    """The cells of a row as neighbours, padded."""
+    cdef int64_t step = job.x.w
+    cdef int64_t lo = min(row.cells, max(<int64_t>0, -row.at))
+    cdef int64_t hi = max(lo, min(row.cells, size - row.at))
+    cdef const real_t *cells = data + row.at * step
+    cdef int64_t i
+    for i in range(lo):
+        line[i] = _padded_cell(job, data, row.at + i, size)
+    for i in range(lo, hi):
+        line[i] = cells[i * step]
+    for i in range(hi, row.cells):
+        line[i] = _padded_cell(job, data, row.at + i, size)
+
+
+cdef inline real_t _padded_cell(const Job *job, const real_t *data, int64_t i, int64_t size) noexcept nogil:
+    i = source_index(i, size, job.g.padding_mode)
+    return <real_t>0 if i < 0 else data[i * job.x.w]
 
 
 cdef inline inlined _spread(const int step, const real_t *cells, const Axis *axis, const Row *row, const ivec_t *lanes,

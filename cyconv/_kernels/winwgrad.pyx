@@ -225,7 +225,7 @@ cdef void _transform_inputs(const Job *job, const Box *box, int64_t c0, int64_t 
     cdef int64_t step = g.pixels * g.stride
     cdef Row row = Row(job.x.c, job.x.w, g.size_w, min(channels, <int64_t>VL), g.padding_mode, VL)
     cdef Tiles tiles = Tiles(g.points, g.points, step, step, box.h0, box.h, box.w0, box.w, g.size_h, job.x.h, g.pad_h, g.pad_w,
-                             (g.box_w - 1) * step + g.points, job.cell, job.input_numbers)
+                             (g.box_w - 1) * step + g.points, g.points, 1, 1, 0, job.cell, job.input_numbers)
     transform_tiles(&tiles, &row, job.x.data + (box.n0 + n) * job.x.n + c0 * job.x.c, cells, to + n * box.h * box.w * PANEL,
                     PANEL, g.step_inputs)
 

@@ -94,9 +94,13 @@ def phases_of(spec: ConvSpec, call: Call, form: Form) -> tuple[int, int]:
 
 def _most_tiles(spec: ConvSpec, form: Form, threads: int) -> int:
     """Tiles of a box of each thread that the bound on scratch memory leaves room for: values, products, cells."""
-    depth, lanes = spec.group_inputs * direct_taps(spec, form), int(_runtime.kernel("winograd", spec.dtype).LANES)
-    cells = cells_of(spec, form, 1) * (cells_of(spec, form, 2) + lanes)
-    each = (form.frequencies * (depth + 64) + cells) * spec.dtype.itemsize
+    lanes = int(_runtime.kernel("winograd", spec.dtype).LANES)
+    tall, wide = cells_of(spec, form, 1), cells_of(spec, form, 2)
+    if has_channel_vectors(spec, form):
+        channels, cells = round_up(spec.group_inputs, lanes), tall * wide * lanes
+    else:
+        channels, cells = spec.group_inputs, tall * (wide + lanes)
+    each = (form.frequencies * (channels * direct_taps(spec, form) + 64) + cells) * spec.dtype.itemsize
     room = table.SCRATCH_BYTES // threads - table.WINOGRAD_CHUNK_BYTES - form.frequencies * 4 * LINE
     return min(table.WINOGRAD_MOST_TILES, room // each)
 
@@ -152,13 +156,13 @@ def _cycles(spec: ConvSpec, form: Form, box: Sequence[int]) -> tuple[float, floa
     """Cycles that a box takes until its values are there, and from there on; bytes of the values."""
     kernel = _runtime.kernel("winograd", spec.dtype)
     lanes, tile_rows, vecs, item = int(kernel.LANES), int(kernel.ROWS), int(kernel.VECS), spec.dtype.itemsize
-    depth = spec.group_inputs * direct_taps(spec, form)
-    tiles = prod(box)
+    taps = direct_taps(spec, form)
+    depth, tiles = spec.group_inputs * taps, prod(box)
     panels, vectors = ceil(tiles / tile_rows), ceil(spec.group_outputs / lanes)
     rows = tiles / panels
     if has_channel_vectors(spec, form):  # turn cells, transform
         cells = spec.stride[1] * spec.stride[2] * (form.m if form.high else 1) * (form.m if form.wide else 1)
-        read = table.WINOGRAD_INPUT_CYCLES * form.frequencies + table.WINOGRAD_CELL_CYCLES * cells
+        read = table.WINOGRAD_INPUT_CYCLES * form.frequencies * taps + table.WINOGRAD_CELL_CYCLES * cells
         read *= tiles * ceil(spec.group_inputs / lanes)
     else:  # gather cells, collect each vector of tiles from its pieces of rows, transform
         pieces = ceil(rows / lanes) + (rows - 1) / box[3]
@@ -222,11 +226,10 @@ def _describe(
     by_channels, pitch = has_channel_vectors(spec, form), 0
     if by_channels:
         chunk = lanes
-        pitch = lanes if form.fresh else odd_lines(round_up(spec.group_inputs, lanes) * item) // item
-        tall, wide = form.points if form.high else 1, form.points if form.wide else 1
-        row = (box[3] - 1) * steps[2] + wide
-        cells = row * tall + lanes
-        offsets = offsets_of_cells((tall, wide), form.stride, row, lanes)
+        pitch = lanes if form.fresh else odd_lines(taps * round_up(spec.group_inputs, lanes) * item) // item
+        row = (box[3] - 1) * steps[2] + cells_of(spec, form, 2)
+        cells = row * cells_of(spec, form, 1) + lanes
+        offsets = offsets_of_cells(sections(spec, form, 1), sections(spec, form, 2), form.stride, row, lanes)
     else:
         cells = box[0] * prod(layout.slots for layout in layouts)
         chunk = max(1, min(ceil(spec.group_inputs / threads), table.WINOGRAD_CHUNK_BYTES // (cells * item)))
@@ -242,7 +245,7 @@ def _describe(
     produced = round_up(form.frequencies * step_product * item, LINE)
     reach = (cells_of(spec, form, 2) - 1) * spec.dilation[2] + 1
     needed = (box[3] - 1) * steps[2] + reach + 2 * lanes * steps[2]
-    lines = form.wide and call.x_strides[4] == 1 and steps[2] <= kernel.STEP and needed <= kernel.LINE
+    lines = form.wide and steps[2] <= kernel.STEP and needed <= kernel.LINE
     items = spec.groups * prod(ceil(n / b) for n, b in zip(grid, box, strict=True))
     threads = max(1, min(threads, items * parts or max(panels, ceil(spec.group_inputs / chunk))))
     at_source = values if parts else 0
@@ -257,7 +260,7 @@ def _describe(
         "phases_h": phases[0], "phases_w": phases[1], "tiles_h": grid[2], "tiles_w": grid[3],
         "box_p": box[0], "box_d": box[1], "box_h": box[2], "box_w": box[3], "chunk": chunk, "parts": parts,
         "by_channels": by_channels, "fresh": form.fresh, "pitch": pitch,
-        "lines": lines, "reach": reach,
+        "lines": lines, "reach_h": cells_of(spec, form, 1), "reach_w": reach,
         "step_values": step_values, "step_product": step_product,
         "at_values": 0, "at_source": at_source, "at_product": at_source + source,
         "at_chunk": at_chunk, "at_threads": 0 if parts else values, "thread_bytes": at_chunk + turned,

@@ -82,14 +82,18 @@ def cells_of(spec: ConvSpec, form: Form, axis: int) -> int:
 
 @lru_cache(maxsize=64)
 def tap_offsets(spec: ConvSpec, form: Form, steps: tuple[int, ...]) -> Array:
-    """Where the taps of an output channel lie, one section after the other, in weights with these strides. Those that
-    a section lacks lie behind the kernel."""
+    """Where the taps of an output channel lie, in weights with these strides: those of a section together, then its
+    sections, then channels, which come before sections where vectors hold them. Those that a section lacks lie behind
+    the kernel."""
     channels, depth = np.arange(spec.group_inputs) * steps[0], np.arange(spec.kernel[0]) * steps[1]
     tall, wide = (
         np.array([cells[: form.r] for cells in sections(spec, form, axis)]) * steps[axis + 1] for axis in (1, 2)
     )
     inner = tall[:, None, :, None] + wide[:, None, :]
-    offsets: Array = np.add.outer(np.add.outer(channels, depth), inner).reshape(-1)
+    offsets: Array = np.add.outer(np.add.outer(channels, depth), inner)
+    if has_channel_vectors(spec, form):
+        offsets = np.moveaxis(offsets, 0, 3)
+    offsets = offsets.reshape(-1)
     offsets.flags.writeable = False  # many calls share it
     return offsets
 
@@ -107,8 +111,8 @@ def direct_taps(spec: ConvSpec, form: Form) -> int:
 
 def has_channel_vectors(spec: ConvSpec, form: Form) -> bool:
     """Whether a vector holds channels of one tile until it is multiplied, and not one channel of many tiles: where it
-    is at least half full, and neither sections nor phases lie between the cells."""
-    alone = direct_taps(spec, form) == 1 and spec.dilation[1:] == (1, 1)
+    is at least half full, and neither phases nor a kernel's depth lie between the cells."""
+    alone = spec.kernel[0] == 1 and spec.dilation[1:] == (1, 1)
     return alone and 2 * spec.group_inputs >= int(_runtime.kernel("winograd", spec.dtype).LANES)
 
 

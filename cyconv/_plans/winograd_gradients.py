@@ -178,7 +178,7 @@ def _describe(spec: ConvSpec, call: Call, form: Form, box: Box, threads: int, se
         "segments": max(1, segments), "at_work": at_work,
         "at_gradients": at_gradients, "at_threads": at_threads, "thread_bytes": thread_bytes,
     }  # fmt: skip
-    offsets = offsets_of_cells((a, a), stride, pitch, lanes)
+    offsets = offsets_of_cells([range(a)], [range(a)], stride, pitch, lanes)
     return Blocks(
         form=form,
         geometry=np.array([values[name] for name in kernel.FIELDS], np.int64),

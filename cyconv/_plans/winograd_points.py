@@ -19,6 +19,7 @@ selection", ACM Transactions on Embedded Computing Systems 21 (6), 2022.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from itertools import product
 from typing import Any, NamedTuple
@@ -94,8 +95,15 @@ def _product(squares: list[float]) -> list[float]:
     return found
 
 
-def offsets_of_cells(points: tuple[int, int], stride: int, row: int, lanes: int) -> list[int]:
-    """Where the transform of a tile finds its ``points`` cells, in rows of so many, a vector of channels each. At a
-    stride of 2 the even ones come first."""
-    axes = [[cell for phase in range(stride) for cell in range(phase, count, stride)] for count in points]
-    return [(h * row + w) * lanes for h, w in product(*axes)]
+def offsets_of_cells(tall: Sequence[range], wide: Sequence[range], stride: int, row: int, lanes: int) -> list[int]:
+    """Where the transforms of a tile find their cells, those of each section of rows and columns, in rows of so many,
+    a vector of channels each. At a stride of 2 the even ones come first."""
+
+    def in_order(cells: range) -> list[int]:
+        return [cell for phase in range(stride) for cell in cells[phase::stride]]
+
+    return [
+        (h * row + w) * lanes
+        for rows, columns in product(tall, wide)
+        for h, w in product(in_order(rows), in_order(columns))
+    ]
