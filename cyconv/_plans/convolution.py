@@ -49,8 +49,8 @@ class Algorithm(Runner, Protocol):
         """Seconds that such a call should take."""
 
     @staticmethod
-    def packing(spec: ConvSpec) -> float:
-        """Seconds that packing the weights takes, where `estimate` does not count it."""
+    def packing(spec: ConvSpec, call: Call) -> float:
+        """Seconds that packing the weights takes, once for all such calls."""
 
 
 #: Their order decides between equals.
@@ -101,7 +101,7 @@ def candidates(
             if (limit is not None and need > limit) or (images and need > table.SCRATCH_BYTES):
                 refusals.append(f"{kind.name}: it needs {need} bytes of scratch memory with one thread")
                 continue
-            rank = _estimate(kind, spec, usual, images, 1) + (kind.packing(spec) if packing_counts else 0.0)
+            rank = _estimate(kind, spec, usual, images, 1) + (kind.packing(spec, usual) if packing_counts else 0.0)
             rank *= 1.0 if kind.name == "direct" else table.LEAST_GAIN
             seconds = _estimate(kind, spec, call, images, fitting)
             fits.append(Candidate(kind, fitting, seconds, need, rank, images))

@@ -53,7 +53,7 @@ class Dense(Prepares):
         return blocks_for(spec, call, threads).seconds
 
     @staticmethod
-    def packing(spec: ConvSpec) -> float:
+    def packing(spec: ConvSpec, call: Call) -> float:
         """Seconds that packing the weights takes."""
         return spec.out_channels * spec.depth * table.DENSE_PACK_WEIGHT_CYCLES / table.CLOCK_HZ
 

@@ -80,14 +80,15 @@ class FFT:
 
     @staticmethod
     def estimate(spec: ConvSpec, call: Call, threads: int) -> float:
-        """Seconds of such a call, the transforms of the weights included."""
-        seconds = blocks_for(spec, call, threads).seconds
-        return seconds if spec.group_inputs == 1 else seconds * table.CHANNELS_FACTOR
+        """Seconds of such a call."""
+        return blocks_for(spec, call, threads).seconds
 
     @staticmethod
-    def packing(spec: ConvSpec) -> float:
-        """Nothing: `estimate` counts the transforms of the weights."""
-        return 0.0
+    def packing(spec: ConvSpec, call: Call) -> float:
+        """Seconds that transforming the weights takes."""
+        points, kernels = blocks_for(spec, call, 1).points, spec.out_channels * spec.group_inputs * spec.kernel[0]
+        written = 2 * kernels * prod(points) * spec.dtype.itemsize
+        return max(_transform(spec, points) * kernels / CLOCK_HZ, 2 * written / BANDWIDTH)
 
     def prepare(self, call: Call, threads: int) -> Compute:
         """What computes such calls."""
@@ -255,22 +256,32 @@ def _valid(spec: ConvSpec, points: Points) -> tuple[int, int]:
     return points[0] - _extent(spec, 1) + 1, points[1] - _extent(spec, 2) + 1
 
 
-def _seconds(spec: ConvSpec, call: Call, points: Points, results: list[int], threads: int) -> float:
-    """Time of the items on the busiest thread, and of the spectra of the weights."""
-    valid = _valid(spec, points)
-    pairs = ceil(ceil(results[1] / valid[0]) * ceil(results[2] / valid[1]) / 2)
-    depth = spec.group_inputs * spec.kernel[0]
-    items = call.batch * spec.groups * call.out[0] * pairs
-    vectors = prod(points) / _lanes(spec)
+def _transform(spec: ConvSpec, points: Points) -> float:
+    """Cycles of one transform."""
     passes = sum(log2(side) / 2 for side, taps in zip(points, spec.kernel[1:], strict=True) if taps > 1)
     far = max(0.0, log2(6 * prod(points) * spec.dtype.itemsize / table.NEAR_BYTES)) * table.FAR_CYCLES
-    transform = vectors * (table.MOVE_CYCLES + table.PASS_CYCLES * passes + far)
+    return prod(points) / _lanes(spec) * (table.MOVE_CYCLES + table.PASS_CYCLES * passes + far)
+
+
+def _seconds(spec: ConvSpec, call: Call, points: Points, results: list[int], threads: int) -> float:
+    """Time of the items on the busiest thread."""
+    valid = _valid(spec, points)
+    pairs = ceil(ceil(results[1] / valid[0]) * ceil(results[2] / valid[1]) / 2)
+    depth, outputs = spec.group_inputs * spec.kernel[0], spec.group_outputs
+    items = call.batch * spec.groups * call.out[0] * pairs
     back = 0.5 + 0.5 * valid[1] / points[1]  # columns without results are not transformed back
-    product_of_spectra = vectors * table.PRODUCT_CYCLES * depth * spec.group_outputs
-    item = transform * (depth + back * spec.group_outputs) + product_of_spectra
-    weights = transform * depth * spec.out_channels
-    cycles = item * ceil(items / threads) + weights / threads
-    spectra = 2 * depth * spec.out_channels * prod(points) * spec.dtype.itemsize
-    again = items / spec.groups if spectra > table.SPECTRA_BYTES else 0
-    moved = bytes_moved(spec, call) + spectra * (2 + again)
-    return max(cycles / CLOCK_HZ, moved / BANDWIDTH) + CALL_SECONDS
+    item = _transform(spec, points) * (depth + back * outputs)
+    item += prod(points) / _lanes(spec) * table.PRODUCT_CYCLES * depth * outputs
+    # held between two uses: spectra of the input, from output to output, and of the weights, from item to item
+    read = 2 * depth * prod(points) * spec.dtype.itemsize
+    weights = read * outputs
+    item += table.STREAM_CYCLES * (weights * _missed(weights * spec.groups + read) + read * outputs * _missed(read))
+    again = items / spec.groups if weights * spec.groups > table.SPECTRA_BYTES else 0
+    moved = bytes_moved(spec, call) + weights * spec.groups * again
+    return max(item * ceil(items / threads) / CLOCK_HZ, moved / BANDWIDTH) + CALL_SECONDS
+
+
+def _missed(size: int) -> float:
+    """The part of so many bytes that the second-level cache does not keep until they are used again."""
+    room, most = table.STREAM_ROOM
+    return min(max((size / _runtime.CACHES[1] - room) / (most - room), 0.0), 1.0)

@@ -244,5 +244,9 @@ def _cycles(spec: ConvSpec, call: Call, form: Form, lanes: int, rows: int, vecto
     vectors *= rows * call.batch * spec.group_outputs
     vectors *= ceil(spec.groups / lanes) if form.by_channels else units
     sums = spec.group_inputs * (spec.taps * table.SLIDING_STEP_CYCLES + table.SLIDING_CHANNEL_CYCLES)
+    if form.step == 2 and not form.streams:  # every second cell, sorted out once for the rows of a tile that read it
+        kernel = _runtime.kernel("planes", spec.dtype)
+        seen = spec.stride[1] + max(0, spec.kernel[1] - spec.stride[1]) / kernel.TILE[0]
+        sums += spec.group_inputs * spec.kernel[2] * seen * table.SLIDING_SORT_CYCLES
     cycles = vectors * (sums + table.SLIDING_STORE_CYCLES)
     return cycles + call.batch * units * table.SLIDING_ITEM_CYCLES

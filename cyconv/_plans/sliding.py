@@ -110,7 +110,7 @@ class Sliding(Prepares):
         return placed.seconds if placed else blocks_for(spec, call, threads).seconds
 
     @staticmethod
-    def packing(spec: ConvSpec) -> float:
+    def packing(spec: ConvSpec, call: Call) -> float:
         """Seconds that packing the weights takes: they are few."""
         return spec.out_channels * spec.depth * table.DENSE_PACK_WEIGHT_CYCLES / table.CLOCK_HZ
 

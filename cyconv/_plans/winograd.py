@@ -77,7 +77,7 @@ class Winograd(Prepares):
         return winograd_blocks.blocks_for(spec, call, threads).seconds
 
     @staticmethod
-    def packing(spec: ConvSpec) -> float:
+    def packing(spec: ConvSpec, call: Call) -> float:
         """Seconds that transforming and packing the weights takes."""
         values = max(form.frequencies * direct_taps(spec, form) for form in allowed_forms(spec))
         cycles = table.WINOGRAD_PACK_WEIGHT_CYCLES * values * spec.out_channels * spec.group_inputs

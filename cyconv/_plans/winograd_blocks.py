@@ -26,7 +26,15 @@ from cyconv._plans.spec import (
     round_up,
     strides_by_name,
 )  # fmt: skip
-from cyconv._plans.winograd_forms import Form, allowed_forms, cells_of, direct_taps, has_channel_vectors, sections
+from cyconv._plans.winograd_forms import (
+    Form,
+    allowed_forms,
+    cells_of,
+    direct_taps,
+    has_channel_vectors,
+    is_transformed,
+    sections,
+)
 from cyconv._plans.winograd_points import offsets_of_cells
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -158,15 +166,17 @@ def _cycles(spec: ConvSpec, form: Form, box: Sequence[int]) -> tuple[float, floa
     lanes, tile_rows, vecs, item = int(kernel.LANES), int(kernel.ROWS), int(kernel.VECS), spec.dtype.itemsize
     taps = direct_taps(spec, form)
     depth, tiles = spec.group_inputs * taps, prod(box)
+    cells = spec.stride[1] * spec.stride[2] * (form.m if form.high else 1) * (form.m if form.wide else 1)
     panels, vectors = ceil(tiles / tile_rows), ceil(spec.group_outputs / lanes)
     rows = tiles / panels
     if has_channel_vectors(spec, form):  # turn cells, transform
-        cells = spec.stride[1] * spec.stride[2] * (form.m if form.high else 1) * (form.m if form.wide else 1)
         read = table.WINOGRAD_INPUT_CYCLES * form.frequencies * taps + table.WINOGRAD_CELL_CYCLES * cells
         read *= tiles * ceil(spec.group_inputs / lanes)
     else:  # gather cells, collect each vector of tiles from its pieces of rows, transform
         pieces = ceil(rows / lanes) + (rows - 1) / box[3]
         read = table.WINOGRAD_INPUT_CYCLES * (1 + pieces) * panels * depth * form.frequencies
+        if _steps(spec, form)[2] > int(kernel.STEP):
+            read += table.WINOGRAD_GATHER_CYCLES * cells * tiles * spec.group_inputs
     # products: rows multiply-adds per vector, but never quicker than loads, latency, or the weights' way to the core;
     # fresh weights are transformed in each group of tiles, for each row of frequencies
     if form.fresh:
@@ -290,13 +300,20 @@ def _lay_out(spec: ConvSpec, form: Form, box: Sequence[int], lanes: int) -> tupl
 
     Rows end with a vector of slack, so that strips can be stored in whole vectors.
     """
-    steps, layouts = [], []
-    for axis, transformed in enumerate((False, form.high, form.wide)):
-        step = spec.stride[axis] * (form.m * spec.dilation[axis] if transformed else 1)
-        steps.append(step)
-        layouts.append(lay_out_axis(cells_of(spec, form, axis), step, spec.dilation[axis], box[axis + 1]))
+    steps = _steps(spec, form)
+    layouts = [
+        lay_out_axis(cells_of(spec, form, axis), step, spec.dilation[axis], box[axis + 1])
+        for axis, step in enumerate(steps)
+    ]
     layouts[2] = layouts[2]._replace(slots=layouts[2].slots + lanes)
     return steps, layouts
+
+
+def _steps(spec: ConvSpec, form: Form) -> list[int]:
+    """Cells from tile to tile, or from one row of results to the next, of each axis."""
+    return [
+        spec.stride[axis] * (form.m * spec.dilation[axis] if is_transformed(form, axis) else 1) for axis in range(3)
+    ]
 
 
 def _tables(layouts: list[AxisLayout], offsets: list[int]) -> Array:
