@@ -453,15 +453,17 @@ def test_boxes_and_threads_do_not_change_a_bit(monkeypatch, form, kernel, stride
     monkeypatch.setattr(winograd_blocks, "blocks_for", winograd_blocks.blocks_for.__wrapped__)
     monkeypatch.setattr(winograd_blocks, "allowed_forms", lambda spec: (form,))
     results = [convolve(x, w, b, **keywords)]
-    cost = winograd_blocks._cost
+    seconds = winograd_blocks._seconds
+
+    def only_in(parts):
+        return lambda *a: seconds(*a) if a[2] == parts else float("inf")
+
     for box in BOXES.values():
         for parts in (lambda threads: 0, lambda threads: 1, lambda threads: min(threads, 3)):
             for threads in (1, 2, 3, 7):
                 wanted = parts(threads)
                 monkeypatch.setattr(winograd_blocks, "_boxes", lambda grid, most, box=box: [box(grid)])
-                monkeypatch.setattr(
-                    winograd_blocks, "_cost", lambda *a, parts=wanted: cost(*a) if a[5] == parts else float("inf")
-                )
+                monkeypatch.setattr(winograd_blocks, "_seconds", only_in(wanted))
                 results.append(convolve(x, w, b, threads=threads, **keywords))
     for y in results[1:]:
         assert y.tobytes() == results[0].tobytes()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from heapq import heapify, heapreplace
@@ -146,13 +146,13 @@ def _choose_box(
     rows = spec.group_outputs / ceil(spec.group_outputs / tile.rows)
     cost = (lambda positions: _position_steps(tile, rows, positions)) if by_rows else float
     if w > target:
-        return 1, 1, 1, _best_cut(w, 1, target, cost)
+        return 1, 1, 1, _best_cut(w, 1, target, tile.lanes, cost)
     if h * w > target:
-        return 1, 1, _best_cut(h, w, target, cost), w
+        return 1, 1, _best_cut(h, w, target, tile.lanes, cost), w
     if d * h * w > target:
-        return 1, _best_cut(d, h * w, target, cost), h, w
+        return 1, _best_cut(d, h * w, target, tile.lanes, cost), h, w
     if several and call.batch > 1:
-        return _best_cut(call.batch, d * h * w, target, cost), d, h, w
+        return _best_cut(call.batch, d * h * w, target, tile.lanes, cost), d, h, w
     return 1, d, h, w
 
 
@@ -166,16 +166,21 @@ def _channels(spec: ConvSpec, block: int) -> int:
     return min(spec.group_inputs, (block - 1) // spec.taps + 2) if block % spec.taps else block // spec.taps
 
 
-def _best_cut(length: int, inner: int, target: int, cost: Callable[[int], float]) -> int:
+def _best_cut(length: int, inner: int, target: int, lanes: int, cost: Callable[[int], float]) -> int:
     """How many of ``length`` slices of ``inner`` positions make a box: the least cost of its tiles, then the fewest
-    boxes, then equal ones."""
+    boxes, then equal ones. Of many slices, those that make equal boxes or whole vectors (of thousands: 10 ms else)."""
     most = max(1, target // inner)
+    least, most = max(1, most // 2), min(most, length)
 
     def costs(cut: int) -> tuple[float, int, int]:
         whole, rest = divmod(length, cut)
         return whole * cost(cut * inner) + cost(rest * inner), ceil(length / cut), cut
 
-    return min(range(max(1, most // 2), min(most, length) + 1), key=costs, default=min(most, length))
+    cuts: Iterable[int] = range(least, most + 1)
+    if most - least > 4 * lanes:
+        equal = {ceil(length / boxes) for boxes in range(ceil(length / most), length // least + 1)}
+        cuts = equal | {most, *range(round_up(least, lanes), most + 1, lanes)}
+    return min(cuts, key=costs, default=most)
 
 
 def _is_uniform(call: Call, box: Box) -> bool:

@@ -39,6 +39,7 @@ from cyconv._plans.winograd_points import offsets_of_cells
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Box = tuple[int, int, int, int]
+Kind = tuple[int, tuple[float, float, int]]  # so many boxes, and what `_cycles` says of each
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +78,14 @@ def _ways(spec: ConvSpec, call: Call, form: Form, threads: int) -> list[tuple[fl
     """
     grid, most = _grid(spec, call, form), _most_tiles(spec, form, threads)
     apart = {1, min(threads, _panels(spec))} if most > 0 or threads == 1 else set()
-    return sorted(
-        (_cost(spec, call, form, grid, box, parts, threads), parts, box)
-        for box in _boxes(grid, max(1, most))
-        for parts in ({0} if threads > 1 else set()) | apart
-    )
+    least = bytes_moved(spec, call) / table.BANDWIDTH
+    ways = []
+    for box in _boxes(grid, max(1, most)):
+        kinds = _kinds(spec, form, grid, box)
+        for parts in ({0} if threads > 1 else set()) | apart:
+            seconds = max(_seconds(spec, kinds, parts, threads), least) + table.CALL_SECONDS
+            ways.append((seconds, parts, box))
+    return sorted(ways)
 
 
 def _grid(spec: ConvSpec, call: Call, form: Form) -> Box:
@@ -131,9 +135,8 @@ def _boxes(grid: Box, most: int) -> list[Box]:
     return [box for box in found if prod(box) >= whole // 2] or found
 
 
-def _cost(spec: ConvSpec, call: Call, form: Form, grid: Box, box: Box, parts: int, threads: int) -> float:
-    """Estimated seconds with these boxes in these parts."""
-    # one axis at most is cut, and may end with a smaller box
+def _kinds(spec: ConvSpec, form: Form, grid: Box, box: Box) -> list[Kind]:
+    """Whole boxes and, as one axis at most is cut, a smaller one at its end."""
     axis = next((i for i in range(4) if box[i] > 1), 3)
     copies = spec.groups * prod(grid[:axis])
     whole, rest = divmod(grid[axis], box[axis])
@@ -141,6 +144,11 @@ def _cost(spec: ConvSpec, call: Call, form: Form, grid: Box, box: Box, parts: in
     if rest:
         smaller = [rest if i == axis else size for i, size in enumerate(box)]
         kinds.append((copies, _cycles(spec, form, smaller)))
+    return kinds
+
+
+def _seconds(spec: ConvSpec, kinds: list[Kind], parts: int, threads: int) -> float:
+    """Estimated seconds with these boxes in these parts, if memory keeps up."""
     outputs = _panels(spec)
     if not parts:
         seconds = 0.0
@@ -157,24 +165,24 @@ def _cost(spec: ConvSpec, call: Call, form: Form, grid: Box, box: Box, parts: in
             turns[0][0] // threads * turns[0][1] + sum(ceil(count / threads) * each for count, each in turns[1:]),
         )
         seconds = cycles / table.CLOCK_HZ
-    return max(seconds, bytes_moved(spec, call) / table.BANDWIDTH) + table.CALL_SECONDS
+    return seconds
 
 
 def _cycles(spec: ConvSpec, form: Form, box: Sequence[int]) -> tuple[float, float, int]:
     """Cycles that a box takes until its values are there, and from there on; bytes of the values."""
     kernel = _runtime.kernel("winograd", spec.dtype)
     lanes, tile_rows, vecs, item = int(kernel.LANES), int(kernel.ROWS), int(kernel.VECS), spec.dtype.itemsize
-    taps = direct_taps(spec, form)
+    taps, frequencies = direct_taps(spec, form), form.frequencies
     depth, tiles = spec.group_inputs * taps, prod(box)
     cells = spec.stride[1] * spec.stride[2] * (form.m if form.high else 1) * (form.m if form.wide else 1)
     panels, vectors = ceil(tiles / tile_rows), ceil(spec.group_outputs / lanes)
     rows = tiles / panels
     if has_channel_vectors(spec, form):  # turn cells, transform
-        read = table.WINOGRAD_INPUT_CYCLES * form.frequencies * taps + table.WINOGRAD_CELL_CYCLES * cells
+        read = table.WINOGRAD_INPUT_CYCLES * frequencies * taps + table.WINOGRAD_CELL_CYCLES * cells
         read *= tiles * ceil(spec.group_inputs / lanes)
     else:  # gather cells, collect each vector of tiles from its pieces of rows, transform
         pieces = ceil(rows / lanes) + (rows - 1) / box[3]
-        read = table.WINOGRAD_INPUT_CYCLES * (1 + pieces) * panels * depth * form.frequencies
+        read = table.WINOGRAD_INPUT_CYCLES * (1 + pieces) * panels * depth * frequencies
         if _steps(spec, form)[2] > int(kernel.STEP):
             read += table.WINOGRAD_GATHER_CYCLES * cells * tiles * spec.group_inputs
     # products: rows multiply-adds per vector, but never quicker than loads, latency, or the weights' way to the core;
@@ -183,14 +191,14 @@ def _cycles(spec: ConvSpec, form: Form, box: Sequence[int]) -> tuple[float, floa
         steps = table.WINOGRAD_FRESH_STEPS * ceil(tiles / int(kernel.FRESH)) + form.points * tiles
         multiply = table.WINOGRAD_STEP_CYCLES * form.points * vectors * depth * steps
     else:
-        steps = form.frequencies * vectors * panels
+        steps = frequencies * vectors * panels
         multiply = table.WINOGRAD_STEP_CYCLES * steps * depth * max(rows, 0.5 * rows + 2.0, 2.5)
         multiply += table.WINOGRAD_TILE_CYCLES * steps * rows
     # what is held between two uses: the values from panel to panel of outputs, the weights from box to box
-    weights = (form.r**2 if form.fresh else form.frequencies) * vectors * lanes * depth * item
-    values = form.frequencies * tiles * depth * item
+    weights = (form.r**2 if form.fresh else frequencies) * vectors * lanes * depth * item
+    values = frequencies * tiles * depth * item
     outputs = _panels(spec)
-    held = values + form.frequencies * tiles * min(vectors, vecs) * lanes * item
+    held = values + frequencies * tiles * min(vectors, vecs) * lanes * item
     near, far, memory = table.WINOGRAD_STREAM
     if weights * spec.groups > _runtime.CACHES[2]:
         far = memory

@@ -75,6 +75,7 @@ def is_transformed(form: Form, axis: int) -> bool:
     return (False, form.high, form.wide)[axis]
 
 
+@lru_cache(maxsize=512)
 def cells_of(spec: ConvSpec, form: Form, axis: int) -> int:
     """Cells of an axis from the first to the last that a tile reads."""
     return max(cells.stop for cells in sections(spec, form, axis))
@@ -104,11 +105,13 @@ def tall_and_wide(spec: ConvSpec, form: Form) -> tuple[int, int]:
     return tall, wide
 
 
+@lru_cache(maxsize=512)
 def direct_taps(spec: ConvSpec, form: Form) -> int:
     """Sections of all axes."""
     return prod(len(sections(spec, form, axis)) for axis in range(3))
 
 
+@lru_cache(maxsize=512)
 def has_channel_vectors(spec: ConvSpec, form: Form) -> bool:
     """Whether a vector holds channels of one tile until it is multiplied, and not one channel of many tiles: where it
     is at least half full, and neither phases nor a kernel's depth lie between the cells."""
