@@ -168,7 +168,7 @@ def _channels(spec: ConvSpec, block: int) -> int:
 
 def _best_cut(length: int, inner: int, target: int, lanes: int, cost: Callable[[int], float]) -> int:
     """How many of ``length`` slices of ``inner`` positions make a box: the least cost of its tiles, then the fewest
-    boxes, then equal ones. Of many slices, those that make equal boxes or whole vectors (of thousands: 10 ms else)."""
+    boxes, then equal ones. Of many slices, those that make equal boxes or whole vectors (of thousands: 10 ms)."""
     most = max(1, target // inner)
     least, most = max(1, most // 2), min(most, length)
 
