@@ -213,6 +213,7 @@ cdef void _gather(const Job *job, const real_t *image, const Tile *tile, real_t 
     cdef const Geometry *g = job.g
     cdef int64_t strip[3]
     cdef int64_t j, k
+    cdef const real_t *row
     cdef Axis axis = Axis(g.size_w, 1, g.pad_w, g.points_w, 1, &strip[0])
     strip[0], strip[1], strip[2] = 0, 0, 0
     if not tile.exists:
@@ -220,8 +221,8 @@ cdef void _gather(const Job *job, const real_t *image, const Tile *tile, real_t 
         return
     for j in range(g.points_h):
         k = source_index(tile.h + j - g.pad_h, g.size_h, g.padding_mode)
-        gather_row(cells + j * g.points_w, 0, NULL if k < 0 else image + k * job.x.h, &job.x, 1, tile.w, g.points_w,
-                   &axis, g.padding_mode)
+        row = image + k * job.x.h if k >= 0 else <const real_t *>NULL
+        gather_row(cells + j * g.points_w, 0, row, &job.x, 1, tile.w, g.points_w, &axis, g.padding_mode)
 
 
 cdef inline bint _all_finite(const real_t *cells, int64_t count) noexcept nogil:
