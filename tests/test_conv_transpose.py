@@ -1,5 +1,7 @@
 """Transposed convolution against its definition, and as the adjoint of convolution."""
 
+from math import prod
+
 import numpy as np
 import pytest
 from calls import (
@@ -93,11 +95,15 @@ def test_it_is_the_adjoint_of_convolution(padding, stride, dilation, groups):
 @pytest.mark.parametrize("stride", [1, 2, (3, 8), (1, 20)], ids=str)
 @pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 1), (3, 4)], ids=str)
 def test_few_cells(size, stride, kernel, groups):
-    """One cell along an axis, or as few as there are taps of a phase: every phase still meets its own inputs."""
+    """One cell along an axis, or as few as there are taps of a phase: every phase still meets its own inputs.
+
+    With 80 taps one of the algorithms whose bound is that of the whole may be the quickest, on 4 lanes by a third; an
+    input that is not a phase's own is off by one or more, many times that bound.
+    """
     x, w = whole((3, 4, *size)), whole((4, 6 // groups, *kernel))
-    check_conv(x, w, whole((6,)), transposed=True, exact=True, stride=stride, groups=groups)
-    keywords = {"padding": ((0, 1), (1, 0)), "dilation": (1, 2)}
-    check_conv(x, w, transposed=True, exact=True, stride=stride, groups=groups, **keywords)
+    keywords = {"stride": stride, "groups": groups, "exact": prod(kernel) < 80}
+    check_conv(x, w, whole((6,)), transposed=True, **keywords)
+    check_conv(x, w, transposed=True, padding=((0, 1), (1, 0)), dilation=(1, 2), **keywords)
 
 
 @pytest.mark.parametrize("width", WIDTHS)

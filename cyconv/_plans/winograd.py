@@ -16,7 +16,7 @@ from cyconv._plans.dense import Dense
 from cyconv._plans.prepared import Prepares
 from cyconv._plans.spec import LINE, Call, Compute, ConvSpec, equal_cut, exported_strides, round_up
 from cyconv._plans.winograd_blocks import Blocks, phases_of
-from cyconv._plans.winograd_forms import Form, allowed_forms, direct_taps, forms, tall_and_wide, tap_offsets
+from cyconv._plans.winograd_forms import Form, allowed_forms, direct_taps, forms, section_offsets, tall_and_wide
 from cyconv._plans.winograd_points import numbers
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -79,7 +79,8 @@ class Winograd(Prepares):
     @staticmethod
     def packing(spec: ConvSpec, call: Call) -> float:
         """Seconds that transforming and packing the weights takes."""
-        values = max(form.frequencies * direct_taps(spec, form) for form in allowed_forms(spec))
+        form = winograd_blocks.blocks_for(spec, call, 1).form
+        values = form.r**2 if form.fresh else form.frequencies * direct_taps(spec, form)
         cycles = table.WINOGRAD_PACK_WEIGHT_CYCLES * values * spec.out_channels * spec.group_inputs
         return cycles / table.CLOCK_HZ
 
@@ -129,7 +130,7 @@ class Winograd(Prepares):
             packed = room[: size * spec.dtype.itemsize].view(spec.dtype)
             tall, wide = tall_and_wide(spec, form)
             weight = _with_zeros(self._weight, tall, wide)
-            offsets = tap_offsets(spec, form, tuple(step // weight.itemsize for step in weight.strides[1:]))
+            offsets = section_offsets(spec, form, tuple(step // weight.itemsize for step in weight.strides[1:]))
             if form.fresh:
                 self.kernel.pack_taps(weight, offsets, spec.groups, packed, blocks.threads)
             else:

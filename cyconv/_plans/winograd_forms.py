@@ -82,7 +82,7 @@ def cells_of(spec: ConvSpec, form: Form, axis: int) -> int:
 
 
 @lru_cache(maxsize=64)
-def tap_offsets(spec: ConvSpec, form: Form, steps: tuple[int, ...]) -> Array:
+def section_offsets(spec: ConvSpec, form: Form, steps: tuple[int, ...]) -> Array:
     """Where the taps of an output channel lie, in weights with these strides: those of a section together, then its
     sections, then channels, which come before sections where vectors hold them. Those that a section lacks lie behind
     the kernel."""
