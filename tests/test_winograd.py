@@ -648,6 +648,7 @@ def test_a_bad_weight_or_bias(value):
         ((1, 17, 9, 9), (4, 17, 3, 3), {"stride": 3}, "stride"),
         ((1, 17, 9, 9), (4, 17, 3, 3), {"stride": 2, "dilation": 2}, "stride"),
         ((1, 8, 9, 9), (8, 1, 3, 3), {"groups": 8}, "group"),
+        ((1, 1, 99, 99), (1, 1, 99, 99), {}, "sections"),
     ],
     ids=str,
 )

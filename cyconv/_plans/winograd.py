@@ -53,7 +53,7 @@ class Winograd(Prepares):
         if not forms(spec):
             return (
                 "it needs 2 taps or more along height and width, or 3 along one of them, for each step of the stride "
-                "there, and no dilation where there is a stride, got kernel "
+                f"there, in {table.WINOGRAD_SECTIONS} sections at most, and no dilation beside a stride, got kernel "
                 f"{spec.kernel} with stride {spec.stride} (depth, height, width)"
             )
         least = _runtime.VECTOR_BYTES // spec.dtype.itemsize

@@ -128,6 +128,7 @@ def forms(spec: ConvSpec) -> tuple[Form, ...]:
     found = [Form(m, r, True, True) for m, r in table.WINOGRAD_PLANAR]
     found += [Form(m, r, high, not high) for m, r in table.WINOGRAD_LINEAR for high in (True, False)]
     found = [form for form in found if all(_fits(spec, form, axis) for axis in (1, 2))]
+    found = [form for form in found if direct_taps(spec, form) <= table.WINOGRAD_SECTIONS]
     if spec.kernel[1] == spec.kernel[2]:
         apart = [Form(m, r, True, True, 2) for m, r in table.WINOGRAD_STRIDED]
         fresh = [Form(m, r, True, True, fresh=True) for m, r in table.WINOGRAD_FRESH]
