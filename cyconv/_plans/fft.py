@@ -14,7 +14,7 @@ from cyconv import _memory, _runtime
 from cyconv._plans import fft_table as table
 from cyconv._plans.dense import Dense
 from cyconv._plans.sliding import Sliding
-from cyconv._plans.spec import PADDING_MODES, Call, Compute, ConvSpec, bytes_moved, exported_strides
+from cyconv._plans.spec import PADDING_MODES, Call, Compute, ConvSpec, bytes_moved, exported_strides, missed
 from cyconv._plans.table import BANDWIDTH, CALL_SECONDS, CLOCK_HZ
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -275,13 +275,9 @@ def _seconds(spec: ConvSpec, call: Call, points: Points, results: list[int], thr
     # held between two uses: spectra of the input, from output to output, and of the weights, from item to item
     read = 2 * depth * prod(points) * spec.dtype.itemsize
     weights = read * outputs
-    item += table.STREAM_CYCLES * (weights * _missed(weights * spec.groups + read) + read * outputs * _missed(read))
+    lost = missed(weights * spec.groups + read, _runtime.CACHES[1], table.STREAM_ROOM)
+    item += table.STREAM_CYCLES * weights * lost
+    item += table.STREAM_CYCLES * read * outputs * missed(read, _runtime.CACHES[1], table.STREAM_ROOM)
     again = items / spec.groups if weights * spec.groups > table.SPECTRA_BYTES else 0
     moved = bytes_moved(spec, call) + weights * spec.groups * again
     return max(item * ceil(items / threads) / CLOCK_HZ, moved / BANDWIDTH) + CALL_SECONDS
-
-
-def _missed(size: int) -> float:
-    """The part of so many bytes that the second-level cache does not keep until they are used again."""
-    room, most = table.STREAM_ROOM
-    return min(max((size / _runtime.CACHES[1] - room) / (most - room), 0.0), 1.0)

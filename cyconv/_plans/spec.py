@@ -132,6 +132,13 @@ def bytes_moved(spec: ConvSpec, call: Call) -> int:
     return scalars * spec.dtype.itemsize
 
 
+def missed(size: int, cache: int, room: tuple[float, float]) -> float:
+    """The part of so many bytes that a cache does not keep until they are used again: none up to the first share of
+    it that ``room`` names, all beyond the second."""
+    some, most = room
+    return min(max((size / cache - some) / (most - some), 0.0), 1.0)
+
+
 def equal_segments(boxes: int, *limits: int) -> int:
     """Segments of as many boxes each, but for the last: at most these limits, as many as boxes allow."""
     return ceil(boxes / ceil(boxes / min(boxes, *limits)))

@@ -25,8 +25,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class Winograd(Prepares):
     """Convolution with 2 taps or more for each step of the stride, along height, width or both.
 
-    In float32 the relative L2 error against float64 stays below 1e-5 (float64: 2e-14) for normal data; `ERRORS` of
-    the table holds the measured error of each F(m, r), and one that would come too near is not used. NaN and
+    In float32 the relative L2 error against float64 stays below 1e-5 (float64: 2e-14) for normal data; the table
+    holds the measured error of each F(m, r), and one that would come too near is not used. NaN and
     infinity are where the definition puts them: a tile of results that is not finite is computed directly.
     """
 

@@ -22,6 +22,7 @@ from cyconv._plans.spec import (
     bytes_moved,
     equal_cut,
     flops,
+    missed,
     odd_lines,
     round_up,
     strides_by_name,
@@ -202,10 +203,11 @@ def _cycles(spec: ConvSpec, form: Form, box: Sequence[int]) -> tuple[float, floa
     near, far, memory = table.WINOGRAD_STREAM
     if weights * spec.groups > _runtime.CACHES[2]:
         far = memory
-    missed = _missed(held + weights * spec.groups)
-    stream = weights * ((1.0 - missed) / near + missed / far)
+    lost = missed(held + weights * spec.groups, _runtime.CACHES[1], table.WINOGRAD_ROOM)
+    stream = weights * ((1.0 - lost) / near + lost / far)
     multiply = max(multiply, stream) + table.WINOGRAD_OVERLAP * min(multiply, stream)
-    multiply += table.WINOGRAD_SPILL_CYCLES * values * outputs * _missed(held + weights // outputs)
+    lost = missed(held + weights // outputs, _runtime.CACHES[1], table.WINOGRAD_ROOM)
+    multiply += table.WINOGRAD_SPILL_CYCLES * values * outputs * lost
     write = table.WINOGRAD_STORE_CYCLES * tiles * vectors * lanes * form.m * (form.m if form.planar else 1)
     if form.wide and spec.dilation[2] > 1:  # cells of a phase lie apart
         rows = prod(box[:3]) * (form.m if form.high else 1)
@@ -218,12 +220,6 @@ def _panels(spec: ConvSpec) -> int:
     """Panels of the outputs of a group."""
     kernel = _runtime.kernel("winograd", spec.dtype)
     return ceil(spec.group_outputs / (int(kernel.LANES) * int(kernel.VECS)))
-
-
-def _missed(size: int) -> float:
-    """The part of so many bytes that the second-level cache does not keep until they are used again."""
-    room, most = table.WINOGRAD_ROOM
-    return min(max((size / _runtime.CACHES[1] - room) / (most - room), 0.0), 1.0)
 
 
 # -------------------------------------------------------------------------------------------------- description
