@@ -48,7 +48,7 @@ FIELDS = (
     "taps", "taps_w", "slots_d", "slots_h", "slots_w", "strips_d", "strips_h", "strips_w",
     "box_n", "box_d", "box_h", "box_w",
     "block", "parts", "by_rows", "row_tiles", "direct_in", "direct_out", "result_lines", "channel_runs",
-    "plain_rows", "asks_input", "asks_result",
+    "plain_rows", "copied", "asks_input", "asks_result",
     "at_cells", "at_source", "at_tail", "at_tile", "at_offsets", "scratch_bytes",
     "is_silu", "has_activation",
     "x_n", "x_c", "x_d", "x_h", "x_w", "y_n", "y_k", "y_d", "y_h", "y_w",

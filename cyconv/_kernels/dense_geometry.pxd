@@ -15,7 +15,7 @@ cdef struct Geometry:
     int64_t stride_d, stride_h, stride_w, pad_d, pad_h, pad_w, dilation_w, padding_mode
     int64_t taps, taps_w, slots_d, slots_h, slots_w, strips_d, strips_h, strips_w
     int64_t box_n, box_d, box_h, box_w
-    int64_t block, parts, by_rows, row_tiles, direct_in, direct_out, result_lines, channel_runs, plain_rows
+    int64_t block, parts, by_rows, row_tiles, direct_in, direct_out, result_lines, channel_runs, plain_rows, copied
     int64_t asks_input, asks_result
     int64_t at_cells, at_source, at_tail, at_tile, at_offsets, scratch_bytes
     int64_t is_silu, has_activation

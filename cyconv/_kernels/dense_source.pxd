@@ -8,7 +8,8 @@ of outputs, so that neighbouring outputs find neighbouring cells also across the
                            place 2:  b c d .  f g h .  ...       a tap one row down starts one row further on
 
 That is S copies of a cell, where panels of the patch matrix would take R S. With one tap and no padding the input
-itself is such a block; or, where channels are neighbours, the patch matrix column by column (``channel_runs``).
+itself is such a block, or ``copied``, so that its rows begin with lines of the cache and lie close to one another; or,
+where channels are neighbours, the patch matrix column by column (``channel_runs``).
 
 With ``row_tiles`` no tile reads across the end of a row. Then one copy of the rows will do, with the padding around
 them; or the cells as they were gathered. Tiles that read scalars may leave a stride of 1 or 2 in, or read the input
@@ -32,8 +33,8 @@ Assumptions: as ``dense.pyx``.
 from libc.stdint cimport int64_t, uint8_t, uintptr_t
 
 from cyconv._kernels.dense_geometry cimport PANEL, Box, Geometry, Job, Operand, cuts, input_places, is_split, result_at
-from cyconv._kernels.gather cimport LINE_BYTES, Axis, ceil_div, copy_run, gather_block, odd_lines, source_index
-from cyconv._kernels.masks cimport lanes_up_to, load_apart, vload_chosen, vmask_of, vmask_t
+from cyconv._kernels.gather cimport LINE_BYTES, Axis, ceil_div, gather_block, odd_lines, source_index
+from cyconv._kernels.masks cimport lanes_up_to, load_apart, load_lanes, vload_chosen, vmask_of, vmask_t
 from cyconv._kernels.simd cimport REAL_SIZE, VL, inlined, outlined, prefetch, real_t, vec_t, vevery_second, vload, vstore, vzero
 from cyconv._kernels.tile cimport SOON, Places
 
@@ -152,7 +153,9 @@ cdef inline Operand read_input(const Job *job, const Box *box, int64_t group, in
         found.data = input_at(job, box, channel)
         if job.lines and box.slab >= 4 * PANEL:
             found.head = before_line(<const real_t *>result_at(job, box) if g.result_lines else found.data)
-        if g.by_rows and (box.slab - found.head) % VL:
+        if g.copied:
+            _copy_runs(&found, box, k1 - k0, <real_t *>(scratch + g.at_source))
+        elif g.by_rows and (box.slab - found.head) % VL:
             _copy_tail(&found, box, k1 - k0, <real_t *>(scratch + g.at_tail), g.block)
         return found
     found.data = <const real_t *>(scratch + (g.at_cells if g.row_tiles and not g.plain_rows else g.at_source))
@@ -162,22 +165,40 @@ cdef inline Operand read_input(const Job *job, const Box *box, int64_t group, in
 
 cdef inline void _copy_tail(Operand *operand, const Box *box, int64_t depth, real_t *tail, int64_t block) noexcept nogil:
     """Rows of PANEL scalars with the positions that end every slab, whole vectors but for the last one: behind them the
-    input may end. Zeros after them: processors take a hundred cycles for each product of a subnormal number that may lie
-    there."""
+    input may end."""
     cdef int64_t left = box.slab - operand.head
     cdef int64_t count = min(left, PANEL - VL + left % VL)
-    cdef int64_t first = box.slab - count
-    cdef int64_t d, k
-    cdef const real_t *row
+    cdef const real_t *first = operand.data + box.slab - count
+    cdef int64_t d
     operand.tail, operand.tail_count = tail, count
     for d in range(box.d):
-        for k in range(depth):
-            row = operand.data + d * operand.slab + k * operand.places.step + first
-            vstore(tail, vzero())
-            vstore(tail + VL, vzero())
-            copy_run(tail, row, count)
-            tail += PANEL
-        tail += (block - depth) * PANEL
+        _copy_rows(tail + d * block * PANEL, PANEL, first + d * operand.slab, operand.places.step, count, depth)
+
+
+cdef inline void _copy_runs(Operand *operand, const Box *box, int64_t depth, real_t *to) noexcept nogil:
+    """All positions, side by side, so that vectors begin with lines of the cache whatever the input's rows begin with."""
+    cdef int64_t pitch = odd_lines(box.slab)
+    cdef int64_t d
+    for d in range(box.d):
+        _copy_rows(to + d * depth * pitch, pitch, operand.data + d * operand.slab, operand.places.step, box.slab, depth)
+    operand.data, operand.slab, operand.places = to, depth * pitch, Places(NULL, pitch, SOON * pitch)
+
+
+cdef inline void _copy_rows(real_t *to, int64_t pitch, const real_t *row, int64_t apart, int64_t count,
+                            int64_t rows) noexcept nogil:
+    """``count`` neighbours of each row, whole vectors with zeros after the last ones: processors take a hundred cycles for
+    each product of a subnormal number that may lie there."""
+    cdef int64_t whole = count // VL * VL
+    cdef int64_t _k, i
+    for _k in range(rows):
+        i = 0
+        while i < whole:
+            vstore(to + i, vload(row + i))
+            i += VL
+        if whole < count:
+            vstore(to + whole, load_lanes(row + whole, lanes_up_to(count - whole)))
+        row += apart
+        to += pitch
 
 
 cdef inline void _fill(const Job *job, const Box *box, real_t *dst, int64_t step_c, int64_t place, int64_t channel,

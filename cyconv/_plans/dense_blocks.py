@@ -54,11 +54,13 @@ def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
     tile = _tile(spec)
     block = _block(spec, call)
     options: list[tuple[float, int, Way]] = []
-    for by_rows, row_tiles, several in _WAYS:
+    for by_rows, row_tiles, several, copied in _WAYS:
         if merged or (by_rows and spec.kernel[2] <= spec.stride[2]):  # one row, or no cell serves two taps
             row_tiles = False
         box = _choose_box(spec, call, block, by_rows, row_tiles, several, tile)
-        way = Way(by_rows, row_tiles, merged, box)
+        way = Way(by_rows, row_tiles, merged, copied, box)
+        if not _is_direct_in(spec, call, way):
+            way = way._replace(copied=False)
         options.append((_cycles(spec, call, way, tile, block), len(options), way))
     cost, _, way = min(options)
     cycles = cost * call.batch * spec.groups * call.positions / threads
@@ -68,10 +70,11 @@ def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
 
 Box = tuple[int, int, int, int]
 
-#: (by_rows, row_tiles, several images in a box)
+#: (by_rows, row_tiles, several images in a box, copied)
 _WAYS = (
-    (True, False, False), (True, False, True), (False, False, False), (False, False, True), (False, True, False),
-    (False, True, True), (True, True, False), (True, True, True),
+    (True, False, False, False), (True, False, True, False), (True, False, False, True), (False, False, False, False),
+    (False, False, True, False), (False, True, False, False), (False, True, True, False), (True, True, False, False),
+    (True, True, True, False),
 )  # fmt: skip
 
 
@@ -84,6 +87,8 @@ class Way(NamedTuple):
     """Tiles of positions end with the rows of outputs: the input is laid out once, not once for each tap of a row."""
     merged: bool
     """The spatial axes are taken as one."""
+    copied: bool
+    """The rows of an input that could be read where it lies are copied: they begin with lines of the cache."""
     box: Box
     """Images, depth, height and width of a box of output positions."""
 
@@ -213,7 +218,7 @@ def _is_direct_in(spec: ConvSpec, call: Call, way: Way) -> bool:
     n, _, h, w = way.box
     if _reads_channels(spec, call, way):
         return True
-    if _channels_collide(spec, call, way):
+    if not way.copied and _channels_collide(spec, call, way):
         return False
     if way.row_tiles:
         return not way.by_rows and call.pads == ((0, 0),) * 3 and spec.stride[2] * call.x_strides[4] in (1, 2)
@@ -313,6 +318,8 @@ def _cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile, block: int) -> flo
         tiles = runs * ceil(length / (tile.lanes * _vectors_for(tile, rows)))
         steps = panels * runs * _position_steps(tile, rows, length)
         product = steps * spec.depth + panels * tiles * blocks * table.DENSE_TILE_CYCLES
+        if in_place and not way.copied:
+            product *= _in_place_factor(spec, call, tile)
     else:
         product = 0.0
         for vecs in _widths(tile, outputs):
@@ -323,11 +330,22 @@ def _cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile, block: int) -> flo
             near, far = table.DENSE_SCALARS_FACTORS
             product *= far if _is_far(spec, call) else near
     copy = _copy_cycles(spec, call, way, tile) + table.DENSE_ROW_CYCLES / way.box[3]
-    if in_place:
+    if way.copied:
+        copy = table.DENSE_RUN_CYCLES / tile.lanes
+    elif in_place:
         fetches_more = spec.stride[2] > 1 and not by_channels  # cells that a stride leaves out
         copy *= table.DENSE_FETCH_SHARE * len(_widths(tile, outputs)) if fetches_more else 0.0
     copy *= positions * spec.group_inputs * _copies(spec, way.row_tiles)
     return (product + copy) / positions + _store_cycles(spec, call, way, tile)
+
+
+def _in_place_factor(spec: ConvSpec, call: Call, tile: Tile) -> float:
+    """How much longer tiles of vectors of positions take than those of runs that were copied."""
+    factor = table.DENSE_SPLIT_FACTOR if call.x_strides[1] % tile.lanes else 1.0
+    apart = call.x_strides[1] * spec.dtype.itemsize
+    if apart > table.DENSE_APART_BYTES and apart * spec.in_channels > table.DENSE_IMAGE_BYTES:
+        factor *= table.DENSE_APART_FACTOR
+    return factor
 
 
 def _store_cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile) -> float:
@@ -396,7 +414,9 @@ def _describe(
     places = _places(spec, way)
     in_cells = direct_in or (way.row_tiles and not plain_rows)
     source = 0 if in_cells else channels * odd_lines(places * place * itemsize) // itemsize + lanes
-    tail = box[1] * block * panel if direct_in and by_rows else 0
+    if way.copied:
+        source = box[1] * block * odd_lines(slab * itemsize) // itemsize
+    tail = box[1] * block * panel if direct_in and by_rows and not way.copied else 0
     partial = 0
     if not direct_out:
         widest = tile.rows if by_rows else lanes * len(tile.rows_for)
@@ -423,7 +443,7 @@ def _describe(
         "by_rows": by_rows, "row_tiles": way.row_tiles, "direct_in": direct_in, "direct_out": direct_out,
         "result_lines": block < table.DENSE_SPLIT_STORE * spec.group_outputs / panels,
         "channel_runs": _reads_channels(spec, call, way),
-        "plain_rows": plain_rows, "asks_input": _asks_input(spec, call, way),
+        "plain_rows": plain_rows, "copied": way.copied, "asks_input": _asks_input(spec, call, way),
         "asks_result": direct_out and result > table.DENSE_FAR_BYTES,
         "taps_w": spec.kernel[2], "dilation_w": spec.dilation[2],
         "at_cells": at_cells, "at_source": at_source, "at_tail": at_tail, "at_tile": at_tile,
