@@ -318,8 +318,9 @@ def _cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile, block: int) -> flo
         tiles = runs * ceil(length / (tile.lanes * _vectors_for(tile, rows)))
         steps = panels * runs * _position_steps(tile, rows, length)
         product = steps * spec.depth + panels * tiles * blocks * table.DENSE_TILE_CYCLES
-        if in_place and not way.copied:
-            product *= _in_place_factor(spec, call, tile)
+        product *= 1 + table.DENSE_SPLIT_SHARE * _split_share(spec, call, way, tile)
+        if in_place and not way.copied and _is_wide_apart(spec, call):
+            product *= table.DENSE_APART_FACTOR
     else:
         product = 0.0
         for vecs in _widths(tile, outputs):
@@ -336,16 +337,24 @@ def _cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile, block: int) -> flo
         fetches_more = spec.stride[2] > 1 and not by_channels  # cells that a stride leaves out
         copy *= table.DENSE_FETCH_SHARE * len(_widths(tile, outputs)) if fetches_more else 0.0
     copy *= positions * spec.group_inputs * _copies(spec, way.row_tiles)
-    return (product + copy) / positions + _store_cycles(spec, call, way, tile)
+    weights = outputs * spec.depth * spec.dtype.itemsize / LINE * table.DENSE_WEIGHTS_CYCLES
+    return (product + copy + weights) / positions + _store_cycles(spec, call, way, tile)
 
 
-def _in_place_factor(spec: ConvSpec, call: Call, tile: Tile) -> float:
-    """How much longer tiles of vectors of positions take than those of runs that were copied."""
-    factor = table.DENSE_SPLIT_FACTOR if call.x_strides[1] % tile.lanes else 1.0
+def _split_share(spec: ConvSpec, call: Call, way: Way, tile: Tile) -> float:
+    """The part of the vectors of positions that do not begin with a vector of memory."""
+    _, height, width = spec.kernel
+    if _is_direct_in(spec, call, way):
+        return float(call.x_strides[1] % tile.lanes > 0 and not way.copied)
+    if way.row_tiles:  # the first taps of every place do
+        return 1 - min(spec.stride[2], width) / width
+    return 1 - min(spec.stride[1], height) / height if way.box[3] * way.box[0] % tile.lanes else 0.0
+
+
+def _is_wide_apart(spec: ConvSpec, call: Call) -> bool:
+    """Whether the channels of a position lie where reading one after the other takes long."""
     apart = call.x_strides[1] * spec.dtype.itemsize
-    if apart > table.DENSE_APART_BYTES and apart * spec.in_channels > table.DENSE_IMAGE_BYTES:
-        factor *= table.DENSE_APART_FACTOR
-    return factor
+    return apart > table.DENSE_APART_BYTES and apart * spec.in_channels > table.DENSE_IMAGE_BYTES
 
 
 def _store_cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile) -> float:
