@@ -61,13 +61,13 @@ DENSE_WIDE_FACTOR = 1.25
 #: there 1.03 to 1.14).
 DENSE_SCALARS_FACTORS = (1.05, 1.1)
 
-#: How much longer tiles of vectors of positions take whose vectors lie across two lines of the cache (of 64 bytes: each
-#: does; 64x3x32x32 to 64, 3x3: tiles that end with rows, so that two taps of three are read across lines, 1.25, in
-#: wider ones 1.08 to 1.11); those that are read in place where channels lie so many bytes apart, in an image of more
-#: than so many, in relation to copied ones; and cycles of copying a vector. (1x1, 16 to 512 channels to 16 to 512, 144
-#: to 16,000 positions, copied in relation to in place: 256x4001 to 256 0.82, 192x11888 to 96 0.81, 64x6623 to 32 0.86,
-#: 320x1157 to 128 0.92; where lines are whole and the input is near, 192x1568 to 256 1.01, 128x544 to 64 1.12. What is
-#: chosen takes 1.004 to 1.011 times the best one's time, float64 1.02, AVX2 1.015.)
+#: How much longer tiles of vectors of positions take whose vectors lie across two lines of the cache (of 64 bytes:
+#: each does; 64x3x32x32 to 64, 3x3: tiles that end with rows, so that two taps of three are read across lines, 1.25,
+#: in wider ones 1.08 to 1.11); those that are read in place where channels lie so many bytes apart, in an image of
+#: more than so many, in relation to copied ones; and cycles of copying a vector. (1x1, 16 to 512 channels to 16 to
+#: 512, 144 to 16,000 positions, copied in relation to in place: 256x4001 to 256 0.82, 192x11888 to 96 0.81, 64x6623
+#: to 32 0.86, 320x1157 to 128 0.92; where lines are whole and the input is near, 192x1568 to 256 1.01, 128x544 to 64
+#: 1.12. What is chosen takes 1.004 to 1.011 times the best one's time, float64 1.02, AVX2 1.015.)
 DENSE_SPLIT_SHARE = 0.2 * VECTOR_BYTES / 64
 DENSE_APART_FACTOR, DENSE_APART_BYTES, DENSE_IMAGE_BYTES = 1.25, 16 << 10, CACHES[1]
 DENSE_RUN_CYCLES = 5.0
