@@ -295,10 +295,19 @@ def _vectors_read(spec: ConvSpec, call: Call, way: Way) -> int:
     return 1 if apart & (apart - 1) else apart
 
 
+def _is_crossed(spec: ConvSpec, call: Call, way: Way) -> bool:
+    """Whether squares of cells are crossed, as ``dense_source.pxd`` does where no row reaches into the padding."""
+    least = _runtime.kernel("dense", spec.dtype).LEAST_CROSSED
+    near = spec.dilation[2] == call.x_strides[4] == 1 and call.pads[2] == (0, 0)
+    return near and spec.stride[2] >= least and not way.row_tiles
+
+
 def _copy_cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile) -> float:
     """Laying out one cell."""
     if not _has_plain_rows(spec, call, way):
         return table.DENSE_GATHER_CYCLES
+    if _is_crossed(spec, call, way):
+        return table.DENSE_SQUARE_CYCLES / (tile.lanes * min(spec.kernel[2], tile.lanes))
     read = _vectors_read(spec, call, way)
     if read < _copied_apart(spec, call, way):
         return table.DENSE_APART_CYCLES

@@ -90,14 +90,16 @@ DENSE_SPLIT_STORE = 2
 
 #: Costs in cycles, for the choice between the two orientations of the dense product: laying out a vector of the
 #: input, each vector more than two that it is picked from (3 channels of 224x224, 4x4/4 to 96, 8x8/8 to 192, 16x16/16
-#: to 768: 4, 4, 14 in all), a row of them, one cell that lies apart, one that is gathered first; storing a vector of
-#: the result from scratch. A row took 6 to 9 cycles (3 to 16 channels to 2 to 16, 3x3 to 7x7, planes of 7x7 to
-#: 56x56), storing 5 % of 256 multiply-adds. (The same 280 layers: with 4 for laying out a vector 1.028 times the best
-#: ones' time, 8 to 12 are equal.) What a stride leaves out comes along where the input is read as it lies, for each
-#: panel of outputs, at that share of laying it out (0.02 to 0.13 are equal within 0.1 %, 1 for all panels 1.018).
+#: to 768: 4, 4, 14 in all), a square of vectors that is crossed, a row of them, one cell that lies apart, one that is
+#: gathered first; storing a vector of the result from scratch. A row took 6 to 9 cycles (3 to 16 channels to 2 to 16,
+#: 3x3 to 7x7, planes of 7x7 to 56x56), storing 5 % of 256 multiply-adds. (The same 280 layers: with 4 for laying out
+#: a vector 1.028 times the best ones' time, 8 to 12 are equal.) What a stride leaves out comes along where the input
+#: is read as it lies, for each panel of outputs, at that share of laying it out (0.02 to 0.13 are equal within 0.1 %,
+#: 1 for all panels 1.018).
 DENSE_COPY_CYCLES = 10.0
 DENSE_FETCH_SHARE = 0.08
 DENSE_WOVEN_CYCLES = 1.0
+DENSE_SQUARE_CYCLES = 100.0
 DENSE_APART_CYCLES = 1.0
 DENSE_ROW_CYCLES = 8.0
 DENSE_GATHER_CYCLES = 2.0
