@@ -29,7 +29,7 @@ from cyconv._kernels.activation cimport silu
 from cyconv._kernels.dense_geometry cimport (MOST_SPREAD as _MOST_SPREAD, PANEL, Box, Geometry, Job, Operand, balanced,
                                              box_at, box_count, cuts, panel_start, position_runs, position_tiles, result_at,
                                              weight_panels, weight_width)
-from cyconv._kernels.dense_source cimport LEAST_CROSSED as _LEAST_CROSSED, Run, before_line, input_at, read_input
+from cyconv._kernels.dense_source cimport Run, before_line, input_at, least_crossed, read_input
 from cyconv._kernels.dense_store cimport store
 from cyconv._kernels.dense_weights cimport pack_columns
 from cyconv._kernels.gather cimport Axis, Source, copy_run
@@ -60,7 +60,7 @@ MOST_SPREAD = _MOST_SPREAD
 #: vectors of positions of a tile of so many outputs, from one on, and rows of positions of one of so many vectors of outputs
 VECTORS_FOR = tuple(vectors_for(i + 1) for i in range(TILE_ROWS))
 ROWS_FOR = tuple(rows_for(i + 1) for i in range(MOST_COLUMN_VECS))
-LEAST_CROSSED = _LEAST_CROSSED
+LEAST_CROSSED = least_crossed()
 RUN_NUMBERS = sizeof(Run) // sizeof(int64_t)
 
 
