@@ -65,8 +65,8 @@ cdef struct Rows:
     int64_t step, width, places, place
     const int64_t *start
     const int64_t *chosen       # lanes of the vectors that rows are made of, place by place
-    bint crossed                # rows lie within the input, and places read neighbours: squares of cells are crossed
     const int64_t *inner        # of every place, the first and the end of its vectors that are whole and in a row alone
+    bint crossed                # rows lie within the input, and places read neighbours: squares of cells are crossed
 
 cdef struct Lines:
     # rows that are copied together, ``apart`` from one to the next
@@ -130,7 +130,7 @@ cdef inline Operand read_input(const Job *job, const Box *box, int64_t group, in
     cdef int64_t step_c = odd_lines(input_places(g) * place)
     cdef int64_t step_w = g.dilation_w if g.row_tiles else place
     cdef int64_t k, w
-    cdef int64_t c = 0, tap = k0 % g.taps
+    cdef int64_t c = 0, tap = k0 % g.taps, later = cuts(SOON, g.taps_w) * g.taps_w
     cdef Operand found
     found.tail, found.tail_count, found.head = NULL, 0, 0
     if g.channel_runs:
@@ -150,8 +150,8 @@ cdef inline Operand read_input(const Job *job, const Box *box, int64_t group, in
     if not g.row_tiles:
         found.row, found.image, found.apart = 0, 0, 1
     found.places = Places(NULL, step_c, cuts(SOON, g.taps) * step_c)
-    if g.taps >= MANY_TAPS:
-        found.places.soon = (job.tap_row[cuts(SOON, g.taps_w) * g.taps_w] - job.tap_row[0]) * pitch
+    if g.taps >= MANY_TAPS and later < g.taps:
+        found.places.soon = (job.tap_row[later] - job.tap_row[0]) * pitch
     elif channels <= 2 * cuts(SOON, g.taps):  # few steps: a later one is that of a later tile (1 to 3 channels 2 %)
         found.places.soon = PANEL
     if g.taps > 1 or found.apart > 1:
@@ -225,7 +225,7 @@ cdef inline void _fill(const Job *job, const Box *box, real_t *dst, int64_t step
     cdef Run *run = <Run *>(at + slots)
     cdef int64_t *start = <int64_t *>(run + slots)
     cdef real_t *cells = <real_t *>(scratch + g.at_cells)
-    cdef int64_t i
+    cdef int64_t i, size
     cdef Rows rows
     rows.run, rows.images = run, box.n
     cdef bint in_steps = not g.row_tiles or is_split(g)
@@ -250,10 +250,10 @@ cdef inline void _fill(const Job *job, const Box *box, real_t *dst, int64_t step
         for i in range(g.taps_w):
             start[i] = job.slot_w[i]
     rows.start, rows.inner, rows.chosen = start, start + rows.places, start + 3 * rows.places
-    i = (g.size_w - 1) * job.x.w + 1 if g.plain_rows else g.slots_w
-    _choose_lanes(&rows, start + rows.places, start + 3 * rows.places, i)
+    size = (g.size_w - 1) * job.x.w + 1 if g.plain_rows else g.slots_w
+    _choose_lanes(&rows, start + rows.places, start + 3 * rows.places, size)
     rows.crossed = (rows.step >= least_crossed() and not g.row_tiles and g.dilation_w * job.x.w == 1 and start[0] >= 0
-                    and start[rows.places - 1] + (rows.width - 1) * rows.step < i)
+                    and start[rows.places - 1] + (rows.width - 1) * rows.step < size)
     for i in range(channels):
         _shift(dst + i * step_c, &rows, slots, i)
 

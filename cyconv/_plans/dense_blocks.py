@@ -327,7 +327,7 @@ def _cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile, block: int) -> flo
         tiles = runs * ceil(length / (tile.lanes * _vectors_for(tile, rows)))
         steps = panels * runs * _position_steps(tile, rows, length)
         product = steps * spec.depth + panels * tiles * blocks * table.DENSE_TILE_CYCLES
-        product *= 1 + table.DENSE_SPLIT_SHARE * _split_share(spec, call, way, tile)
+        product *= 1 + table.DENSE_SPLIT_SHARE * _split_share(spec, call, way, tile, in_place)
         if in_place and not way.copied and _is_wide_apart(spec, call):
             product *= table.DENSE_APART_FACTOR
     else:
@@ -350,10 +350,10 @@ def _cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile, block: int) -> flo
     return (product + copy + weights) / positions + _store_cycles(spec, call, way, tile)
 
 
-def _split_share(spec: ConvSpec, call: Call, way: Way, tile: Tile) -> float:
+def _split_share(spec: ConvSpec, call: Call, way: Way, tile: Tile, in_place: bool) -> float:
     """The part of the vectors of positions that do not begin with a vector of memory."""
     _, height, width = spec.kernel
-    if _is_direct_in(spec, call, way):
+    if in_place:
         return float(call.x_strides[1] % tile.lanes > 0 and not way.copied)
     if way.row_tiles:  # the first taps of every place do
         return 1 - min(spec.stride[2], width) / width
