@@ -18,9 +18,9 @@ place of its own:
 
     stride 2   place 0:  . b d f     place 1:  a c e g        of the padded row . a b c d e f g
 
-Where all places of a row lie within the input and cells lie 3 scalars or more apart, squares of cells are crossed: what
-neighbouring taps read goes to as many places. Else cells that lie a power of two apart are picked from vectors, every
-second scalar again and again, and others one by one:
+Where all places of a row lie within the input and cells lie far enough apart (`least_crossed`), squares of cells are
+crossed: what neighbouring taps read goes to as many places. Else cells that lie a power of two apart are picked from
+vectors, every second scalar again and again, and others one by one:
 
     a . . . b . . .    c . . . d . . .    e . . . f . . .    g . . . h . . .
     a . b . c . d .                       e . f . g . h .

@@ -53,16 +53,14 @@ def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
     threads = max(1, min(threads, flops(spec, call) // table.THREAD_FLOPS))
     tile = _tile(spec)
     block = _block(spec, call)
-    options: list[tuple[float, int, Way]] = []
+    ways: dict[Way, None] = {}  # in this order; many are the same for this layer
     for by_rows, row_tiles, several, copied in _WAYS:
         if merged or (by_rows and spec.kernel[2] <= spec.stride[2]):  # one row, or no cell serves two taps
             row_tiles = False
         box = _choose_box(spec, call, block, by_rows, row_tiles, several, tile)
         way = Way(by_rows, row_tiles, merged, copied, box)
-        if not _is_direct_in(spec, call, way):
-            way = way._replace(copied=False)
-        options.append((_cycles(spec, call, way, tile, block), len(options), way))
-    cost, _, way = min(options)
+        ways[way if _is_direct_in(spec, call, way) else way._replace(copied=False)] = None
+    cost, _, way = min((_cycles(spec, call, way, tile, block), i, way) for i, way in enumerate(ways))
     cycles = cost * call.batch * spec.groups * call.positions / threads
     seconds = max(cycles / table.CLOCK_HZ, bytes_moved(spec, call) / table.BANDWIDTH) + table.CALL_SECONDS
     return _describe(spec, call, threads, block, way, tile, seconds)
