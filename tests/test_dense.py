@@ -1,10 +1,14 @@
 """The dense path: no bit of a result depends on how the product is cut and turned."""
 
+import itertools
+import math
+
 import numpy as np
 import pytest
 from calls import noise
 
 import cyconv
+from cyconv import _runtime
 from cyconv._plans import dense, dense_blocks
 
 #: x, weight, keywords; blocks of multiply-adds are at most 512 deep in float32, so most need several
@@ -46,6 +50,44 @@ def test_orientation_and_boxes_do_not_change_a_bit(monkeypatch, layer, layout, k
                 monkeypatch.setattr(dense_blocks.table, "DENSE_FAR_BYTES", cached)
                 results.add(convolve(x, w, b, layout=layout, num_threads=threads, **keywords).tobytes())
     assert len(results) == 1
+
+
+#: x, weight: planes that would fit into one box or into a few, few outputs, few positions
+SHARED = [
+    ((1, 128, 28, 28), (32, 128, 3, 3)), ((1, 16, 28, 28), (48, 16, 5, 5)), ((1, 320, 51, 31), (3, 320, 1, 7)),
+    ((1, 144, 28, 28), (32, 144, 1, 1)), ((1, 96, 56, 56), (24, 96, 1, 1)), ((1, 512, 7, 7), (512, 512, 3, 3)),
+    ((1, 256, 14, 14), (1024, 256, 1, 1)), ((3, 64, 30, 30), (24, 64, 3, 3)), ((1, 32, 149, 149), (32, 32, 3, 3)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("threads", [2, 4, 16])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("layer", SHARED, ids=str)
+def test_no_thread_is_left_without_work(monkeypatch, layer, layout, threads):
+    """Who takes the largest item that is left is never long alone at the end: items are many, or alike."""
+    shape, weight = layer
+    found = []
+
+    def recorded(*arguments):
+        found.append(dense_blocks.blocks_for(*arguments))
+        return found[-1]
+
+    monkeypatch.setattr(dense, "blocks_for", recorded)
+    x = noise(shape)
+    x = x if layout == "NCHW" else np.moveaxis(x, 1, -1)
+    convolve(x, noise(weight), None, layout=layout, num_threads=threads)
+    blocks = max(found, key=lambda blocks: blocks.threads)
+    g = dict(zip(_runtime.kernel("dense", x.dtype).FIELDS, blocks.geometry.tolist(), strict=True))
+    cuts = [
+        [min(g[f"box_{axis}"], length - at) for at in range(0, length, g[f"box_{axis}"])]
+        for axis, length in (("n", g["batch"]), ("d", g["out_d"]), ("h", g["out_h"]), ("w", g["out_w"]))
+    ]
+    items = [math.prod(box) / g["parts"] for box in itertools.product(*cuts) for _ in range(g["parts"])]
+    loads = [0.0] * blocks.threads
+    for item in sorted(items, reverse=True):
+        loads[loads.index(min(loads))] += item
+    assert blocks.threads >= min(threads, 6)  # small layers are not worth more
+    assert max(loads) <= 1.3 * sum(loads) / blocks.threads
 
 
 @pytest.mark.parametrize(("stride", "padding"), [(1, 0), (2, 0), (3, 0), (4, 3), (8, 5), (16, 0)])

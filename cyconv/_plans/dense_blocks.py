@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from heapq import heapify, heapreplace
-from itertools import accumulate, pairwise, product
+from itertools import accumulate, pairwise
 from math import ceil, gcd, prod
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ import numpy as np
 from cyconv import _runtime
 from cyconv._plans import table
 from cyconv._plans.gathering import AxisLayout, lay_out_axis
+from cyconv._plans.sharing import Box, box_kinds, last_done
 from cyconv._plans.spec import (
     LINE,
     PADDING_MODES,
@@ -57,16 +57,15 @@ def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
     for by_rows, row_tiles, several, copied in _WAYS:
         if merged or (by_rows and spec.kernel[2] <= spec.stride[2]):  # one row, or no cell serves two taps
             row_tiles = False
-        box = _choose_box(spec, call, block, by_rows, row_tiles, several, tile)
-        way = Way(by_rows, row_tiles, merged, copied, box)
-        ways[way if _is_direct_in(spec, call, way) else way._replace(copied=False)] = None
-    cost, _, way = min((_cycles(spec, call, way, tile, block), i, way) for i, way in enumerate(ways))
-    cycles = cost * call.batch * spec.groups * call.positions / threads
+        for boxes in (1, threads, 4 * threads) if threads > 1 else (1,):
+            box = _choose_box(spec, call, block, by_rows, row_tiles, several, tile, threads, boxes)
+            way = Way(by_rows, row_tiles, merged, copied, box)
+            ways[way if _is_direct_in(spec, call, way) else way._replace(copied=False)] = None
+    weighed = ((*_weigh(spec, call, way, tile, block, threads), i, way) for i, way in enumerate(ways))
+    cycles, parts, _, way = min(weighed)
     seconds = max(cycles / table.CLOCK_HZ, bytes_moved(spec, call) / table.BANDWIDTH) + table.CALL_SECONDS
-    return _describe(spec, call, threads, block, way, tile, seconds)
+    return _describe(spec, call, threads, block, way, tile, parts, seconds)
 
-
-Box = tuple[int, int, int, int]
 
 #: (by_rows, row_tiles, several images in a box, copied)
 _WAYS = (
@@ -127,13 +126,14 @@ def _merge(call: Call) -> Call:
 
 
 def _choose_box(
-    spec: ConvSpec, call: Call, block: int, by_rows: bool, row_tiles: bool, several: bool, tile: Tile
+    spec: ConvSpec, call: Call, block: int, by_rows: bool, row_tiles: bool, several: bool, tile: Tile, threads: int,
+    boxes: int,
 ) -> Box:
     """Images, depth, height and width of a box of output positions.
 
-    As many positions as the cells that they read may take of the cache, with the results that wait for another block;
-    inner axes are whole before an outer one is more than 1; ``several`` images share a box only where that fills
-    vectors.
+    As many positions as the cells that they read may take of the cache, with the results that wait for another block,
+    or fewer, so that there are so many ``boxes``; inner axes are whole before an outer one is more than 1;
+    ``several`` images share a box only where that fills vectors.
     """
     low, high = table.DENSE_BOX
     cells = _channels(spec, block) * _copies(spec, row_tiles) * (table.DENSE_MORE_ROWS if spec.kernel[1] > 1 else 1.0)
@@ -144,19 +144,16 @@ def _choose_box(
         room = table.DENSE_ROW_BYTES
     elif spec.taps == 1 and spec.stride[2] == 1:
         room = table.DENSE_PLACE_BYTES
-    target = min(high, max(low, int(room / (cells * spec.dtype.itemsize))))
-    d, h, w = call.out
-    rows = spec.group_outputs / ceil(spec.group_outputs / tile.rows)
-    cost = (lambda positions: _position_steps(tile, rows, positions)) if by_rows else float
-    if w > target:
-        return 1, 1, 1, _best_cut(w, 1, target, tile.lanes, cost)
-    if h * w > target:
-        return 1, 1, _best_cut(h, w, target, tile.lanes, cost), w
-    if d * h * w > target:
-        return 1, _best_cut(d, h * w, target, tile.lanes, cost), h, w
-    if several and call.batch > 1:
-        return _best_cut(call.batch, d * h * w, target, tile.lanes, cost), d, h, w
-    return 1, d, h, w
+    grid = call.batch, *call.out
+    share = ceil(spec.groups * prod(grid) / boxes)
+    target = min(high, max(low, min(share, int(room / (cells * spec.dtype.itemsize)))))
+    rows = spec.group_outputs / ceil(spec.group_outputs / tile.rows) if by_rows else 0.0
+    axis = next((axis for axis in (3, 2, 1) if prod(grid[axis:]) > target), 0)
+    inner, cut = grid[axis + 1 :], 1
+    if axis or several:
+        cut = _best_cut(spec.groups * prod(grid[:axis]), grid[axis], prod(inner), target, tile, rows, threads)
+    box = [1] * axis + [cut, *inner]
+    return box[0], box[1], box[2], box[3]
 
 
 def _copies(spec: ConvSpec, row_tiles: bool) -> int:
@@ -169,20 +166,28 @@ def _channels(spec: ConvSpec, block: int) -> int:
     return min(spec.group_inputs, (block - 1) // spec.taps + 2) if block % spec.taps else block // spec.taps
 
 
-def _best_cut(length: int, inner: int, target: int, lanes: int, cost: Callable[[int], float]) -> int:
-    """How many of ``length`` slices of ``inner`` positions make a box: the least cost of its tiles, then the fewest
-    boxes, then equal ones. Of many slices, those that make equal boxes or whole vectors (of thousands: 10 ms)."""
+@lru_cache(maxsize=512)
+def _best_cut(copies: int, length: int, inner: int, target: int, tile: Tile, rows: float, threads: int) -> int:
+    """How many of ``length`` slices of ``inner`` positions make a box: the threads are done with all ``copies`` the
+    soonest, in tiles of so many ``rows`` and vectors of positions, if any; then the fewest boxes, then equal ones. Of
+    many slices, those that make equal boxes or whole vectors (of thousands: 10 ms)."""
     most = max(1, target // inner)
     least, most = max(1, most // 2), min(most, length)
 
     def costs(cut: int) -> tuple[float, int, int]:
         whole, rest = divmod(length, cut)
-        return whole * cost(cut * inner) + cost(rest * inner), ceil(length / cut), cut
+        turns = [(copies * whole, cost(cut * inner)), (copies, cost(rest * inner))]
+        turns = turns if rest else turns[:1]
+        return last_done(turns, threads), ceil(length / cut), cut
+
+    def cost(positions: int) -> float:
+        return _position_steps(tile, rows, positions) if rows else positions
 
     cuts: Iterable[int] = range(least, most + 1)
+    lanes = tile.lanes
     if most - least > 4 * lanes:
         equal = {ceil(length / boxes) for boxes in range(ceil(length / most), length // least + 1)}
-        cuts = equal | {most, *range(round_up(least, lanes), most + 1, lanes)}
+        cuts = equal | {most, *range(round_up(least, lanes), most + 1, round_up((most - least) // 16, lanes))}
     return min(cuts, key=costs, default=most)
 
 
@@ -312,8 +317,36 @@ def _copy_cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile) -> float:
     return (table.DENSE_COPY_CYCLES + table.DENSE_WOVEN_CYCLES * max(read - 2, 0)) / tile.lanes
 
 
-def _cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile, block: int) -> float:
-    """Cycles per position, image and group: tiles, laying out the input, storing."""
+def _weigh(spec: ConvSpec, call: Call, way: Way, tile: Tile, block: int, threads: int) -> tuple[float, int]:
+    """Cycles until the last of the threads is done, and into how many parts the output channels are best cut for
+    that. Every part lays the input out again, or reads it again where it lies."""
+    kinds = [
+        (spec.groups * count, prod(box), *_cycles(spec, call, way._replace(box=box), tile, block))
+        for count, box in box_kinds((call.batch, *call.out), way.box)
+    ]
+    panels, most = _panels(spec, way, tile), 1
+    if threads > 1 and sum(count for count, *_ in kinds) <= table.DENSE_MOST_TURNS * threads:
+        most = 4 * threads
+
+    def cycles(parts: int) -> float:
+        share = ceil(panels / parts) / panels
+        return last_done(
+            [(count * parts, positions * (read + share * rest)) for count, positions, read, rest in kinds], threads
+        )
+
+    parts = {ceil(panels / each) for each in range(1, panels + 1)}
+    return min((cycles(cut), cut) for cut in parts if cut <= most)
+
+
+def _panels(spec: ConvSpec, way: Way, tile: Tile) -> int:
+    """Panels of the outputs of a group."""
+    outputs = spec.group_outputs
+    return ceil(outputs / tile.rows) if way.by_rows else _columns(tile, outputs)
+
+
+def _cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile, block: int) -> tuple[float, float]:
+    """Cycles per position, image and group: laying out the input, or reading it where it lies, and tiles, weights,
+    storing."""
     positions = prod(way.box)
     outputs = spec.group_outputs
     blocks = ceil(spec.depth / block)
@@ -325,7 +358,7 @@ def _cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile, block: int) -> flo
         tiles = runs * ceil(length / (tile.lanes * _vectors_for(tile, rows)))
         steps = panels * runs * _position_steps(tile, rows, length)
         product = steps * spec.depth + panels * tiles * blocks * table.DENSE_TILE_CYCLES
-        product *= 1 + table.DENSE_SPLIT_SHARE * _split_share(spec, call, way, tile, in_place)
+        product *= 1 + _split_share(spec, call, way, tile, in_place)
         if in_place and not way.copied and _is_wide_apart(spec, call):
             product *= table.DENSE_APART_FACTOR
     else:
@@ -344,18 +377,22 @@ def _cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile, block: int) -> flo
         fetches_more = spec.stride[2] > 1 and not by_channels  # cells that a stride leaves out
         copy *= table.DENSE_FETCH_SHARE * len(_widths(tile, outputs)) if fetches_more else 0.0
     copy *= positions * spec.group_inputs * _copies(spec, way.row_tiles)
-    weights = outputs * spec.depth * spec.dtype.itemsize / LINE * table.DENSE_WEIGHTS_CYCLES
-    return (product + copy + weights) / positions + _store_cycles(spec, call, way, tile)
+    line = table.DENSE_LINE_CYCLES * spec.dtype.itemsize / LINE
+    weights = line * outputs * spec.depth
+    if in_place:
+        copy = max(copy, line * positions * spec.group_inputs)
+    return copy / positions, (product + weights) / positions + _store_cycles(spec, call, way, tile)
 
 
 def _split_share(spec: ConvSpec, call: Call, way: Way, tile: Tile, in_place: bool) -> float:
-    """The part of the vectors of positions that do not begin with a vector of memory."""
+    """How much longer tiles take because vectors of positions do not begin with a vector of memory."""
     _, height, width = spec.kernel
+    near, laid_out = table.DENSE_SPLIT_SHARES
     if in_place:
-        return float(call.x_strides[1] % tile.lanes > 0 and not way.copied)
+        return near * (call.x_strides[1] % tile.lanes > 0 and not way.copied)
     if way.row_tiles:  # the first taps of every place do
-        return 1 - min(spec.stride[2], width) / width
-    return 1 - min(spec.stride[1], height) / height if way.box[3] * way.box[0] % tile.lanes else 0.0
+        return laid_out * (1 - min(spec.stride[2], width) / width)
+    return laid_out * (1 - min(spec.stride[1], height) / height) * (way.box[3] * way.box[0] % tile.lanes > 0)
 
 
 def _is_wide_apart(spec: ConvSpec, call: Call) -> bool:
@@ -402,7 +439,7 @@ def _step(rows: float, vecs: int) -> float:
 
 
 def _describe(
-    spec: ConvSpec, call: Call, threads: int, block: int, way: Way, tile: Tile, seconds: float
+    spec: ConvSpec, call: Call, threads: int, block: int, way: Way, tile: Tile, parts: int, seconds: float
 ) -> Blocks:
     """Everything the kernel wants to know, as two integer vectors, and the scratch it needs."""
     by_rows, box = way.by_rows, way.box
@@ -413,8 +450,7 @@ def _describe(
     lanes = tile.lanes
     kernel = _runtime.kernel("dense", spec.dtype)
     panel = lanes * kernel.VECS
-    panels = ceil(spec.group_outputs / tile.rows) if by_rows else _columns(tile, spec.group_outputs)
-    parts = _choose_parts(spec, call, box, threads, panels, tile)
+    panels = _panels(spec, way, tile)
     itemsize = spec.dtype.itemsize
 
     slots_d, slots_h, slots_w = (layout.slots for layout in layouts)
@@ -511,29 +547,3 @@ def _columns(tile: Tile, outputs: int) -> int:
 
 def _column_start(tile: Tile, outputs: int, panel: int) -> int:
     return ceil(outputs / tile.lanes) * panel // _columns(tile, outputs) * tile.lanes
-
-
-def _choose_parts(spec: ConvSpec, call: Call, box: Box, threads: int, panels: int, tile: Tile) -> int:
-    """Into how many parts the output channels are cut, so that the threads finish together.
-
-    Every part lays the input out again, which costs a fixed share of the work of a box.
-    """
-    cuts = [
-        [min(b, n - i) for i in range(0, n, b)]
-        for n, b in zip((call.batch, *call.out), box, strict=True)
-    ]
-    boxes = prod(len(cut) for cut in cuts) * spec.groups
-    if threads == 1 or boxes > 16 * threads:
-        return 1
-    sizes = [float(prod(sides)) for sides in product(*cuts)] * spec.groups
-    again = table.DENSE_COPY_CYCLES / (table.DENSE_STEP_CYCLES * spec.kernel[0] * spec.kernel[1] * spec.group_outputs)
-
-    def finish(parts: int) -> float:
-        shares = [(panels * (i + 1) // parts - panels * i // parts) / panels + again for i in range(parts)]
-        loads = [0.0] * threads
-        heapify(loads)
-        for work in sorted((size * share for size in sizes for share in shares), reverse=True):
-            heapreplace(loads, loads[0] + work)
-        return max(loads)
-
-    return min(range(1, min(panels, 4 * threads) + 1), key=finish)

@@ -36,6 +36,8 @@ DENSE_FAR_BYTES = 2 * CACHES[1]
 
 #: Positions of a box: below 64 the tile loops are too short, above 4096 boxes get too few for the threads.
 DENSE_BOX = (64, 4096)
+#: Boxes for each thread up to which the output channels may be cut into parts, so that threads finish together.
+DENSE_MOST_TURNS = 16
 
 #: Cycles of one multiply-add of a vector in the tile: two units, but for the 64-byte vectors of cores that pass them
 #: in halves. Two loads in a cycle, also of where an operand lies and, as many, of what is asked for (a tile of one
@@ -51,10 +53,10 @@ DENSE_TILE_CYCLES = 60.0
 #: The same tile with vectors of positions, which are read from the input's many rows, in relation to vectors of
 #: outputs from packed weights (57 random layers, 1x1, 3x3 and 1x7 with strides 1 and 2, all ways to run each: those
 #: that the estimates choose take 1.012 times the best ones' time; with 1.0 and 1.06 1.020, with 1.08, which suited a
-#: tile that broadcast every scalar once, 1.026); with three or four vectors and few outputs (1 to 8 channels to 3 to
-#: 9).
+#: tile that broadcast every scalar once, 1.026); with three or four vectors and few outputs (130 layers to 1 to 48
+#: channels: 1.10 to 1.20 are equal; 384x153x153 to 16, 3x3: 23.0 ms, 27.3 of vectors of outputs, which 1.25 chose).
 DENSE_POSITIONS_FACTOR = 1.03
-DENSE_WIDE_FACTOR = 1.25
+DENSE_WIDE_FACTOR = 1.15
 #: Tiles of positions that are read in place, by 14 scalars, in relation to those of packed ones; the same where they
 #: come from beyond the second-level cache (1x1, 512x28x28 to 256 1.13 of the time of tiles that read two vectors, to
 #: 64 1.09, 192x28x28 to 96 1.12, 256x14x14 to 512 0.96; 768x132x132 to 64 1.38, 384x57x59 to 32 0.89, others from
@@ -62,20 +64,21 @@ DENSE_WIDE_FACTOR = 1.25
 DENSE_SCALARS_FACTORS = (1.05, 1.1)
 
 #: How much longer tiles of vectors of positions take whose vectors lie across two lines of the cache (of 64 bytes:
-#: each does; 64x3x32x32 to 64, 3x3: tiles that end with rows, so that two taps of three are read across lines, 1.25,
-#: in wider ones 1.08 to 1.11); those that are read in place where channels lie so many bytes apart, in an image of
+#: each does), where the input lies and where it was laid out (250 layers of 1 to 512 channels to 1 to 512, all ways
+#: to run each: what is chosen takes 1.017 times the best one's time, 1.018 with 0.2 for both; with 0.1 for both 1x1
+#: 1.022, not 1.014); those that are read in place where channels lie so many bytes apart, in an image of
 #: more than so many, in relation to copied ones; and cycles of copying a vector. (1x1, 16 to 512 channels to 16 to
 #: 512, 144 to 16,000 positions, copied in relation to in place: 256x4001 to 256 0.82, 192x11888 to 96 0.81, 64x6623
 #: to 32 0.86, 320x1157 to 128 0.92; where lines are whole and the input is near, 192x1568 to 256 1.01, 128x544 to 64
 #: 1.12. What is chosen takes 1.004 to 1.011 times the best one's time, float64 1.02, AVX2 1.015.)
-DENSE_SPLIT_SHARE = 0.2 * VECTOR_BYTES / 64
+DENSE_SPLIT_SHARES = 0.2 * VECTOR_BYTES / 64, 0.1 * VECTOR_BYTES / 64
 DENSE_APART_FACTOR, DENSE_APART_BYTES, DENSE_IMAGE_BYTES = 1.25, 16 << 10, CACHES[1]
 DENSE_RUN_CYCLES = 5.0
 
-#: Reading a line of weights from the second-level cache, once for each box (85 layers of 1 to 384 channels, all ways
-#: to run each: what is chosen takes 1.020 times the best one's time; without it, and without the share of vectors
-#: that lie across lines, 1.033).
-DENSE_WEIGHTS_CYCLES = 0.6
+#: Reading a line of weights, or of input in place, from the second-level cache, once for each box (85 layers of 1 to
+#: 384 channels, all ways to run each: what is chosen takes 1.020 times the best one's time; without it, and without
+#: the share of vectors that lie across lines, 1.033).
+DENSE_LINE_CYCLES = 0.6
 
 #: Bytes after which lines compete for the same places of a second-level cache, how many lines have room there, and
 #: the bytes of an array from which on it lies on large pages, where that is so (NumPy asks for these from 4 MiB on;

@@ -14,6 +14,7 @@ import numpy as np
 from cyconv import _runtime
 from cyconv._plans import table
 from cyconv._plans.gathering import AxisLayout, lay_out_axis
+from cyconv._plans.sharing import Box, box_kinds, last_done
 from cyconv._plans.spec import (
     LINE,
     PADDING_MODES,
@@ -39,7 +40,6 @@ from cyconv._plans.winograd_forms import (
 from cyconv._plans.winograd_points import offsets_of_cells
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Box = tuple[int, int, int, int]
 Kind = tuple[int, tuple[float, float, int]]  # so many boxes, and what `_cycles` says of each
 
 
@@ -138,14 +138,7 @@ def _boxes(grid: Box, most: int) -> list[Box]:
 
 def _kinds(spec: ConvSpec, form: Form, grid: Box, box: Box) -> list[Kind]:
     """Whole boxes and, as one axis at most is cut, a smaller one at its end."""
-    axis = next((i for i in range(4) if box[i] > 1), 3)
-    copies = spec.groups * prod(grid[:axis])
-    whole, rest = divmod(grid[axis], box[axis])
-    kinds = [(copies * whole, _cycles(spec, form, box))]
-    if rest:
-        smaller = [rest if i == axis else size for i, size in enumerate(box)]
-        kinds.append((copies, _cycles(spec, form, smaller)))
-    return kinds
+    return [(spec.groups * count, _cycles(spec, form, kind)) for count, kind in box_kinds(grid, box)]
 
 
 def _seconds(spec: ConvSpec, kinds: list[Kind], parts: int, threads: int) -> float:
@@ -158,13 +151,9 @@ def _seconds(spec: ConvSpec, kinds: list[Kind], parts: int, threads: int) -> flo
             cycles += table.WINOGRAD_SHARE_CYCLES * values * (threads - 1) / threads
             seconds += count * (cycles / table.CLOCK_HZ + 2 * table.BARRIER_SECONDS)
     else:
-        # threads take the whole boxes in turn; who has one less takes the smaller ones
         share = ceil(outputs / parts) / outputs
         turns = [(count * parts, read + multiply * share) for count, (read, multiply, _) in kinds]
-        cycles = max(
-            ceil(turns[0][0] / threads) * turns[0][1],
-            turns[0][0] // threads * turns[0][1] + sum(ceil(count / threads) * each for count, each in turns[1:]),
-        )
+        cycles = last_done(turns, threads)
         seconds = cycles / table.CLOCK_HZ
     return seconds
 
