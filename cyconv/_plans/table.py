@@ -261,6 +261,10 @@ WINOGRAD_STEP_CYCLES = 0.9 * DENSE_STEP_CYCLES
 WINOGRAD_GATHER_CYCLES = 6.0
 #: A row of input cells or results that a dilation puts apart (38 to 130 for rows of 6 to 56 cells, 2 to 6 apart).
 WINOGRAD_APART_CYCLES = 90.0
+#: A row of input cells or results that one more box begins (105 layers, the boxes of the nine to twelve best
+#: estimates: 1.040 times the best one's time with 0, 1.025 with 10 to 25, 1.029 with 60; two threads, for which rows
+#: were cut in halves: 1x80x159x160 to 16, 1x7, 1.29 times).
+WINOGRAD_ROW_CYCLES = 20.0
 
 #: The same per byte that another core has just written: threads that share a box (what was lost against half the time
 #: of one thread: 1.1 to 1.7 for 64 to 256 channels, 14x14 to 56x56, 0.6 to 1.3 MB per box).

@@ -138,7 +138,7 @@ def _boxes(grid: Box, most: int) -> list[Box]:
 
 def _kinds(spec: ConvSpec, form: Form, grid: Box, box: Box) -> list[Kind]:
     """Whole boxes and, as one axis at most is cut, a smaller one at its end."""
-    return [(spec.groups * count, _cycles(spec, form, kind)) for count, kind in box_kinds(grid, box)]
+    return [(spec.groups * count, _cycles(spec, form, kind, grid)) for count, kind in box_kinds(grid, box)]
 
 
 def _seconds(spec: ConvSpec, kinds: list[Kind], parts: int, threads: int) -> float:
@@ -158,7 +158,7 @@ def _seconds(spec: ConvSpec, kinds: list[Kind], parts: int, threads: int) -> flo
     return seconds
 
 
-def _cycles(spec: ConvSpec, form: Form, box: Sequence[int]) -> tuple[float, float, int]:
+def _cycles(spec: ConvSpec, form: Form, box: Box, grid: Box) -> tuple[float, float, int]:
     """Cycles that a box takes until its values are there, and from there on; bytes of the values."""
     kernel = _runtime.kernel("winograd", spec.dtype)
     lanes, tile_rows, vecs, item = int(kernel.LANES), int(kernel.ROWS), int(kernel.VECS), spec.dtype.itemsize
@@ -198,10 +198,16 @@ def _cycles(spec: ConvSpec, form: Form, box: Sequence[int]) -> tuple[float, floa
     lost = missed(held + weights // outputs, _runtime.CACHES[1], table.WINOGRAD_ROOM)
     multiply += table.WINOGRAD_SPILL_CYCLES * values * outputs * lost
     write = table.WINOGRAD_STORE_CYCLES * tiles * vectors * lanes * form.m * (form.m if form.planar else 1)
+    # rows that are begun for another box, too: where this one ends within rows, and of cells that both read
+    high, pixels = _steps(spec, form)[1], form.m if form.high else 1
+    rows = prod(box[:3]) * (1.0 - box[3] / grid[3])
+    both = box[0] * box[1] * (cells_of(spec, form, 1) - high)
+    read += table.WINOGRAD_ROW_CYCLES * (rows * high + both) * spec.group_inputs
+    write += table.WINOGRAD_ROW_CYCLES * rows * pixels * spec.group_outputs
     if form.wide and spec.dilation[2] > 1:  # cells of a phase lie apart
-        rows = prod(box[:3]) * (form.m if form.high else 1)
-        read += table.WINOGRAD_APART_CYCLES * rows * spec.group_inputs
-        write += table.WINOGRAD_APART_CYCLES * rows * spec.group_outputs
+        rows = prod(box[:3]) * pixels * table.WINOGRAD_APART_CYCLES
+        read += rows * spec.group_inputs
+        write += rows * spec.group_outputs
     return read, multiply + write, values
 
 
