@@ -153,3 +153,20 @@ def test_channels_that_compete_for_the_cache_are_laid_out(monkeypatch, kernel, s
     assert len(seen) > 0
     assert not any(seen)
     assert len(results) == 1
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("layer", [
+    ((1, 320, 40, 43), (64, 320, 1, 1)), ((2, 64, 60, 60), (40, 64, 3, 3)), ((1, 3, 100, 130), (24, 3, 7, 7)),
+    ((1, 600, 30, 31), (96, 600, 1, 1)),
+], ids=str)  # fmt: skip
+def test_a_limit_on_scratch_memory_makes_smaller_boxes(layer, threads):
+    """Rows that would be copied are read where they lie, boxes shrink; no bit changes."""
+    shape, weight = layer
+    x, w, b = noise(shape), noise(weight), noise(weight[:1])
+    wide = cyconv.plan_conv2d(w, b, algorithm="direct", num_threads=threads)
+    used = wide.explain(shape).workspace
+    for limit in (used, max(used // 3, 40_000 * threads), 40_000 * threads):
+        plan = cyconv.plan_conv2d(w, b, algorithm="direct", num_threads=threads, workspace_limit=limit)
+        assert plan.explain(shape).workspace <= limit
+        assert plan(x).tobytes() == wide(x).tobytes()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -73,7 +73,7 @@ class Candidate:
 
 @lru_cache(maxsize=1024)
 def candidates(
-    spec: ConvSpec, call: Call, threads: int, algorithm: str, limit: int | None, packing_counts: bool
+    spec: ConvSpec, call: Call, threads: int, algorithm: str, packing_counts: bool
 ) -> tuple[Candidate, ...]:
     """Algorithms that may serve this call, the best one first; ``packing_counts``: the weights are not used again.
 
@@ -81,6 +81,7 @@ def candidates(
     scratch memory is short, threads are left out. One whose bound holds for the result as a whole, and not for each
     cell, must be quicker by a margin.
     """
+    limit = spec.workspace_limit
     refusals = []
     found = []
     usual = contiguous(spec, call)
@@ -142,11 +143,10 @@ class Convolution:
         once: bool = False,
         packing_counts: bool | None = None,
     ) -> None:
-        self.spec = spec
+        self.spec = replace(spec, workspace_limit=limit)
         self._weight = weight
         self._bias = bias
         self._algorithm = algorithm
-        self._limit = limit
         self._once = once
         self._packing_counts = once if packing_counts is None else packing_counts
         self._ready: dict[type[Algorithm], Algorithm] = {}
@@ -168,7 +168,7 @@ class Convolution:
 
     def candidates(self, call: Call, threads: int) -> tuple[Candidate, ...]:
         """What could serve this call, the choice first."""
-        return candidates(self.spec, call, threads, self._algorithm, self._limit, self._packing_counts)
+        return candidates(self.spec, call, threads, self._algorithm, self._packing_counts)
 
     def explain(self, call: Call, threads: int) -> Explanation:
         """The choice for this call and its reasons."""

@@ -46,25 +46,26 @@ class Blocks:
 
 @lru_cache(maxsize=512)
 def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
-    """The cheaper orientation for this call, with its boxes."""
+    """The cheapest orientation for this call, with its boxes, of those whose scratch is within the limit; if none is,
+    the one with the least."""
     merged = call.out[:2] != (1, 1) and acts_as_one_axis(spec, call)
     if merged:
         call = _merge(call)
     threads = max(1, min(threads, flops(spec, call) // table.THREAD_FLOPS))
-    tile = _tile(spec)
-    block = _block(spec, call)
-    ways: dict[Way, None] = {}  # in this order; many are the same for this layer
-    for by_rows, row_tiles, several, copied in _WAYS:
-        if merged or (by_rows and spec.kernel[2] <= spec.stride[2]):  # one row, or no cell serves two taps
-            row_tiles = False
-        for boxes in (1, threads, 4 * threads) if threads > 1 else (1,):
-            box = _choose_box(spec, call, block, by_rows, row_tiles, several, tile, threads, boxes)
-            way = Way(by_rows, row_tiles, merged, copied, box)
-            ways[way if _is_direct_in(spec, call, way) else way._replace(copied=False)] = None
-    weighed = ((*_weigh(spec, call, way, tile, block, threads), i, way) for i, way in enumerate(ways))
-    cycles, parts, _, way = min(weighed)
-    seconds = max(cycles / table.CLOCK_HZ, bytes_moved(spec, call) / table.BANDWIDTH) + table.CALL_SECONDS
-    return _describe(spec, call, threads, block, way, tile, parts, seconds)
+    tile, block = _tile(spec), _block(spec, call)
+    low, most = table.DENSE_BOX
+    found = []
+    while True:
+        ways = _ways(spec, call, block, tile, merged, threads, most)
+        weighed = ((*_weigh(spec, call, way, tile, block, threads), i, way) for i, way in enumerate(ways))
+        for cycles, parts, _, way in sorted(weighed):
+            seconds = max(cycles / table.CLOCK_HZ, bytes_moved(spec, call) / table.BANDWIDTH) + table.CALL_SECONDS
+            found.append(_describe(spec, call, threads, block, way, tile, parts, seconds))
+            if spec.workspace_limit is None or found[-1].scratch_bytes <= spec.workspace_limit:
+                return found[-1]
+        if most <= low:
+            return min(found, key=lambda blocks: blocks.scratch_bytes)
+        most //= 4
 
 
 #: (by_rows, row_tiles, several images in a box, copied)
@@ -73,6 +74,22 @@ _WAYS = (
     (False, False, True, False), (False, True, False, False), (False, True, True, False), (True, True, False, False),
     (True, True, True, False),
 )  # fmt: skip
+
+
+def _ways(
+    spec: ConvSpec, call: Call, block: int, tile: Tile, merged: bool, threads: int, most: int
+) -> dict[Way, None]:
+    """The ways to run this call, each once, in this order; boxes have at most so many positions."""
+    ways: dict[Way, None] = {}
+    for by_rows, row_tiles, several, copied in _WAYS:
+        if merged or (by_rows and spec.kernel[2] <= spec.stride[2]):  # one row, or no cell serves two taps
+            row_tiles = False
+        for boxes in (1, threads, 4 * threads) if threads > 1 else (1,):
+            share = min(most, ceil(spec.groups * call.batch * call.positions / boxes))
+            box = _choose_box(spec, call, block, by_rows, row_tiles, several, tile, threads, share)
+            way = Way(by_rows, row_tiles, merged, copied, box)
+            ways[way if _is_direct_in(spec, call, way) else way._replace(copied=False)] = None
+    return ways
 
 
 class Way(NamedTuple):
@@ -127,15 +144,14 @@ def _merge(call: Call) -> Call:
 
 def _choose_box(
     spec: ConvSpec, call: Call, block: int, by_rows: bool, row_tiles: bool, several: bool, tile: Tile, threads: int,
-    boxes: int,
+    most: int,
 ) -> Box:
     """Images, depth, height and width of a box of output positions.
 
     As many positions as the cells that they read may take of the cache, with the results that wait for another block,
-    or fewer, so that there are so many ``boxes``; inner axes are whole before an outer one is more than 1;
-    ``several`` images share a box only where that fills vectors.
+    but at most so many; inner axes are whole before an outer one is more than 1; ``several`` images share a box only
+    where that fills vectors.
     """
-    low, high = table.DENSE_BOX
     cells = _channels(spec, block) * _copies(spec, row_tiles) * (table.DENSE_MORE_ROWS if spec.kernel[1] > 1 else 1.0)
     if block < spec.depth:
         cells += spec.group_outputs
@@ -145,8 +161,7 @@ def _choose_box(
     elif spec.taps == 1 and spec.stride[2] == 1:
         room = table.DENSE_PLACE_BYTES
     grid = call.batch, *call.out
-    share = ceil(spec.groups * prod(grid) / boxes)
-    target = min(high, max(low, min(share, int(room / (cells * spec.dtype.itemsize)))))
+    target = max(table.DENSE_BOX[0], min(most, int(room / (cells * spec.dtype.itemsize))))
     rows = spec.group_outputs / ceil(spec.group_outputs / tile.rows) if by_rows else 0.0
     axis = next((axis for axis in (3, 2, 1) if prod(grid[axis:]) > target), 0)
     inner, cut = grid[axis + 1 :], 1

@@ -37,7 +37,7 @@ class Once(Protocol):
 
 def prepare(spec: ConvSpec, call: Call, threads: int, weight: tuple[int, ...], view: View) -> Once:
     """The best algorithm for such calls, with weights that ``view`` finds in arrays of the shape ``weight``."""
-    chosen = candidates(spec, call, threads, "auto", None, True)[0]
+    chosen = candidates(spec, call, threads, "auto", True)[0]
     if chosen.images == 0 and chosen.kind is Dense:
         return _Dense(spec, call, chosen.threads, view)
     if chosen.images == 0 and chosen.kind is Sliding and not sliding.needs_copies(spec, call):

@@ -55,6 +55,8 @@ class ConvSpec:
     padding_mode: str
     activation: Activation
     dtype: np.dtype[np.floating]
+    workspace_limit: int | None = None
+    """Bytes of scratch memory that a call should do with."""
 
     @property
     def group_inputs(self) -> int:
