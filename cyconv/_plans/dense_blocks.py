@@ -202,7 +202,8 @@ def _best_cut(copies: int, length: int, inner: int, target: int, tile: Tile, row
     lanes = tile.lanes
     if most - least > 4 * lanes:
         equal = {ceil(length / boxes) for boxes in range(ceil(length / most), length // least + 1)}
-        cuts = equal | {most, *range(round_up(least, lanes), most + 1, round_up((most - least) // 16, lanes))}
+        step = round_up(ceil((most - least) / 16), lanes)
+        cuts = equal | {most, *range(round_up(least, lanes), most + 1, step)}
     return min(cuts, key=costs, default=most)
 
 
