@@ -69,18 +69,21 @@ cdef struct Rows:
     bint crossed                # rows lie within the input, and places read neighbours: squares of cells are crossed
 
 cdef struct Lines:
-    # rows that are copied together, ``apart`` from one to the next
+    # rows that are copied together, ``apart`` from one to the next, of channels whose blocks lie ``to_c`` apart
     const real_t *data
     int64_t apart, count
+    int64_t channels, to_c
     bint inside
 
 cdef struct Column:
-    # vectors that are copied one after the other: from ``data + l * apart``, ``step`` scalars from cell to cell, to
-    # ``to + l * width``
+    # vectors that are copied one after the other: from ``data + c * from_c + l * apart``, ``step`` scalars from cell to
+    # cell, to ``to + c * to_c + l * width``
     const real_t *data
     int64_t apart
     real_t *to
-    int64_t width, count, ahead, step
+    int64_t width, count
+    int64_t channels, from_c, to_c
+    int64_t ahead, step
 
 
 cdef inline int64_t before_line(const real_t *p) noexcept nogil:
@@ -254,8 +257,11 @@ cdef inline void _fill(const Job *job, const Box *box, real_t *dst, int64_t step
     _choose_lanes(&rows, start + rows.places, start + 3 * rows.places, size)
     rows.crossed = (rows.step >= least_crossed() and not g.row_tiles and g.dilation_w * job.x.w == 1 and start[0] >= 0
                     and start[rows.places - 1] + (rows.width - 1) * rows.step < size)
-    for i in range(channels):
-        _shift(dst + i * step_c, &rows, slots, i)
+    i = 0
+    while i < channels:
+        size = min(channels - i, max(ROWS_BYTES // (slots * rows.images * rows.width * rows.step * REAL_SIZE), <int64_t>1))
+        _shift(dst + i * step_c, step_c, &rows, slots, i, size)
+        i += size
 
 
 cdef inline void _find_rows(const Job *job, const Box *box, int64_t *at) noexcept nogil:
@@ -317,18 +323,22 @@ cdef inline bint _is_whole(const int64_t *chosen, int64_t each) noexcept nogil:
     return (chosen[0] & chosen[each - 1]) == lanes_up_to(VL)
 
 
-cdef inline outlined _shift(real_t *to, const Rows *rows, int64_t slots, int64_t channel) noexcept nogil:
-    """All places of one channel: some rows at a time, so many that they stay in the first-level cache."""
+cdef inline outlined _shift(real_t *to, int64_t to_c, const Rows *rows, int64_t slots, int64_t channel,
+                            int64_t channels) noexcept nogil:
+    """All places of these channels: some rows at a time, so many that they stay in the first-level cache; and several
+    channels if all their rows do."""
     cdef const real_t *data = rows.data + channel * rows.step_c
     cdef const Run *run
     cdef Lines lines
     cdef int64_t most = max(ROWS_BYTES // (rows.width * rows.step * REAL_SIZE), <int64_t>1)
-    cdef int64_t r, j, s
-    cdef int64_t i = slots * rows.images * rows.width // VL * VL
-    while i < rows.place:
+    cdef int64_t c, r, j, s, i
+    for c in range(channels):
         for s in range(rows.places):
-            vstore(to + s * rows.place + i, vzero())
-        i += VL
+            i = slots * rows.images * rows.width // VL * VL
+            while i < rows.place:
+                vstore(to + c * to_c + s * rows.place + i, vzero())
+                i += VL
+    lines.channels, lines.to_c = channels, to_c
     for r in range(rows.runs):
         run = &rows.run[r]
         lines.inside = run.inside
@@ -348,23 +358,28 @@ cdef inline void _copy_lines(real_t *to, const Rows *rows, const Lines *lines) n
     cdef const int64_t *chosen = rows.chosen
     cdef int64_t whole = cuts(rows.width, VL)
     cdef int64_t each = vectors_read(rows.step)
-    cdef int64_t s, i, _j, first, last
+    cdef int64_t s, c, i, _j, first, last
     cdef Column column, row
     if rows.crossed and lines.inside:
-        for i in range(lines.count):
-            cross(to + i * rows.width, rows.place, lines.data + i * lines.apart + rows.start[0], rows.step, rows.width,
-                  rows.places)
+        for c in range(lines.channels):
+            for i in range(lines.count):
+                cross(to + c * lines.to_c + i * rows.width, rows.place,
+                      lines.data + c * rows.step_c + i * lines.apart + rows.start[0], rows.step, rows.width, rows.places)
         return
+    column.apart, column.width, column.count, column.step = lines.apart, rows.width, lines.count, rows.step
+    column.channels, column.from_c, column.to_c = lines.channels, rows.step_c, lines.to_c
+    column.ahead = lines.channels * rows.step_c
     for s in range(rows.places):
         first, last = rows.inner[2 * s], rows.inner[2 * s + 1]
         if last - first <= lines.count:
             first = last
-        column = Column(lines.data + rows.start[s], lines.apart, to, rows.width, lines.count, rows.step_c, rows.step)
+        column.data, column.to = lines.data + rows.start[s], to
         for i in range(whole - 1, last - 1, -1):
             _copy_column(&column, i, chosen + i * each, lines.inside, s == 0)
         if last > first:
-            row = Column(column.data + first * VL * rows.step, VL * rows.step, to + first * VL, VL, last - first,
-                         rows.step_c, rows.step)
+            row = column
+            row.data, row.apart, row.to = column.data + first * VL * rows.step, VL * rows.step, to + first * VL
+            row.width, row.count = VL, last - first
             for _j in range(lines.count):
                 _copy_column(&row, 0, chosen + first * each, lines.inside, s == 0)
                 row.data += lines.apart
@@ -376,14 +391,16 @@ cdef inline void _copy_lines(real_t *to, const Rows *rows, const Lines *lines) n
 
 
 cdef inline void _copy_column(const Column *column, int64_t i, const int64_t *chosen, bint inside, bint ask) noexcept nogil:
-    """Vector i of each row. ``ask``: for the same of the next channel, too, which is too far away for the processor to
+    """Vector i of each row. ``ask``: for the same of later channels, too, which are too far away for the processor to
     foresee."""
-    cdef int64_t _l
-    cdef real_t *to = column.to + i * VL
+    cdef int64_t c, _l
+    cdef real_t *to
     if not inside:
-        for _l in range(column.count):
-            vstore(to, vzero())
-            to += column.width
+        for c in range(column.channels):
+            to = column.to + c * column.to_c + i * VL
+            for _l in range(column.count):
+                vstore(to, vzero())
+                to += column.width
     elif column.step == 1:
         _copy_vectors(1, ask, column, i, chosen)
     elif column.step == 2:
@@ -409,33 +426,36 @@ cdef inline inlined _copy_vectors(const int step, bint ask, const Column *column
 cdef inline inlined _copy_woven(const int step, const int ask, const Column *column, int64_t i,
                                 const int64_t *chosen) noexcept nogil:
     """Vector i of each row: every ``step``-th scalar of as many vectors."""
-    cdef real_t *to = column.to + i * VL
-    cdef const real_t *from_ = column.data + i * VL * step
+    cdef real_t *to
+    cdef const real_t *from_
     cdef int64_t width = column.width, apart = column.apart, ahead = column.ahead
     cdef bint whole = _is_whole(chosen, step)
     cdef vec_t v[MOST_WOVEN]
     cdef vmask_t lanes[MOST_WOVEN]
-    cdef int64_t _l
+    cdef int64_t c, _l
     cdef int j
     for j in range(step):
         lanes[j] = vmask_of(chosen[j])
-    for _l in range(column.count):
-        for j in range(step):
-            v[j] = vload(from_ + j * VL) if whole else vload_chosen(from_ + j * VL, lanes[j])
-        if step > 8:
-            _halve(8, v)
-        if step > 4:
-            _halve(4, v)
-        if step > 2:
-            _halve(2, v)
-        if step > 1:
-            _halve(1, v)
-        vstore(to, v[0])
-        if ask:
+    for c in range(column.channels):
+        to = column.to + c * column.to_c + i * VL
+        from_ = column.data + c * column.from_c + i * VL * step
+        for _l in range(column.count):
             for j in range(step):
-                prefetch(from_ + ahead + j * VL)
-        to += width
-        from_ += apart
+                v[j] = vload(from_ + j * VL) if whole else vload_chosen(from_ + j * VL, lanes[j])
+            if step > 8:
+                _halve(8, v)
+            if step > 4:
+                _halve(4, v)
+            if step > 2:
+                _halve(2, v)
+            if step > 1:
+                _halve(1, v)
+            vstore(to, v[0])
+            if ask:
+                for j in range(step):
+                    prefetch(from_ + ahead + j * VL)
+            to += width
+            from_ += apart
 
 
 cdef inline inlined _halve(const int half, vec_t *v) noexcept nogil:
@@ -446,14 +466,17 @@ cdef inline inlined _halve(const int half, vec_t *v) noexcept nogil:
 
 cdef inline void _copy_apart(const Column *column, int64_t i, int64_t chosen) noexcept nogil:
     cdef int64_t step = column.step
-    cdef real_t *to = column.to + i * VL
-    cdef const real_t *from_ = column.data + i * VL * step
-    cdef int64_t _l
-    for _l in range(column.count):
-        vstore(to, load_apart(from_, step, chosen))
-        i = 0
-        while i < VL * step:
-            prefetch(from_ + column.ahead + i)
-            i += LINE_BYTES // REAL_SIZE
-        to += column.width
-        from_ += column.apart
+    cdef real_t *to
+    cdef const real_t *from_
+    cdef int64_t c, _l, j
+    for c in range(column.channels):
+        to = column.to + c * column.to_c + i * VL
+        from_ = column.data + c * column.from_c + i * VL * step
+        for _l in range(column.count):
+            vstore(to, load_apart(from_, step, chosen))
+            j = 0
+            while j < VL * step:
+                prefetch(from_ + column.ahead + j)
+                j += LINE_BYTES // REAL_SIZE
+            to += column.width
+            from_ += column.apart
