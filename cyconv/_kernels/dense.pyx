@@ -310,22 +310,25 @@ cdef void _channels_by_positions(const Job *job, const Box *box, int64_t d, Prod
     """Tiles whose vectors are positions."""
     cdef int64_t runs = position_runs(job.g, box)
     cdef int64_t length = box.slab // runs
+    # positions behind the slab that are nobody's
+    cdef int64_t spare = 0 if job.g.direct_out else p.c_slab - box.slab
     cdef int64_t run
     for run in range(runs):
-        _run_of_positions(job, d, length, runs == 1 and not job.g.direct_out, p, source,
+        _run_of_positions(job, d, length, box.slab - (run + 1) * length, spare, p, source,
                           source.data + d * source.slab + run // box.n * source.row + run % box.n * source.image,
                           p.c + d * p.c_slab + run * length)
 
 
-cdef inline void _run_of_positions(const Job *job, int64_t d, int64_t length, bint room, Product *p,
+cdef inline void _run_of_positions(const Job *job, int64_t d, int64_t length, int64_t behind, int64_t spare, Product *p,
                                    const Operand *source, const real_t *b, real_t *to) noexcept nogil:
-    """``length`` positions side by side. In the result itself, and between other runs, there is no ``room`` for vectors
-    that are not whole: such a tile goes through a small buffer."""
+    """``length`` positions side by side. Vectors that are not whole spill over those behind them, of this run or later
+    ones, which are stored later, or over ``spare`` ones. Where sums lie there already, or others' results do, such a tile
+    goes through a small buffer."""
     cdef real_t edge[TILE_ROWS * PANEL]
     cdef Places places = source.places
     cdef real_t *c
     cdef const real_t *next_
-    cdef int64_t ldc, count, vecs, i, _i, j
+    cdef int64_t ldc, count, vecs, room, i, _i, j
     cdef int64_t wide = vectors_for(p.width) * VL
     cdef int64_t left = length
     cdef bint in_place, in_tail = False
@@ -335,7 +338,12 @@ cdef inline void _run_of_positions(const Job *job, int64_t d, int64_t length, bi
         if left == length and source.head:
             count = source.head
         vecs = cuts(count, VL)
-        in_place = room or count == vecs * VL
+        room = left - count + behind
+        if room == 0 or p.fresh:
+            room += spare
+        else:
+            room = 0
+        in_place = vecs * VL - count <= room
         c, ldc = to, p.c_k
         if not in_place:
             c, ldc = edge, PANEL
