@@ -9,7 +9,7 @@ from calls import noise
 
 import cyconv
 from cyconv import _runtime
-from cyconv._plans import dense, dense_blocks
+from cyconv._plans import convolution, dense, dense_blocks
 
 #: x, weight, keywords; blocks of multiply-adds are at most 512 deep in float32, so most need several
 LAYERS = [
@@ -49,6 +49,28 @@ def test_orientation_and_boxes_do_not_change_a_bit(monkeypatch, layer, layout, k
                 monkeypatch.setattr(dense_blocks.table, "DENSE_BOX", (16, most))
                 monkeypatch.setattr(dense_blocks.table, "DENSE_FAR_BYTES", cached)
                 results.add(convolve(x, w, b, layout=layout, num_threads=threads, **keywords).tobytes())
+    assert len(results) == 1
+
+
+@pytest.mark.parametrize("activation", [("leaky_relu", 0.3), "silu", "relu6", None], ids=str)
+@pytest.mark.parametrize("outputs", [1, 3, 15, 24, 40, 63])
+@pytest.mark.parametrize("weight", [(40, 1, 1), (600, 1, 1), (40, 3, 3), (90, 3, 3)], ids=str)
+def test_channels_that_fill_no_vectors_leave_their_neighbours_alone(monkeypatch, weight, outputs, activation):
+    """Positions side by side, each as long as its channels: every cell is activated once, and nothing behind them is
+    touched."""
+    x, w = noise((2, 6, 11, weight[0])), noise((outputs, *weight))
+    monkeypatch.setattr(dense, "blocks_for", dense_blocks.blocks_for.__wrapped__)
+    results = set()
+    for way in dense_blocks._WAYS:
+        monkeypatch.setattr(dense_blocks, "_WAYS", (way,))
+        convolution.candidates.cache_clear()  # which knows the other ways' times
+        shape = (2, 6 - weight[1] + 1, 11 - weight[2] + 1, outputs)
+        memory = np.full(np.prod(shape) + 32, np.float32(7))
+        out = memory[16:-16].reshape(shape)
+        convolve(x, w, None, out, layout="NHWC", activation=activation)
+        assert (memory[:16] == 7).all()
+        assert (memory[-16:] == 7).all()
+        results.add(out.tobytes())
     assert len(results) == 1
 
 

@@ -409,7 +409,11 @@ cdef void _positions_by_channels(const Job *job, const Box *box, int64_t d, Prod
     cdef int64_t runs = position_runs(job.g, box)
     cdef int64_t length = box.slab // runs
     cdef int64_t panels = cuts(length, rows_for(p.width // VL))
-    cdef bint in_place = not job.g.direct_out or p.channels == p.width
+    cdef bint whole = not job.g.direct_out or p.channels == p.width
+    # whether the next position, which is stored after this one, begins where the channels end; its first ones are then
+    # activated twice
+    cdef bint spills = p.fresh and p.c_p == p.channels and job.finish.slope in (0, 1)
+    cdef bint in_place
     cdef int64_t tile
     cdef Start start
     for tile in range(runs * panels):
@@ -419,6 +423,7 @@ cdef void _positions_by_channels(const Job *job, const Box *box, int64_t d, Prod
         a += at * source.apart
         at += tile // panels * length
         c, ldc = to, p.c_p
+        in_place = whole or (spills and (box.slab - at - count) * p.channels >= p.width - p.channels)
         if not in_place:
             c, ldc = edge, p.width
             if not p.fresh:
