@@ -84,7 +84,7 @@ def _ways(
     for by_rows, row_tiles, several, copied in _WAYS:
         if merged or (by_rows and spec.kernel[2] <= spec.stride[2]):  # one row, or no cell serves two taps
             row_tiles = False
-        for boxes in (1, threads, 4 * threads) if threads > 1 else (1,):
+        for boxes in (1, threads, 4 * threads) if threads > 1 else (1,):  # that many at least, to be shared evenly
             share = min(most, ceil(spec.groups * call.batch * call.positions / boxes))
             box = _choose_box(spec, call, block, by_rows, row_tiles, several, tile, threads, share)
             way = Way(by_rows, row_tiles, merged, copied, box)
@@ -374,7 +374,7 @@ def _cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile, block: int) -> tup
         tiles = runs * ceil(length / (tile.lanes * _vectors_for(tile, rows)))
         steps = panels * runs * _position_steps(tile, rows, length)
         product = steps * spec.depth + panels * tiles * blocks * table.DENSE_TILE_CYCLES
-        product *= 1 + _split_share(spec, call, way, tile, in_place)
+        product *= 1 + _split_loss(spec, call, way, tile, in_place)
         if in_place and not way.copied and _is_wide_apart(spec, call):
             product *= table.DENSE_APART_FACTOR
     else:
@@ -400,7 +400,7 @@ def _cycles(spec: ConvSpec, call: Call, way: Way, tile: Tile, block: int) -> tup
     return copy / positions, (product + weights) / positions + _store_cycles(spec, call, way, tile)
 
 
-def _split_share(spec: ConvSpec, call: Call, way: Way, tile: Tile, in_place: bool) -> float:
+def _split_loss(spec: ConvSpec, call: Call, way: Way, tile: Tile, in_place: bool) -> float:
     """How much longer tiles take because vectors of positions do not begin with a vector of memory."""
     _, height, width = spec.kernel
     near, laid_out = table.DENSE_SPLIT_SHARES

@@ -39,6 +39,8 @@ def last_done(turns: Sequence[tuple[int, float]], threads: int) -> float:
     level = max(late, (count * each + more * less) / threads)
     ends = {late, *(at + (ceil((level - at) / less) + i) * less for at in (late, early) for i in (-1, 0, 1))}
     taken = (several, late), (threads - several, early)
-    return min(
-        end for end in ends if end >= late and sum(n * int((end - at) / less + 1e-9) for n, at in taken) >= more
-    )
+
+    def is_enough(end: float) -> bool:
+        return end >= late and sum(n * int((end - at) / less + 1e-9) for n, at in taken) >= more
+
+    return min(filter(is_enough, ends), default=level + less)  # no end: more items than such numbers tell apart
