@@ -33,6 +33,7 @@ another) are gathered first (gather.pxd).
 Assumptions: as ``dense.pyx``.
 """
 from libc.stdint cimport int64_t, uint8_t, uintptr_t
+from libc.string cimport memset
 
 from cyconv._kernels.crossing cimport cross
 from cyconv._kernels.dense_geometry cimport PANEL, Box, Geometry, Job, Operand, cuts, input_places, is_split, result_at
@@ -159,7 +160,7 @@ cdef inline Operand read_input(const Job *job, const Box *box, int64_t group, in
         found.places.soon = PANEL
     if g.taps > 1 or found.apart > 1:
         found.places.offset = offset
-        for k in range(k1 - k0):
+        for k in range(min(k1 - k0, g.taps)):
             w = job.tap_w[tap] * step_w
             if g.plain_rows and is_split(g):
                 w = w % g.stride_w * place + w // g.stride_w
@@ -168,6 +169,8 @@ cdef inline Operand read_input(const Job *job, const Box *box, int64_t group, in
             if tap == g.taps:
                 tap = 0
                 c += 1
+        for k in range(g.taps, k1 - k0):
+            offset[k] = offset[k - g.taps] + step_c
     if g.direct_in:
         found.data = input_at(job, box, channel)
         if job.lines and box.slab >= 4 * PANEL:
@@ -254,9 +257,12 @@ cdef inline void _fill(const Job *job, const Box *box, real_t *dst, int64_t step
             start[i] = job.slot_w[i]
     rows.start, rows.inner, rows.chosen = start, start + rows.places, start + 3 * rows.places
     size = (g.size_w - 1) * job.x.w + 1 if g.plain_rows else g.slots_w
-    _choose_lanes(&rows, start + rows.places, start + 3 * rows.places, size)
     rows.crossed = (rows.step >= least_crossed() and not g.row_tiles and g.dilation_w * job.x.w == 1 and start[0] >= 0
                     and start[rows.places - 1] + (rows.width - 1) * rows.step < size)
+    if rows.crossed:  # no lanes are chosen: squares do not need them, nor do zeros
+        memset(start + rows.places, 0, 2 * rows.places * sizeof(int64_t))
+    else:
+        _choose_lanes(&rows, start + rows.places, start + 3 * rows.places, size)
     i = 0
     while i < channels:
         size = min(channels - i, max(ROWS_BYTES // (slots * rows.images * rows.width * rows.step * REAL_SIZE), <int64_t>1))
@@ -307,7 +313,9 @@ cdef inline void _choose_lanes(const Rows *rows, int64_t *inner, int64_t *chosen
     for s in range(rows.places):
         for i in range(whole * each):
             at = rows.start[s] + i * VL * step
-            chosen[i] = lanes_up_to(ceil_div(size - at, step)) & ~lanes_up_to(ceil_div(-at, step))
+            chosen[i] = lanes_up_to(VL)
+            if at < 0 or at + (VL - 1) * step >= size:  # divisions take longer than copying
+                chosen[i] = lanes_up_to(ceil_div(size - at, step)) & ~lanes_up_to(ceil_div(-at, step))
         i = 0
         while i < whole - 1 and not _is_whole(chosen + i * each, each):
             i += 1
