@@ -20,7 +20,7 @@ place of its own:
 
 Where all places of a row lie within the input and cells lie far enough apart (`least_crossed`), squares of cells are
 crossed: what neighbouring taps read goes to as many places. Else cells that lie a power of two apart are picked from
-vectors, every second scalar again and again, and others one by one:
+vectors, every second scalar again and again (the ones between them are the next place's), and others one by one:
 
     a . . . b . . .    c . . . d . . .    e . . . f . . .    g . . . h . . .
     a . b . c . d .                       e . f . g . h .
@@ -85,6 +85,7 @@ cdef struct Column:
     int64_t width, count
     int64_t channels, from_c, to_c
     int64_t ahead, step
+    int64_t pair                # how far from there the cells between those go, at a step of 2; 0: nowhere
 
 
 cdef inline int64_t before_line(const real_t *p) noexcept nogil:
@@ -377,11 +378,14 @@ cdef inline void _copy_lines(real_t *to, const Rows *rows, const Lines *lines) n
     column.apart, column.width, column.count, column.step = lines.apart, rows.width, lines.count, rows.step
     column.channels, column.from_c, column.to_c = lines.channels, rows.step_c, lines.to_c
     column.ahead = lines.channels * rows.step_c
-    for s in range(rows.places):
+    s = 0
+    while s < rows.places:
         first, last = rows.inner[2 * s], rows.inner[2 * s + 1]
         if last - first <= lines.count:
             first = last
-        column.data, column.to = lines.data + rows.start[s], to
+        column.data, column.to, column.pair = lines.data + rows.start[s], to, 0
+        if rows.step == 2 and s + 1 < rows.places and rows.start[s + 1] == rows.start[s] + 1:
+            column.pair = rows.place
         for i in range(whole - 1, last - 1, -1):
             _copy_column(&column, i, chosen + i * each, lines.inside, s == 0)
         if last > first:
@@ -394,8 +398,10 @@ cdef inline void _copy_lines(real_t *to, const Rows *rows, const Lines *lines) n
                 row.to += rows.width
         for i in range(first - 1, -1, -1):
             _copy_column(&column, i, chosen + i * each, lines.inside, s == 0)
-        chosen += whole * each
-        to += rows.place
+        i = 2 if column.pair else 1
+        chosen += i * whole * each
+        to += i * rows.place
+        s += i
 
 
 cdef inline void _copy_column(const Column *column, int64_t i, const int64_t *chosen, bint inside, bint ask) noexcept nogil:
@@ -408,6 +414,7 @@ cdef inline void _copy_column(const Column *column, int64_t i, const int64_t *ch
             to = column.to + c * column.to_c + i * VL
             for _l in range(column.count):
                 vstore(to, vzero())
+                vstore(to + column.pair, vzero())
                 to += column.width
     elif column.step == 1:
         _copy_vectors(1, ask, column, i, chosen)
@@ -425,15 +432,20 @@ cdef inline void _copy_column(const Column *column, int64_t i, const int64_t *ch
 
 cdef inline inlined _copy_vectors(const int step, bint ask, const Column *column, int64_t i,
                                   const int64_t *chosen) noexcept nogil:
-    if ask:
-        _copy_woven(step, 1, column, i, chosen)
+    if step == 2 and column.pair:
+        if ask:
+            _copy_woven(step, 1, 1, column, i, chosen)
+        else:
+            _copy_woven(step, 0, 1, column, i, chosen)
+    elif ask:
+        _copy_woven(step, 1, 0, column, i, chosen)
     else:
-        _copy_woven(step, 0, column, i, chosen)
+        _copy_woven(step, 0, 0, column, i, chosen)
 
 
-cdef inline inlined _copy_woven(const int step, const int ask, const Column *column, int64_t i,
+cdef inline inlined _copy_woven(const int step, const int ask, const int pair, const Column *column, int64_t i,
                                 const int64_t *chosen) noexcept nogil:
-    """Vector i of each row: every ``step``-th scalar of as many vectors."""
+    """Vector i of each row: every ``step``-th scalar of as many vectors. ``pair``: those between them, too."""
     cdef real_t *to
     cdef const real_t *from_
     cdef int64_t width = column.width, apart = column.apart, ahead = column.ahead
@@ -450,6 +462,8 @@ cdef inline inlined _copy_woven(const int step, const int ask, const Column *col
         for _l in range(column.count):
             for j in range(step):
                 v[j] = vload(from_ + j * VL) if whole else vload_chosen(from_ + j * VL, lanes[j])
+            if pair:
+                vstore(to + column.pair, vevery_second(v[0], v[1], 1))
             if step > 8:
                 _halve(8, v)
             if step > 4:
