@@ -24,6 +24,8 @@ LAYERS = [
     ((2, 80, 6, 53), (15, 80, 2, 7), {"stride": (1, 3), "padding": (0, 3), "activation": "silu"}),
     ((1, 600, 14, 14), (40, 600, 1, 1), {"activation": "relu"}),
     ((2, 40, 6, 33), (10, 20, 2, 5), {"groups": 2, "padding_mode": "reflect", "padding": (1, 2)}),
+    ((2, 7, 21, 50), (20, 7, 5, 4), {"stride": 4, "padding": (3, 0)}),
+    ((1, 3, 40, 70), (9, 3, 18, 16), {"stride": 16, "padding": (5, 0)}),
 ]
 
 
@@ -52,22 +54,25 @@ def test_orientation_and_boxes_do_not_change_a_bit(monkeypatch, layer, layout, k
     assert len(results) == 1
 
 
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("activation", [("leaky_relu", 0.3), "silu", "relu6", None], ids=str)
 @pytest.mark.parametrize("outputs", [1, 3, 15, 24, 40, 63])
 @pytest.mark.parametrize("weight", [(40, 1, 1), (600, 1, 1), (40, 3, 3), (90, 3, 3)], ids=str)
-def test_channels_that_fill_no_vectors_leave_their_neighbours_alone(monkeypatch, weight, outputs, activation):
-    """Positions side by side, each as long as its channels: every cell is activated once, and nothing behind them is
-    touched."""
-    x, w = noise((2, 6, 11, weight[0])), noise((outputs, *weight))
+def test_what_fills_no_vectors_leaves_its_neighbours_alone(monkeypatch, weight, outputs, activation, layout):
+    """Positions side by side, each as long as its channels, or channels side by side: every cell is activated once,
+    and nothing behind them is touched."""
+    x, w = noise((2, weight[0], 6, 11)), noise((outputs, *weight))
+    shape = (2, outputs, 6 - weight[1] + 1, 11 - weight[2] + 1)
+    if layout == "NHWC":
+        x, shape = np.ascontiguousarray(np.moveaxis(x, 1, -1)), (*shape[:1], *shape[2:], shape[1])
     monkeypatch.setattr(dense, "blocks_for", dense_blocks.blocks_for.__wrapped__)
     results = set()
     for way in dense_blocks._WAYS:
         monkeypatch.setattr(dense_blocks, "_WAYS", (way,))
         convolution.candidates.cache_clear()  # which knows the other ways' times
-        shape = (2, 6 - weight[1] + 1, 11 - weight[2] + 1, outputs)
         memory = np.full(np.prod(shape) + 32, np.float32(7))
         out = memory[16:-16].reshape(shape)
-        convolve(x, w, None, out, layout="NHWC", activation=activation)
+        convolve(x, w, None, out, layout=layout, activation=activation)
         assert (memory[:16] == 7).all()
         assert (memory[-16:] == 7).all()
         results.add(out.tobytes())
