@@ -43,9 +43,9 @@ def test_orientation_and_boxes_do_not_change_a_bit(monkeypatch, layer, layout, k
     if layout == "NHWC":
         x = np.ascontiguousarray(np.moveaxis(x, 1, -1))
     monkeypatch.setattr(dense, "blocks_for", dense_blocks.blocks_for.__wrapped__)
-    ways, results = dense_blocks._WAYS, set()
+    ways, results = dense_blocks._KINDS, set()
     for way in ways:
-        monkeypatch.setattr(dense_blocks, "_WAYS", (way,))
+        monkeypatch.setattr(dense_blocks, "_KINDS", (way,))
         for threads in (1, 2, 5):
             for most, cached in ((64, 0), (4096, 1 << 40)):  # what is not in a cache is asked for
                 monkeypatch.setattr(dense_blocks.table, "DENSE_BOX", (16, most))
@@ -67,8 +67,8 @@ def test_what_fills_no_vectors_leaves_its_neighbours_alone(monkeypatch, weight, 
         x, shape = np.ascontiguousarray(np.moveaxis(x, 1, -1)), (*shape[:1], *shape[2:], shape[1])
     monkeypatch.setattr(dense, "blocks_for", dense_blocks.blocks_for.__wrapped__)
     results = set()
-    for way in dense_blocks._WAYS:
-        monkeypatch.setattr(dense_blocks, "_WAYS", (way,))
+    for way in dense_blocks._KINDS:
+        monkeypatch.setattr(dense_blocks, "_KINDS", (way,))
         convolution.candidates.cache_clear()  # which knows the other ways' times
         memory = np.full(np.prod(shape) + 32, np.float32(7))
         out = memory[16:-16].reshape(shape)
@@ -124,12 +124,12 @@ def test_every_length_of_a_row(monkeypatch, outputs, stride, padding):
     vectors that are whole, and from those that begin or end with the row."""
     x, w, b = noise((1, 5, 4, 216)), noise((outputs, 5, 2, 7)), noise((outputs,))
     x[..., ::3, :] = np.nan
-    ways = dense_blocks._WAYS
+    ways = dense_blocks._KINDS
     monkeypatch.setattr(dense, "blocks_for", dense_blocks.blocks_for.__wrapped__)
     for width in range(7, 216, 1 if outputs == 9 else 5):
         results = set()
         for way in ways:
-            monkeypatch.setattr(dense_blocks, "_WAYS", (way,))
+            monkeypatch.setattr(dense_blocks, "_KINDS", (way,))
             part = np.ascontiguousarray(x[..., :width])
             y = convolve(part, w, b, stride=(1, stride), padding=(0, padding))
             upside_down = np.empty_like(y)[:, :, ::-1]
@@ -148,7 +148,7 @@ def test_every_number_of_positions(monkeypatch, outputs, kind):
     for positions in range(1, 210):
         results = set()
         for way in ((True, False, False, False), (False, False, False, False), (True, False, False, True)):
-            monkeypatch.setattr(dense_blocks, "_WAYS", (way,))
+            monkeypatch.setattr(dense_blocks, "_KINDS", (dense_blocks.Kind(*way),))
             part = np.ascontiguousarray(x[..., :positions])
             results.add(convolve(part, w, b).tobytes())
         assert results == {whole[..., :positions].tobytes()}
@@ -167,15 +167,15 @@ def test_channels_that_compete_for_the_cache_are_laid_out(monkeypatch, kernel, s
         return found
 
     monkeypatch.setattr(dense_blocks, "_is_direct_in", look)
-    ways = dense_blocks._WAYS
+    ways = dense_blocks._KINDS
     for way in ways:
-        monkeypatch.setattr(dense_blocks, "_WAYS", (way,))
+        monkeypatch.setattr(dense_blocks, "_KINDS", (way,))
         results.add(convolve(x, w, b, stride=stride).tobytes())
     assert any(seen)
     seen.clear()
     monkeypatch.setattr(dense_blocks.table, "DENSE_COLLISIONS", (x.strides[1], 32, x.nbytes))
     for way in ways:
-        monkeypatch.setattr(dense_blocks, "_WAYS", (way,))
+        monkeypatch.setattr(dense_blocks, "_KINDS", (way,))
         results.add(convolve(x, w, b, stride=stride).tobytes())
     assert len(seen) > 0
     assert not any(seen)

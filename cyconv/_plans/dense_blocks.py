@@ -68,12 +68,24 @@ def blocks_for(spec: ConvSpec, call: Call, threads: int) -> Blocks:
         most //= 4
 
 
-#: (by_rows, row_tiles, several images in a box, copied)
-_WAYS = (
+class Kind(NamedTuple):
+    """What tells ways to run the dense kernel apart, but for their boxes."""
+
+    by_rows: bool
+    """Rows of the tile are output channels, else positions."""
+    row_tiles: bool
+    """Tiles of positions end with the rows of outputs: the input is laid out once, not once for each tap of a row."""
+    several: bool
+    """A box may hold several images."""
+    copied: bool
+    """The rows of an input that could be read where it lies are copied: they begin with lines of the cache."""
+
+
+_KINDS = tuple(Kind(*kind) for kind in (
     (True, False, False, False), (True, False, True, False), (True, False, False, True), (False, False, False, False),
     (False, False, True, False), (False, True, False, False), (False, True, True, False), (True, True, False, False),
     (True, True, True, False),
-)  # fmt: skip
+))  # fmt: skip
 
 
 def _ways(
@@ -81,28 +93,25 @@ def _ways(
 ) -> dict[Way, None]:
     """The ways to run this call, each once, in this order; boxes have at most so many positions."""
     ways: dict[Way, None] = {}
-    for by_rows, row_tiles, several, copied in _WAYS:
-        if merged or (by_rows and spec.kernel[2] <= spec.stride[2]):  # one row, or no cell serves two taps
-            row_tiles = False
+    for kind in _KINDS:
+        if merged or (kind.by_rows and spec.kernel[2] <= spec.stride[2]):  # one row, or no cell serves two taps
+            kind = kind._replace(row_tiles=False)
         for boxes in (1, threads, 4 * threads) if threads > 1 else (1,):  # that many at least, to be shared evenly
             share = min(most, ceil(spec.groups * call.batch * call.positions / boxes))
-            box = _choose_box(spec, call, block, by_rows, row_tiles, several, tile, threads, share)
-            way = Way(by_rows, row_tiles, merged, copied, box)
+            box = _choose_box(spec, call, block, kind, tile, threads, share)
+            way = Way(kind.by_rows, kind.row_tiles, merged, kind.copied, box)
             ways[way if _is_direct_in(spec, call, way) else way._replace(copied=False)] = None
     return ways
 
 
 class Way(NamedTuple):
-    """One way to run the dense kernel."""
+    """One way to run the dense kernel: as `Kind` has it, and"""
 
     by_rows: bool
-    """Rows of the tile are output channels, else positions."""
     row_tiles: bool
-    """Tiles of positions end with the rows of outputs: the input is laid out once, not once for each tap of a row."""
     merged: bool
     """The spatial axes are taken as one."""
     copied: bool
-    """The rows of an input that could be read where it lies are copied: they begin with lines of the cache."""
     box: Box
     """Images, depth, height and width of a box of output positions."""
 
@@ -143,29 +152,29 @@ def _merge(call: Call) -> Call:
 
 
 def _choose_box(
-    spec: ConvSpec, call: Call, block: int, by_rows: bool, row_tiles: bool, several: bool, tile: Tile, threads: int,
-    most: int,
+    spec: ConvSpec, call: Call, block: int, kind: Kind, tile: Tile, threads: int, most: int
 ) -> Box:
     """Images, depth, height and width of a box of output positions.
 
     As many positions as the cells that they read may take of the cache, with the results that wait for another block,
-    but at most so many; inner axes are whole before an outer one is more than 1; ``several`` images share a box only
+    but at most so many; inner axes are whole before an outer one is more than 1; several images share a box only
     where that fills vectors.
     """
-    cells = _channels(spec, block) * _copies(spec, row_tiles) * (table.DENSE_MORE_ROWS if spec.kernel[1] > 1 else 1.0)
+    more_rows = table.DENSE_MORE_ROWS if spec.kernel[1] > 1 else 1.0
+    cells = _channels(spec, block) * _copies(spec, kind.row_tiles) * more_rows
     if block < spec.depth:
         cells += spec.group_outputs
     room = table.DENSE_SOURCE_BYTES
-    if row_tiles:
+    if kind.row_tiles:
         room = table.DENSE_ROW_BYTES
     elif spec.taps == 1 and spec.stride[2] == 1:
         room = table.DENSE_PLACE_BYTES
     grid = call.batch, *call.out
     target = max(table.DENSE_BOX[0], min(most, int(room / (cells * spec.dtype.itemsize))))
-    rows = spec.group_outputs / ceil(spec.group_outputs / tile.rows) if by_rows else 0.0
+    rows = spec.group_outputs / ceil(spec.group_outputs / tile.rows) if kind.by_rows else 0.0
     axis = next((axis for axis in (3, 2, 1) if prod(grid[axis:]) > target), 0)
     inner, cut = grid[axis + 1 :], 1
-    if axis or several:
+    if axis or kind.several:
         cut = _best_cut(spec.groups * prod(grid[:axis]), grid[axis], prod(inner), target, tile, rows, threads)
     box = [1] * axis + [cut, *inner]
     return box[0], box[1], box[2], box[3]
