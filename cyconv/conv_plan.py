@@ -204,6 +204,7 @@ class ConvPlan:
             padding_mode=self._padding_mode,
             activation=self._activation,
             dtype=compute,
+            workspace_limit=self._limit,
         )
 
     def _run(self, x: Array, compute: np.dtype[Any], out: Array, pads: Sequence[tuple[int, int]]) -> None:
@@ -223,9 +224,7 @@ class ConvPlan:
         weight = to_compute(self._weight, spec.dtype, threads)
         weight = weight.reshape(*weight.shape[:2], *spec.kernel)
         bias = None if self._bias is None else to_compute(self._bias, spec.dtype, threads)
-        return Convolution(
-            spec, weight, bias, self._algorithm, self._limit, once=self._once, packing_counts=self._packing_counts
-        )
+        return Convolution(spec, weight, bias, self._algorithm, self._once, self._packing_counts)
 
     def explain(self, shape: Sequence[int]) -> Explanation:
         """What a call with a C-contiguous image of this shape, in the dtype of the weights, would do.

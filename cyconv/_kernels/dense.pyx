@@ -339,10 +339,7 @@ cdef inline void _run_of_positions(const Job *job, int64_t d, int64_t length, in
             count = source.head
         vecs = cuts(count, VL)
         room = left - count + behind
-        if room == 0 or p.fresh:
-            room += spare
-        else:
-            room = 0
+        room = room + spare if p.fresh or room == 0 else 0
         in_place = vecs * VL - count <= room
         c, ldc = to, p.c_k
         if not in_place:
@@ -411,7 +408,7 @@ cdef void _positions_by_channels(const Job *job, const Box *box, int64_t d, Prod
     cdef int64_t panels = cuts(length, rows_for(p.width // VL))
     cdef bint whole = not job.g.direct_out or p.channels == p.width
     # whether the next position, which is stored after this one, begins where the channels end; its first ones are then
-    # activated twice
+    # activated twice, which with such slopes is no more than once
     cdef bint spills = p.fresh and p.c_p == p.channels and job.finish.slope in (0, 1)
     cdef bint in_place
     cdef int64_t tile

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -139,11 +139,10 @@ class Convolution:
         weight: Array,
         bias: Array | None,
         algorithm: str = "auto",
-        limit: int | None = None,
         once: bool = False,
         packing_counts: bool | None = None,
     ) -> None:
-        self.spec = replace(spec, workspace_limit=limit)
+        self.spec = spec
         self._weight = weight
         self._bias = bias
         self._algorithm = algorithm

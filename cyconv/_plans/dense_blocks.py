@@ -195,20 +195,18 @@ def _best_cut(copies: int, length: int, inner: int, target: int, tile: Tile, row
     """How many of ``length`` slices of ``inner`` positions make a box: the threads are done with all ``copies`` the
     soonest, in tiles of so many ``rows`` and vectors of positions, if any; then the fewest boxes, then equal ones. Of
     many slices, those that make equal boxes or whole vectors (of thousands: 10 ms)."""
-    most = max(1, target // inner)
+    most, lanes = max(1, target // inner), tile.lanes
     least, most = max(1, most // 2), min(most, length)
 
     def costs(cut: int) -> tuple[float, int, int]:
         whole, rest = divmod(length, cut)
-        turns = [(copies * whole, cost(cut * inner)), (copies, cost(rest * inner))]
-        turns = turns if rest else turns[:1]
+        turns = [(copies * whole, cost(cut * inner))] + [(copies, cost(rest * inner))] * (rest > 0)
         return last_done(turns, threads), ceil(length / cut), cut
 
     def cost(positions: int) -> float:
         return _position_steps(tile, rows, positions) if rows else positions
 
     cuts: Iterable[int] = range(least, most + 1)
-    lanes = tile.lanes
     if most - least > 4 * lanes:
         equal = {ceil(length / boxes) for boxes in range(ceil(length / most), length // least + 1)}
         step = round_up(ceil((most - least) / 16), lanes)

@@ -8,7 +8,7 @@ from math import ceil, prod
 Box = tuple[int, int, int, int]
 
 
-def box_kinds(grid: Box, box: Sequence[int]) -> list[tuple[int, Box]]:
+def box_kinds(grid: Box, box: Box) -> list[tuple[int, Box]]:
     """How many whole boxes a grid is cut into and, as one axis at most is cut, how many smaller ones at its end.
 
     Axes before that one have boxes of 1, those behind it are whole.
